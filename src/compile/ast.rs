@@ -1,0 +1,98 @@
+//! Our own statements, parsed but not yet understood: names are names and expressions are syntax.
+
+use datafusion_sql::sqlparser::ast;
+use datafusion_sql::sqlparser::tokenizer::Span;
+
+use crate::plan::{ColumnType, Metadata};
+
+/// One statement of a dataflow file.
+#[derive(Clone, Debug)]
+pub enum Statement {
+    Source(CreateSource),
+    View(CreateView),
+    Sink(CreateSink),
+}
+
+/// A name and where it stands. Unquoted names are in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    pub value: String,
+    pub span: Span,
+}
+
+/// An expression with its text as written.
+#[derive(Clone, Debug)]
+pub struct Expression {
+    pub ast: ast::Expr,
+    pub span: Span,
+    pub text: String,
+}
+
+/// `CREATE SOURCE name ( ... ) WITH ( ... )`
+#[derive(Clone, Debug)]
+pub struct CreateSource {
+    pub name: Name,
+    pub columns: Vec<ColumnDefinition>,
+    pub checks: Vec<Expression>,
+    pub watermark: Option<WatermarkDefinition>,
+    pub options: Options,
+}
+
+/// `name TYPE [NOT NULL] [DEFAULT expr] [PATH 'a.b'] [METADATA FROM 'offset'] [CHECK (expr)]`
+#[derive(Clone, Debug)]
+pub struct ColumnDefinition {
+    pub name: Name,
+    pub kind: ColumnType,
+    pub kind_span: Span,
+    pub not_null: bool,
+    pub default: Option<Expression>,
+    /// The text of PATH, cut at its dots.
+    pub path: Option<Vec<String>>,
+    pub metadata: Option<Metadata>,
+}
+
+/// `WATERMARK FOR column AS expression`
+#[derive(Clone, Debug)]
+pub struct WatermarkDefinition {
+    pub column: Name,
+    pub expression: Expression,
+}
+
+/// `CREATE [MATERIALIZED] VIEW name [WITH ( ... )] AS SELECT ...`
+#[derive(Clone, Debug)]
+pub struct CreateView {
+    pub name: Name,
+    pub materialized: bool,
+    pub query: Box<ast::Query>,
+    pub query_span: Span,
+    pub options: Options,
+}
+
+/// `CREATE SINK name FROM relation | AS SELECT ... WITH ( ... )`
+#[derive(Clone, Debug)]
+pub struct CreateSink {
+    pub name: Name,
+    pub input: SinkInput,
+    pub options: Options,
+}
+
+#[derive(Clone, Debug)]
+pub enum SinkInput {
+    From(Name),
+    Query(Box<ast::Query>, Span),
+}
+
+/// `WITH (key = 'value', ...)`
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub entries: Vec<OptionEntry>,
+    /// Where a missing option is reported: the WITH clause, or the statement's name where there is none.
+    pub span: Span,
+}
+
+#[derive(Clone, Debug)]
+pub struct OptionEntry {
+    pub key: Name,
+    /// The value as text, parameters (`${NAME}`) already replaced.
+    pub value: Name,
+}

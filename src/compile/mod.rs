@@ -1,0 +1,4 @@
+//! SQL text to [`Plan`](crate::plan::Plan): statements, names, types, expressions, legs.
+
+pub mod ast;
+pub mod diagnostic;

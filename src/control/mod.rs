@@ -1,0 +1,1 @@
+//! Everything around the data path: command line, cluster, metrics, live reads.

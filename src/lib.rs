@@ -1,0 +1,20 @@
+//! Tidemill: event-time stream processing for telemetry, in one binary, on timely and differential dataflow.
+//!
+//! Read `dataflow.rs` first: it wires the stages, whose folders are named in the order of the data path.
+
+pub mod batch;
+pub mod canonical;
+pub mod compile;
+pub mod control;
+pub mod dead_letter;
+pub mod error;
+pub mod ingest;
+pub mod parse;
+pub mod plan;
+pub mod record;
+pub mod render;
+pub mod route;
+pub mod settings;
+pub mod time;
+pub mod transform;
+pub mod write;

@@ -1,0 +1,437 @@
+//! The compiled dataflow: what [`crate::compile`] makes of a SQL file and every stage is built from.
+//!
+//! A plan is a graph of *legs*. A leg leads from a source, or from the output of an aggregation, through
+//! filters and projections to the next aggregation, served view or sink. `CREATE VIEW` and UNION ALL leave
+//! no trace but steps and further legs; so every row has one leg to be accounted in, for each consumer.
+//!
+//! Nothing in a plan is left to parse: expressions are compiled, names are resolved, options are typed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
+use datafusion_physical_expr::PhysicalExpr;
+
+/// A whole dataflow.
+#[derive(Debug)]
+pub struct Plan {
+    /// Name of the dataflow: that of its directory.
+    pub name: String,
+    /// The directory that relative paths start from.
+    pub directory: PathBuf,
+    /// `CREATE SOURCE`, in the order of the file. Only sources that some sink or served view reads are run.
+    pub sources: Vec<Source>,
+    /// Every GROUP BY, in an order in which each comes after those that it reads.
+    pub aggregations: Vec<Aggregation>,
+    /// Materialized views that have a key and so can be read live.
+    pub views: Vec<ServedView>,
+    /// `CREATE SINK`, in the order of the file.
+    pub sinks: Vec<Sink>,
+    /// How rows get from one to the other.
+    pub legs: Vec<Leg>,
+}
+
+/// Where a leg begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    /// Index into [`Plan::sources`].
+    Source(usize),
+    /// Index into [`Plan::aggregations`].
+    Aggregation(usize),
+}
+
+/// Where a leg ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Downstream {
+    /// Index into [`Plan::aggregations`].
+    Aggregation(usize),
+    /// Index into [`Plan::views`].
+    View(usize),
+    /// Index into [`Plan::sinks`].
+    Sink(usize),
+}
+
+/// The way of rows from one stateful place to the next.
+#[derive(Clone, Debug)]
+pub struct Leg {
+    /// `telemetry_raw->history`; with `#2`, `#3`, ... for further branches of a UNION ALL.
+    pub name: String,
+    pub from: Upstream,
+    pub steps: Vec<Step>,
+    pub to: Downstream,
+    /// Which branch of a UNION ALL this is, from 0: becomes the `index` of the rows' origins.
+    pub branch: u32,
+    /// What arrives at the end.
+    pub schema: SchemaRef,
+    /// Sources whose watermarks bound the event time of this leg, as indices into [`Plan::sources`].
+    pub sources: Vec<usize>,
+}
+
+/// Something that is done to each row by itself.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Keeps the rows for which the expression is true.
+    Filter(Expr),
+    /// Computes the columns of `schema`, in order. Each result is cast to the type of its field.
+    Project { exprs: Vec<Expr>, schema: SchemaRef },
+}
+
+/// A compiled expression over the columns of the relation it stands on.
+#[derive(Clone, Debug)]
+pub struct Expr {
+    /// To be evaluated over a batch of the input's schema; where `uses_now`, with one more column `now()`
+    /// (`Timestamp(ns)`, the epoch's wall clock) behind the others.
+    pub physical: Arc<dyn PhysicalExpr>,
+    /// The expression as the user wrote it, for dead letters and `explain`.
+    pub text: String,
+    pub uses_now: bool,
+}
+
+// ---------------------------------------------------------------------------------------------- sources
+
+/// `CREATE SOURCE`.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub name: String,
+    /// The declared columns, metadata columns included, in order.
+    pub columns: Vec<Column>,
+    /// The same as an Arrow schema.
+    pub schema: SchemaRef,
+    /// CHECK constraints, evaluated over `schema` in order: FALSE makes a dead letter, NULL passes.
+    pub checks: Vec<Expr>,
+    pub watermark: Option<WatermarkColumn>,
+    pub connector: SourceConnector,
+    pub format: Format,
+    pub timestamp_format: TimestampFormat,
+    /// Skew guard: a record further ahead of the epoch's wall clock than this becomes a dead letter.
+    pub max_future: Duration,
+    /// How long a partition at the log end has no data before its watermark stops to count.
+    pub idle_timeout: Duration,
+    pub max_record_bytes: usize,
+    pub dead_letters: DeadLetterPolicy,
+}
+
+/// One declared column of a source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    pub name: String,
+    pub kind: ColumnType,
+    pub nullable: bool,
+    /// One value of the column's Arrow type, for a field that is missing or null.
+    pub default: Option<ArrayRef1>,
+    pub from: ColumnOrigin,
+}
+
+/// An array of length 1: a value of any type. Compared by content.
+#[derive(Clone, Debug)]
+pub struct ArrayRef1(pub ArrayRef);
+
+impl PartialEq for ArrayRef1 {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_ref() == other.0.as_ref()
+    }
+}
+
+/// The SQL types of columns with their Arrow types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnType {
+    /// `Utf8`
+    Text,
+    /// `Int64`
+    BigInt,
+    /// `Int32`
+    Int,
+    /// `Float64`
+    Double,
+    /// `Boolean`
+    Boolean,
+    /// `Timestamp(Nanosecond, None)`, UTC
+    Timestamp,
+    /// `Utf8` that holds JSON text
+    Json,
+}
+
+/// Where the value of a column comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ColumnOrigin {
+    /// A field of the record, by its path from the top: `pos.lat` is `["pos", "lat"]`.
+    Path(Vec<String>),
+    /// `METADATA FROM '...'`
+    Metadata(Metadata),
+}
+
+/// What is known about a record besides its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metadata {
+    /// TEXT: the topic, or the path of the file.
+    Topic,
+    /// INT or BIGINT: number of the partition.
+    Partition,
+    /// BIGINT: offset in the partition.
+    Offset,
+    /// TEXT: the record's key; NULL where there is none or it is not UTF-8.
+    Key,
+    /// JSON: object of the headers.
+    Headers,
+    /// TIMESTAMP: the time that the broker holds for the record; NULL in files.
+    Timestamp,
+    /// TIMESTAMP: `wall_ms` of the epoch in which the record was cut. Filled at the cut.
+    IngestionTime,
+    /// JSON: the record's content exactly as it was received.
+    Payload,
+}
+
+/// `WATERMARK FOR column AS column - INTERVAL '...'`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatermarkColumn {
+    /// Index into [`Source::columns`]; a TIMESTAMP.
+    pub column: usize,
+    /// How far the watermark stays behind the greatest event time, in nanoseconds.
+    pub delay_ns: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceConnector {
+    Kafka(KafkaSource),
+    File(FileSource),
+    Simulator(Simulator),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaSource {
+    /// Topics by name, in the order of the option; see [`crate::batch::Origin::partition`].
+    pub topics: Vec<String>,
+    pub startup: StartupMode,
+    /// `properties.*`, given to librdkafka as they are.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// `scan.startup.mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartupMode {
+    #[default]
+    Earliest,
+    Latest,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSource {
+    /// A file, a folder or a glob; relative to [`Plan::directory`].
+    pub path: String,
+}
+
+/// A seeded generator of telemetry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Simulator {
+    pub shape: Shape,
+    /// Events per second over all partitions; 0 means as fast as they are taken.
+    pub rate: u64,
+    pub seed: u64,
+    /// Number of events after which the source ends; `None` means never.
+    pub count: Option<u64>,
+    /// Number of vehicles.
+    pub keys: u64,
+    /// Share of events that arrive late by up to 30 s, 0 to 1.
+    pub disorder: f64,
+    /// Share of events that arrive twice, 0 to 1.
+    pub duplicates: f64,
+    /// Share of messages that cannot be read, 0 to 1.
+    pub broken: f64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    #[default]
+    Vehicles,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    #[default]
+    Json,
+}
+
+/// How a number is read as a TIMESTAMP; text is always RFC 3339.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimestampFormat {
+    EpochSeconds,
+    #[default]
+    EpochMillis,
+    EpochMicros,
+    EpochNanos,
+}
+
+/// Where dead letters of a source go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeadLetterPolicy {
+    /// `<topic>.dlq` of a Kafka source (embedded: a topic folder of that name); files and simulators: `File`.
+    #[default]
+    Topic,
+    /// A file `<source>.dlq.jsonl` in the state directory.
+    File,
+    /// Counted and dropped.
+    Drop,
+}
+
+// ----------------------------------------------------------------------------------------- aggregations
+
+/// One GROUP BY without window: keyed state that emits the change of each group once per epoch.
+#[derive(Clone, Debug)]
+pub struct Aggregation {
+    /// Identity of the state across changes of the plan: `<view>/aggregate`, with a number from the second
+    /// on where a view has several.
+    pub name: String,
+    /// What arrives: rows of this schema.
+    pub input: SchemaRef,
+    /// Group key, over `input`.
+    pub keys: Vec<Expr>,
+    pub aggregates: Vec<Aggregate>,
+    /// What leaves: the keys, then the aggregates.
+    pub schema: SchemaRef,
+    /// Whether rows are only ever added to the input.
+    pub append_only_input: bool,
+}
+
+/// One aggregate function of a GROUP BY.
+#[derive(Clone, Debug)]
+pub struct Aggregate {
+    pub function: AggregateFunction,
+    /// `None` only for `count(*)`. Of the type that the function works on (sum of INT: cast to BIGINT).
+    pub argument: Option<Expr>,
+    /// `ORDER BY` of first_value and last_value; ascending.
+    pub order_by: Option<Expr>,
+    /// `FILTER (WHERE ...)`
+    pub filter: Option<Expr>,
+    /// Name and type of the result.
+    pub field: FieldRef,
+    /// As the user wrote it.
+    pub text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AggregateFunction {
+    /// Rows, or with an argument the rows in which it is not NULL. BIGINT.
+    Count,
+    /// BIGINT (128 bits inside, checked at output) or DOUBLE (exact inside, rounded once).
+    Sum,
+    /// DOUBLE.
+    Avg,
+    Min,
+    Max,
+    /// Value of the row with the least order key; NULL is a value, rows with a NULL order key are ignored.
+    FirstValue,
+    /// Value of the row with the greatest order key; ties go to the higher origin.
+    LastValue,
+}
+
+impl AggregateFunction {
+    /// The aggregate class, as `explain` names it.
+    pub fn class(self) -> &'static str {
+        match self {
+            AggregateFunction::Count | AggregateFunction::Sum | AggregateFunction::Avg => "accumulable",
+            _ => "ordered",
+        }
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ views
+
+/// A materialized view with a key, kept in an arrangement for live reads.
+#[derive(Clone, Debug)]
+pub struct ServedView {
+    pub name: String,
+    pub schema: SchemaRef,
+    /// Indices of the key columns in `schema`.
+    pub key: Vec<usize>,
+}
+
+// ------------------------------------------------------------------------------------------------ sinks
+
+/// `CREATE SINK`.
+#[derive(Clone, Debug)]
+pub struct Sink {
+    pub name: String,
+    pub schema: SchemaRef,
+    pub changes: ChangeMode,
+    /// Key of the relation, as indices of `schema`.
+    pub key: Option<Vec<usize>>,
+    pub connector: SinkConnector,
+    /// `document = 'payload'`: the JSON column whose fields become the document's own fields, exactly as they
+    /// were received; the other columns are added behind them.
+    pub document: Option<usize>,
+    /// How many parts write side by side; a setting of the sink, never the number of workers.
+    pub shards: u16,
+}
+
+/// How the rows of a relation change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeMode {
+    /// Rows are only added.
+    AppendOnly,
+    /// Rows are replaced or removed.
+    Updating,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkConnector {
+    MongoDb(MongoSink),
+    Kafka(KafkaSink),
+    File(FileSink),
+    Stdout,
+    Blackhole,
+}
+
+/// How a sink treats the rows of its relation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WriteMode {
+    /// Each row is one more document or record; only for append-only relations.
+    #[default]
+    Append,
+    /// The newest row per key replaces the older one.
+    Upsert,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MongoSink {
+    pub collection: String,
+    /// `None`: that of the settings.
+    pub database: Option<String>,
+    pub mode: WriteMode,
+    /// Columns that make up `_id`, as indices of the schema. Upsert: the relation's key. Append: the `key`
+    /// option; empty means the origin of the row.
+    pub id: Vec<usize>,
+    /// Append: columns that are not compared when the same `_id` comes again (ingestion times, `_*`).
+    pub not_compared: Vec<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaSink {
+    pub topic: String,
+    pub mode: WriteMode,
+    /// Key columns as indices of the schema; empty means no key.
+    pub key: Vec<usize>,
+    pub key_format: KeyFormat,
+    /// For a topic that has to be created.
+    pub partitions: i32,
+    pub replication: i32,
+    pub properties: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyFormat {
+    /// JSON object of the key columns.
+    #[default]
+    Json,
+    /// The bytes of the one TEXT key column.
+    Raw,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSink {
+    /// Relative to [`Plan::directory`].
+    pub path: String,
+    pub format: Format,
+}

@@ -1,0 +1,247 @@
+//! Records on their way from a connector's reader through a decoder into an epoch.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt64Array};
+
+use crate::dead_letter::{RawRecord, Reason};
+
+/// One partition of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Its number in origins and bindings, see [`crate::batch::Origin::partition`].
+    pub id: u32,
+    /// Topic, path of the file, or name of the simulator.
+    pub name: Arc<str>,
+    /// Kafka partition number; 0 in a file.
+    pub number: u32,
+}
+
+/// One record as a reader found it.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    pub offset: u64,
+    pub key: Option<&'a [u8]>,
+    /// `None` is a tombstone.
+    pub payload: Option<&'a [u8]>,
+    pub headers: &'a [(&'a str, Option<&'a [u8]>)],
+    /// Milliseconds since the Unix epoch.
+    pub timestamp_ms: Option<i64>,
+}
+
+/// Turns records of one partition into columns. Lives on a consumer thread and does only what depends on
+/// the bytes; what depends on the epoch's clock is done at the cut.
+pub trait Decode: Send {
+    /// Takes one record in; it becomes a row or a reject. Offsets must ascend.
+    fn push(&mut self, record: &Record<'_>);
+
+    /// Number of records since the last [`finish`](Decode::finish).
+    fn len(&self) -> usize;
+
+    /// Whether no record was pushed since the last [`finish`](Decode::finish).
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Everything pushed so far as a chunk; the decoder starts anew.
+    fn finish(&mut self) -> Chunk;
+}
+
+/// Decoded records of one partition, in the order of their offsets.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// The rows, in the schema of the source. Columns of ingestion time are NULL until the cut.
+    pub rows: RecordBatch,
+    /// Offset of each row.
+    pub offsets: UInt64Array,
+    /// The records that gave no row, by ascending offset.
+    pub rejects: Vec<Reject>,
+    /// All records as they were received.
+    pub raw: RawRecords,
+}
+
+/// A record that could not become a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reject {
+    pub offset: u64,
+    pub reason: Reason,
+    /// What was wrong, naming field and value (shortened).
+    pub error: String,
+    /// The broken rule as the user wrote it, or empty.
+    pub rule: String,
+}
+
+/// Records as they were received, shared and sliced without copying.
+#[derive(Clone, Debug, Default)]
+pub struct RawRecords {
+    records: Arc<Vec<RawEntry>>,
+    bytes: Arc<Vec<u8>>,
+    start: usize,
+    end: usize,
+}
+
+/// Where a record lies in the bytes of a [`RawRecords`].
+#[derive(Clone, Copy, Debug)]
+struct RawEntry {
+    offset: u64,
+    start: usize,
+    key: Option<u32>,
+    payload: Option<u32>,
+}
+
+/// Collects records for a [`RawRecords`].
+#[derive(Debug, Default)]
+pub struct RawBuilder {
+    records: Vec<RawEntry>,
+    bytes: Vec<u8>,
+}
+
+impl RawBuilder {
+    /// Keeps a copy of key and payload.
+    pub fn push(&mut self, record: &Record<'_>) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(record.key.unwrap_or_default());
+        self.bytes.extend_from_slice(record.payload.unwrap_or_default());
+        self.records.push(RawEntry {
+            offset: record.offset,
+            start,
+            key: record.key.map(|key| key.len() as u32),
+            payload: record.payload.map(|payload| payload.len() as u32),
+        });
+    }
+
+    /// Number of records kept.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Hands over what was kept and starts anew.
+    pub fn finish(&mut self) -> RawRecords {
+        let (records, bytes) = (std::mem::take(&mut self.records), std::mem::take(&mut self.bytes));
+        RawRecords { end: records.len(), records: Arc::new(records), bytes: Arc::new(bytes), start: 0 }
+    }
+}
+
+impl RawRecords {
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Offset of record `index`.
+    pub fn offset(&self, index: usize) -> u64 {
+        self.entries()[index].offset
+    }
+
+    /// Bytes of key and payload of record `index`.
+    pub fn size(&self, index: usize) -> usize {
+        let entry = self.entries()[index];
+        (entry.key.unwrap_or(0) + entry.payload.unwrap_or(0)) as usize
+    }
+
+    /// The record with this offset.
+    pub fn find(&self, offset: u64) -> Option<RawRecord> {
+        let index = self.entries().binary_search_by_key(&offset, |entry| entry.offset).ok()?;
+        let entry = self.entries()[index];
+        let payload_at = entry.start + entry.key.unwrap_or(0) as usize;
+        let bytes =
+            |start: usize, length: Option<u32>| Some(self.bytes[start..start + length? as usize].to_vec());
+        Some(RawRecord { key: bytes(entry.start, entry.key), payload: bytes(payload_at, entry.payload) })
+    }
+
+    /// `length` records from `offset` on (counted in records), without copying.
+    #[must_use]
+    pub fn slice(&self, offset: usize, length: usize) -> Self {
+        assert!(offset + length <= self.len());
+        RawRecords { start: self.start + offset, end: self.start + offset + length, ..self.clone() }
+    }
+
+    fn entries(&self) -> &[RawEntry] {
+        &self.records[self.start..self.end]
+    }
+}
+
+impl Chunk {
+    /// Number of records, rejects included.
+    pub fn len(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    /// Cuts off the first `records` records.
+    pub fn split_front(&mut self, records: usize) -> Chunk {
+        if records >= self.len() {
+            let rest = self.slice(self.len(), 0);
+            return std::mem::replace(self, rest);
+        }
+        let front = self.slice(0, records);
+        *self = self.slice(records, self.len() - records);
+        front
+    }
+
+    fn slice(&self, start: usize, length: usize) -> Chunk {
+        let bound = |record: usize| if record < self.len() { self.raw.offset(record) } else { u64::MAX };
+        let (from, to) = (bound(start), bound(start + length));
+        let row = |bound: u64| self.offsets.values().partition_point(|offset| *offset < bound);
+        let reject = |bound: u64| self.rejects.partition_point(|reject| reject.offset < bound);
+        Chunk {
+            rows: self.rows.slice(row(from), row(to) - row(from)),
+            offsets: self.offsets.slice(row(from), row(to) - row(from)),
+            rejects: self.rejects[reject(from)..reject(to)].to_vec(),
+            raw: self.raw.slice(start, length),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array};
+
+    use super::*;
+
+    fn record(offset: u64, payload: &[u8]) -> Record<'_> {
+        Record { offset, key: Some(b"k"), payload: Some(payload), headers: &[], timestamp_ms: None }
+    }
+
+    #[test]
+    fn a_chunk_is_cut_between_records_with_rows_and_rejects_on_their_side() {
+        let mut raw = RawBuilder::default();
+        for offset in [5, 6, 9, 12] {
+            raw.push(&record(offset, &[offset as u8]));
+        }
+        let rows: ArrayRef = Arc::new(Int64Array::from(vec![50, 90, 120]));
+        let mut chunk = Chunk {
+            rows: RecordBatch::try_from_iter([("a", rows)]).expect("one column"),
+            offsets: UInt64Array::from(vec![5, 9, 12]),
+            rejects: vec![Reject {
+                offset: 6,
+                reason: Reason::Malformed,
+                error: String::new(),
+                rule: String::new(),
+            }],
+            raw: raw.finish(),
+        };
+        let front = chunk.split_front(3);
+        assert_eq!((front.len(), front.rows.num_rows(), front.rejects.len()), (3, 2, 1));
+        assert_eq!((chunk.len(), chunk.rows.num_rows(), chunk.rejects.len()), (1, 1, 0));
+        let found = front.raw.find(9).expect("kept");
+        assert_eq!((found.key.as_deref(), found.payload.as_deref()), (Some(&b"k"[..]), Some(&[9u8][..])));
+        assert_eq!(front.raw.find(12), None);
+        assert_eq!(chunk.split_front(10).len(), 1);
+        assert!(chunk.is_empty());
+    }
+}

@@ -1,0 +1,1 @@
+//! Rows as JSON text, the way every sink, dead letter and live read shows them.

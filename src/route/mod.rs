@@ -1,0 +1,1 @@
+//! Which worker a row belongs to, and how it gets there.

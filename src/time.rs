@@ -1,0 +1,72 @@
+//! Time in its three forms: epochs (processing), wall clock (of an epoch) and watermarks (event time).
+//!
+//! The timely timestamp is the epoch. Event time is a column of the data and never a timestamp of timely;
+//! what is known about its progress travels as a [`Watermark`].
+
+use serde::{Deserialize, Serialize};
+
+/// A processing tick: everything that was cut in one tick carries its number. Counts up from 1.
+pub type Epoch = u64;
+
+/// Nanoseconds since the Unix epoch in UTC; the unit of every TIMESTAMP column.
+pub type EventTime = i64;
+
+/// Nanoseconds in a millisecond.
+pub const NANOS_PER_MILLI: i64 = 1_000_000;
+
+/// What worker 0 broadcasts to open the end of an epoch. It carries the only clock that there is: no
+/// operator, sink or function reads another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tick {
+    /// The epoch that ends.
+    pub epoch: Epoch,
+    /// Wall clock of the epoch, milliseconds since the Unix epoch.
+    pub wall_ms: i64,
+    /// Whether the state at the end of this epoch is a checkpoint.
+    pub checkpoint: bool,
+}
+
+/// A bound on event time: no record older than this is expected any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Watermark(pub EventTime);
+
+impl Watermark {
+    /// Nothing is known yet.
+    pub const NONE: Watermark = Watermark(EventTime::MIN);
+    /// The input has ended: everything has been seen.
+    pub const END: Watermark = Watermark(EventTime::MAX);
+}
+
+/// What one partition contributed to one epoch; with it the epoch can be read again exactly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    pub epoch: Epoch,
+    /// Index of the source in the plan.
+    pub source: u16,
+    /// Number of the partition, see [`crate::batch::Origin`].
+    pub partition: u32,
+    /// First offset of the epoch.
+    pub from: u64,
+    /// First offset of the next epoch.
+    pub to: u64,
+    /// Watermark of the partition at the end of the epoch.
+    pub watermark: Watermark,
+    /// No data for the idle timeout, and the reader is at the end of the log.
+    pub idle: bool,
+    /// A bounded input that has been read to its end.
+    pub ended: bool,
+    /// xxh3 over the offsets and lengths that were read, so that a replay can prove that it read the same.
+    pub input_hash: u64,
+}
+
+/// The end of an epoch as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochClose {
+    pub epoch: Epoch,
+    /// Wall clock of the epoch, milliseconds since the Unix epoch.
+    pub wall_ms: i64,
+    /// Whether operators snapshot their state now.
+    pub checkpoint: bool,
+    /// W(e) of each input port of the operator, in the order of its ports.
+    pub watermarks: Vec<Watermark>,
+}

@@ -1,0 +1,70 @@
+//! What happens to rows: filters and projections, keyed state, served views.
+//!
+//! An [`Operator`] is plain synchronous code over batches. Its driver (`harness`) alone touches timely: it
+//! delivers epochs in order, collects outputs and keeps the ledger.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use crate::batch::Batch;
+use crate::dead_letter::DeadLetter;
+use crate::error::Result;
+use crate::time::{Epoch, EpochClose};
+
+/// What an operator gives out in one call.
+#[derive(Debug, Default)]
+pub struct Output {
+    pub batches: Vec<Batch>,
+    pub letters: Vec<DeadLetter>,
+    /// Rows (sum of diffs) that a filter has dropped.
+    pub filtered: i64,
+    /// Rows (sum of diffs) that became dead letters.
+    pub dead: i64,
+}
+
+/// Whether an operator has finished an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    Done,
+    /// There is more to emit: the driver yields to others and calls again with the same close.
+    More,
+}
+
+/// How much state a snapshot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotKind {
+    /// All of it.
+    Full,
+    /// What has changed since the last snapshot that did not fail.
+    Delta,
+}
+
+/// Number of a group of keys, 0 to 255, see [`crate::canonical::key_group`].
+pub type KeyGroup = u8;
+
+/// A stateful operator. Its identity is `<view>/<role>`, never a position: it names its state across changes
+/// of the plan.
+pub trait Operator {
+    /// Rows of `epoch` on input `port`. The driver delivers epochs in order: no batch of a later epoch comes
+    /// before [`on_epoch`](Operator::on_epoch) has answered `Done`.
+    fn on_batch(&mut self, port: usize, epoch: Epoch, batch: &Batch, out: &mut Output);
+
+    /// The epoch is complete on all inputs.
+    fn on_epoch(&mut self, close: &EpochClose, out: &mut Output) -> Progress;
+
+    /// Rows (sum of diffs) that the state holds, summed from the state itself.
+    fn rows_in_state(&self) -> i64;
+
+    /// The state by key group, in the schema of [`state_schema`](Operator::state_schema). A delta names
+    /// removed keys too.
+    fn snapshot(&mut self, kind: SnapshotKind) -> Vec<(KeyGroup, RecordBatch)>;
+
+    /// The last snapshot did not become durable: the next delta must hold its changes too.
+    fn snapshot_failed(&mut self);
+
+    /// Puts back a part of a snapshot; full ones first, then deltas in order.
+    fn restore(&mut self, state: &RecordBatch) -> Result<()>;
+
+    /// Columns of snapshots.
+    fn state_schema(&self) -> SchemaRef;
+}
