@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use super::blackhole::Blackhole;
 use super::file::FileSink;
-use super::sqlite::Collection;
 use super::stdout::Stdout;
-use super::{Health, Sink};
+use super::{Health, Sink, mongodb, sqlite};
 use crate::error::{Error, Result};
 use crate::plan::{self, SinkConnector};
 use crate::record::PartitionNames;
@@ -43,7 +42,12 @@ pub fn connect(
         SinkConnector::Blackhole => Ok(Box::new(Blackhole::default())),
         SinkConnector::MongoDb(target) => {
             refuse_reserved_columns(sink, target)?;
-            Ok(Box::new(Collection::new(sink, target, &settings.state_dir, context, health)))
+            Ok(match &settings.mongodb.uri {
+                Some(uri) => {
+                    Box::new(mongodb::Collection::new(sink, target, uri, &settings.mongodb, context, health))
+                }
+                None => Box::new(sqlite::Collection::new(sink, target, &settings.state_dir, context, health)),
+            })
         }
         SinkConnector::Kafka(_) => Err(Error::internal("not yet")),
     }

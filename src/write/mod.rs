@@ -17,6 +17,7 @@ mod file;
 mod final_rows;
 mod ids;
 mod lines;
+mod mongodb;
 mod refusal;
 mod sqlite;
 mod stdout;
