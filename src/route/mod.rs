@@ -1,1 +1,3 @@
 //! Which worker a row belongs to, and how it gets there.
+
+pub mod exchange;
