@@ -10,6 +10,7 @@ pub mod dead_letter;
 pub mod error;
 pub mod ingest;
 pub mod json;
+pub mod ledger;
 pub mod parse;
 pub mod plan;
 pub mod record;

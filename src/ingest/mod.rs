@@ -13,6 +13,11 @@
 //! is committed on the other side. An error of kind `Away` is waited out by the reader's thread, any other
 //! ends the process with its message.
 
+pub mod binder;
+pub mod cut;
+pub mod driver;
+pub mod ticker;
+
 use std::time::Duration;
 
 use crate::error::Result;

@@ -1,1 +1,5 @@
 //! Which worker a row belongs to, and how it gets there.
+
+pub mod exchange;
+pub mod split;
+pub mod wire;

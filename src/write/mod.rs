@@ -9,6 +9,11 @@
 //! or `confirm` with back-off and says so through its [`Health`]; the queue fills, the ticker stops, and the
 //! sources are not asked for more. Nothing is dropped.
 
+pub mod driver;
+pub mod letters;
+pub mod outbox;
+pub mod release;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -65,14 +70,14 @@ pub struct Receipt {
     pub duplicates: u64,
 }
 
-/// A place outside where changes are written.
-pub trait Sink: Send {
+/// A place outside where something is written epoch by epoch: the changes of a relation, or dead letters.
+pub trait Sink<T = Changes>: Send {
     /// Connects, creates what is missing and tells the highest epoch that the other side has seen of this
     /// identity's dataflow and sink (0: none).
     fn open(&mut self, identity: &Identity) -> Result<Epoch>;
 
     /// Writes one released epoch; may return before the other side has it. Epochs ascend.
-    fn write(&mut self, epoch: Epoch, changes: Changes) -> Result<()>;
+    fn write(&mut self, epoch: Epoch, changes: T) -> Result<()>;
 
     /// Waits until all that was written is safe on the other side. One receipt per epoch written since the
     /// last call.
