@@ -17,14 +17,18 @@ pub mod release;
 mod backoff;
 mod blackhole;
 mod connect;
+mod dead_letters;
 mod file;
 mod final_rows;
 mod ids;
+mod kafka;
 mod lines;
 mod mongodb;
+mod records;
 mod refusal;
 mod sqlite;
 mod stdout;
+mod topic;
 #[cfg(test)]
 mod testing;
 
@@ -40,6 +44,7 @@ use crate::error::{Error, Result};
 use crate::time::Epoch;
 
 pub use connect::{Context, connect};
+pub use dead_letters::DeadLetterWriter;
 
 /// Who writes: names progress on the other side.
 #[derive(Clone, Debug, PartialEq, Eq)]
