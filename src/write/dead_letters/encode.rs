@@ -63,15 +63,14 @@ fn encode_cut(sender: &Sender, epoch: Epoch, addressed: &AddressedLetter, cut_by
     let (key, value) = (record.key.as_deref(), record.payload.as_deref());
     let text = |bytes: Option<&[u8]>| bytes.is_none_or(|bytes| std::str::from_utf8(bytes).is_ok());
     let base64 = !(text(key) && text(value));
-    let original = |bytes: Option<&'_ [u8]>| bytes.map(|bytes| part(bytes, base64, cut_bytes));
     let mut timestamp = Vec::with_capacity(30);
     write_timestamp(&mut timestamp, addressed.wall_ms.saturating_mul(NANOS_PER_MILLI));
     let json = Letter {
         original_topic: letter.origin.map(|_| addressed.topic.as_str()),
         original_partition: letter.origin.map(|_| addressed.partition),
         original_offset: letter.origin.map(|origin| origin.offset),
-        original_key: original(key),
-        original_value: original(value),
+        original_key: key.map(|key| part(key, base64, cut_bytes)),
+        original_value: value.map(|value| part(value, base64, cut_bytes)),
         original_size: value.map(<[u8]>::len),
         original_encoding: base64.then_some("base64"),
         error: cut(&letter.error, cut_bytes),
