@@ -3,6 +3,8 @@
 //! An [`Operator`] is plain synchronous code over batches. Its driver (`harness`) alone touches timely: it
 //! delivers epochs in order, collects outputs and keeps the ledger.
 
+pub mod view;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
