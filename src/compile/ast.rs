@@ -11,6 +11,9 @@ pub enum Statement {
     Source(CreateSource),
     View(CreateView),
     Sink(CreateSink),
+    /// A relation whose statement is wrong and reported. Its name stays known, so that the statements that
+    /// read it are not reported for it as well.
+    Broken(Name),
 }
 
 /// A name and where it stands. Unquoted names are in lower case.
