@@ -113,8 +113,8 @@ impl std::error::Error for Diagnostics {}
 
 /// The candidate that `word` is most probably a misspelling of.
 ///
-/// Case is ignored; up to a third of the letters may differ; and a candidate that contains the whole word,
-/// dots and underscores apart, counts as near: `startup_mode` for `scan.startup.mode`.
+/// Case is ignored; up to a third of the letters may differ; and where one contains the other, dots and
+/// underscores apart, they count as near: `startup_mode` and `scan.startup.mode`.
 pub fn nearest<'a, S: AsRef<str>>(word: &str, candidates: &'a [S]) -> Option<&'a str> {
     let plain = |s: &str| s.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
     let wanted = plain(word);
@@ -127,8 +127,12 @@ pub fn nearest<'a, S: AsRef<str>>(word: &str, candidates: &'a [S]) -> Option<&'a
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate);
     near.or_else(|| {
-        let contains = |candidate: &&str| wanted.chars().count() >= 4 && plain(candidate).contains(&wanted);
-        candidates.iter().map(AsRef::as_ref).find(contains)
+        let one_contains_the_other = |candidate: &&str| {
+            let candidate = plain(candidate);
+            candidate.len().min(wanted.len()) >= 4
+                && (candidate.contains(&wanted) || wanted.contains(&candidate))
+        };
+        candidates.iter().map(AsRef::as_ref).find(one_contains_the_other)
     })
 }
 
@@ -150,7 +154,20 @@ mod tests {
             Diagnostic::new(Span::new(Location::new(1, 8), Location::new(2, 3)), "over two lines"),
             Diagnostic::new(span(3, 7, 7), "empty place"),
         ];
-        insta::assert_snapshot!(Diagnostics::new("d.sql", text, list), @"");
+        insta::assert_snapshot!(Diagnostics::new("d.sql", text, list), @r#"
+        d.sql:1:8: over two lines
+          1 | SELECT 'größe',
+            |        ^^^^^^^^
+
+        d.sql:2:2: unknown column 'Übermaß'
+          2 | 	"Übermaß"
+            | 	^^^^^^^^^
+          hint: did you mean 'u'?
+
+        d.sql:3:7: empty place
+          3 | FROM x
+            |       ^
+        "#);
     }
 
     #[test]

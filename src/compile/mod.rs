@@ -5,9 +5,3 @@ pub mod diagnostic;
 pub mod dialect;
 pub mod options;
 pub mod statement;
-
-mod refusal;
-mod source_body;
-mod tokens;
-mod types;
-mod with;

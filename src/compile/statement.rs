@@ -3,16 +3,22 @@
 //! So one mistake costs one statement, and inside brackets one column or option: a file's mistakes are
 //! reported together, not one per run.
 
+#[cfg(test)]
+mod corpus;
+mod refusal;
+mod source_body;
+mod tokens;
+mod types;
+mod with;
+
 use std::collections::BTreeMap;
 
 use datafusion_sql::sqlparser::tokenizer::{Span, Token};
 
 use super::ast::{CreateSink, CreateSource, CreateView, Name, Options, SinkInput, Statement};
 use super::diagnostic::Diagnostic;
-use super::refusal;
-use super::source_body;
-use super::tokens::{SourceText, Tokens};
-use super::with;
+
+use tokens::{SourceText, Tokens};
 
 /// What all parts of the parser share.
 pub(super) struct Context<'a> {

@@ -17,6 +17,24 @@ pub(super) struct Known<'a> {
     pub properties: bool,
 }
 
+/// A value that is refused by name, with what to do instead.
+#[derive(Clone, Copy)]
+pub(super) struct Refused {
+    name: &'static str,
+    planned: bool,
+    hint: &'static str,
+}
+
+/// A value that is planned.
+pub(super) const fn later(name: &'static str, hint: &'static str) -> Refused {
+    Refused { name, planned: true, hint }
+}
+
+/// A value that is known elsewhere and wrong here.
+pub(super) const fn never(name: &'static str, hint: &'static str) -> Refused {
+    Refused { name, planned: false, hint }
+}
+
 /// Hands out options and collects the mistakes. Reading goes on behind a mistake; the result counts only if
 /// [`Reader::finish`] says so.
 pub(super) struct Reader<'a> {
@@ -57,8 +75,9 @@ impl<'a> Reader<'a> {
     pub(super) fn required(&mut self, key: &str, example: &str) -> Option<&'a Name> {
         match self.value(key) {
             None => {
-                let error = Diagnostic::new(self.options.span, format!("option '{key}' is missing"));
-                self.report(error.hint(format!("{key} = '{example}'")));
+                self.failed = true;
+                let missing = self.missing(key, example);
+                self.diagnostics.extend(missing);
                 None
             }
             Some(value) if value.value.trim().is_empty() => {
@@ -67,6 +86,23 @@ impl<'a> Reader<'a> {
                 None
             }
             value => value,
+        }
+    }
+
+    /// An option that is there under a wrong name is reported for its name only.
+    fn missing(&self, key: &str, example: &str) -> Option<Diagnostic> {
+        let misspelt = self.options.entries.iter().find(|entry| nearest(&entry.key.value, &[key]).is_some());
+        match misspelt {
+            // Without the connector the names of the options are not looked at.
+            Some(entry) if key == "connector" => {
+                let message = format!("unknown option '{}'", entry.key.value);
+                Some(Diagnostic::new(entry.key.span, message).hint("did you mean 'connector'?"))
+            }
+            Some(_) => None,
+            None => {
+                let error = Diagnostic::new(self.options.span, format!("option '{key}' is missing"));
+                Some(error.hint(format!("{key} = '{example}'")))
+            }
         }
     }
 
@@ -83,28 +119,29 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// One of the allowed values, else the first of them. Those in `later` are refused by name.
+    /// One of the allowed values; the first of them where the option is not given.
     pub(super) fn choice<T: Copy>(
         &mut self,
         key: &str,
         allowed: &[(&str, T)],
-        later: &[(&str, &str)],
+        refused: &[Refused],
     ) -> Option<T> {
         let Some(value) = self.value(key) else { return allowed.first().map(|(_, first)| *first) };
         if let Some((_, found)) = allowed.iter().find(|(name, _)| *name == value.value) {
             return Some(*found);
         }
-        if let Some((name, hint)) = later.iter().find(|(name, _)| *name == value.value) {
-            let error = Diagnostic::new(value.span, format!("{key} = '{name}' is not supported yet"));
-            self.report(error.hint(*hint));
+        if let Some(refused) = refused.iter().find(|refused| refused.name == value.value) {
+            let when = if refused.planned { "is not supported yet" } else { "is not possible here" };
+            let error = Diagnostic::new(value.span, format!("{key} = '{}' {when}", refused.name));
+            self.report(error.hint(refused.hint));
             return None;
         }
         let names: Vec<&str> = allowed.iter().map(|(name, _)| *name).collect();
         let listed = names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
         let error = Diagnostic::new(value.span, format!("unknown value '{}' for '{key}'", value.value));
         self.report(match nearest(&value.value, &names) {
-            Some(near) => error.hint(format!("did you mean '{near}'? allowed: {listed}")),
-            None => error.hint(format!("allowed: {listed}")),
+            Some(near) if names.len() > 1 => error.hint(format!("did you mean '{near}'? allowed: {listed}")),
+            _ => error.hint(format!("allowed: {listed}")),
         });
         None
     }
@@ -132,7 +169,7 @@ impl<'a> Reader<'a> {
             if known.options.contains(&key) || (known.properties && property) {
                 continue;
             }
-            self.report(refused(entry, known));
+            self.report(unknown(entry, known));
         }
     }
 }
@@ -151,7 +188,7 @@ const CONNECTION: &[&str] = &[
     "password",
 ];
 
-fn refused(entry: &OptionEntry, known: &Known<'_>) -> Diagnostic {
+fn unknown(entry: &OptionEntry, known: &Known<'_>) -> Diagnostic {
     let key = entry.key.value.as_str();
     let span = entry.key.span;
     if let Some((_, hint)) = known.later.iter().find(|(later, _)| *later == key) {
@@ -166,7 +203,7 @@ fn refused(entry: &OptionEntry, known: &Known<'_>) -> Diagnostic {
     all.sort_unstable();
     match nearest(key, &all) {
         Some(near) => error.hint(format!("did you mean '{near}'?")),
-        None if all.is_empty() => error.hint("there are no options"),
+        None if all.is_empty() => error.hint("there are none yet"),
         None => error.hint(format!("known options: {}", all.join(", "))),
     }
 }

@@ -2,7 +2,7 @@
 
 use datafusion_sql::sqlparser::tokenizer::Span;
 
-use super::reader::{Known, Reader};
+use super::reader::{Known, Reader, later, never};
 use super::{SinkOptions, SinkTarget, values};
 use crate::compile::ast::{Name, Options};
 use crate::compile::diagnostic::Diagnostic;
@@ -42,12 +42,12 @@ pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opti
         ("stdout", Connector::Stdout),
         ("blackhole", Connector::Blackhole),
     ];
-    let later = [
-        ("parquet", "use connector = 'file' for now"),
-        ("iceberg", "use connector = 'file' for now"),
-        ("simulator", "the simulator is a source"),
+    let refused = [
+        later("parquet", "use connector = 'file' for now"),
+        later("iceberg", "use connector = 'file' for now"),
+        never("simulator", "the simulator is a source"),
     ];
-    let kind = reader.choice("connector", &connectors, &later)?;
+    let kind = reader.choice("connector", &connectors, &refused)?;
     let name = connectors.iter().find(|(_, known)| *known == kind).map_or("", |(name, _)| *name);
     reader.check_names(&known(kind, name));
     let target = match kind {
@@ -122,8 +122,8 @@ fn mode(reader: &mut Reader<'_>) -> Option<WriteMode> {
 }
 
 fn json(reader: &mut Reader<'_>) -> Option<Format> {
-    let later = [("csv", "only JSON is written for now"), ("parquet", "only JSON is written for now")];
-    reader.choice("format", &[("json", Format::Json)], &later)
+    let only = "only JSON is written for now";
+    reader.choice("format", &[("json", Format::Json)], &[later("csv", only), later("parquet", only)])
 }
 
 fn mongodb(reader: &mut Reader<'_>) -> Option<SinkTarget> {
@@ -132,7 +132,7 @@ fn mongodb(reader: &mut Reader<'_>) -> Option<SinkTarget> {
     let database = reader.value("database").map(|name| reader.take(values::database(name)));
     let mode = mode(reader);
     let gone = "a deleted row is removed at once for now; remove it";
-    reader.choice("deletes", &[("immediate", ())], &[("tombstone", gone)]);
+    reader.choice("deletes", &[("immediate", ())], &[later("tombstone", gone)]);
     let database = match database {
         Some(database) => Some(database?),
         None => None,
@@ -145,7 +145,7 @@ fn kafka(reader: &mut Reader<'_>) -> Option<SinkTarget> {
     let topic = name.and_then(|name| reader.take(values::topic(name)));
     let mode = mode(reader);
     let once = "it needs recovery, which comes later; use 'at_least_once'";
-    reader.choice("delivery", &[("at_least_once", ())], &[("exactly_once", once)]);
+    reader.choice("delivery", &[("at_least_once", ())], &[later("exactly_once", once)]);
     let format = json(reader);
     let key_format = reader.choice("key.format", &[("json", KeyFormat::Json), ("raw", KeyFormat::Raw)], &[]);
     let partitions = reader.parsed("partitions", 1, |value| values::integer(value, 1..=10_000));

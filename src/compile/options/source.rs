@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::SourceOptions;
-use super::reader::{Known, Reader};
+use super::reader::{Known, Reader, later, never};
 use super::values;
 use crate::compile::ast::Options;
 use crate::compile::diagnostic::Diagnostic;
@@ -55,8 +55,8 @@ pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opti
     reader.required("connector", "kafka")?;
     let connectors =
         [("kafka", Connector::Kafka), ("file", Connector::File), ("simulator", Connector::Simulator)];
-    let later = [("mongodb", "MongoDB is a sink; read what is written to it from its topic")];
-    let kind = reader.choice("connector", &connectors, &later)?;
+    let sink = never("mongodb", "MongoDB is a sink; read what is written to it from its topic");
+    let kind = reader.choice("connector", &connectors, &[sink])?;
     let name = connectors.iter().find(|(_, known)| *known == kind).map_or("", |(name, _)| *name);
     reader.check_names(&known(kind, name));
     let connector = match kind {
@@ -64,7 +64,7 @@ pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opti
         Connector::File => file(&mut reader),
         Connector::Simulator => Some(SourceConnector::Simulator(simulator(&mut reader))),
     };
-    let csv = [("csv", "only JSON is read for now: one object per record")];
+    let csv = [later("csv", "only JSON is read for now: one object per record")];
     let format = reader.choice("format", &[("json", Format::Json)], &csv);
     let timestamp_format = reader.choice(
         "timestamp_format",
@@ -74,7 +74,7 @@ pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opti
             ("epoch_us", TimestampFormat::EpochMicros),
             ("epoch_ns", TimestampFormat::EpochNanos),
         ],
-        &[("rfc3339", "remove it: text is always RFC 3339; the option says what a number is")],
+        &[never("rfc3339", "remove it: text is always RFC 3339; the option says what a number is")],
     );
     let max_future = reader.parsed("max_future", MAX_FUTURE, values::duration);
     let idle_timeout = reader.parsed("idle_timeout", IDLE_TIMEOUT, values::duration);
@@ -116,13 +116,7 @@ fn known(kind: Connector, name: &str) -> Known<'static> {
 }
 
 fn kafka(reader: &mut Reader<'_>) -> Option<SourceConnector> {
-    let pattern = reader.entry("topic_pattern").is_some();
-    // A pattern is refused by itself; that a topic is missing would be a second report of the same thing.
-    let topics = match reader.value("topic") {
-        None if pattern => None,
-        _ => reader.required("topic", "telemetry"),
-    };
-    let topics = topics.and_then(|value| {
+    let topics = reader.required("topic", "telemetry").and_then(|value| {
         let list = reader.take(values::list(value, "the name of a topic"))?;
         let topics: Vec<_> = list.iter().map(|name| reader.take(values::topic(name))).collect();
         topics.into_iter().collect::<Option<Vec<String>>>()
@@ -131,7 +125,7 @@ fn kafka(reader: &mut Reader<'_>) -> Option<SourceConnector> {
     let startup = reader.choice(
         "scan.startup.mode",
         &[("earliest", StartupMode::Earliest), ("latest", StartupMode::Latest)],
-        &[("timestamp", from), ("offsets", from)],
+        &[later("timestamp", from), later("offsets", from)],
     );
     let properties = reader.properties(OURS);
     Some(SourceConnector::Kafka(KafkaSource { topics: topics?, startup: startup?, properties }))
@@ -141,7 +135,7 @@ fn file(reader: &mut Reader<'_>) -> Option<SourceConnector> {
     reader.choice(
         "pace",
         &[("none", ())],
-        &[("event_time", "files are read as fast as they are taken; remove it")],
+        &[later("event_time", "files are read as fast as they are taken; remove it")],
     );
     let path = reader.required("path", "input/telemetry.jsonl")?.value.clone();
     Some(SourceConnector::File(FileSource { path }))
@@ -149,8 +143,11 @@ fn file(reader: &mut Reader<'_>) -> Option<SourceConnector> {
 
 fn simulator(reader: &mut Reader<'_>) -> Simulator {
     let only = "for now the simulator makes vehicles";
-    let shape =
-        reader.choice("shape", &[("vehicles", Shape::Vehicles)], &[("sensors", only), ("metrics", only)]);
+    let shape = reader.choice(
+        "shape",
+        &[("vehicles", Shape::Vehicles)],
+        &[later("sensors", only), later("metrics", only)],
+    );
     let mut number = |key: &str, default: u64, from: i64| {
         let read = |value: &_| values::integer(value, from..=i64::MAX).map(i64::unsigned_abs);
         reader.parsed(key, default, read)
@@ -180,7 +177,7 @@ fn dead_letters(reader: &mut Reader<'_>, kind: Connector) -> Option<DeadLetterPo
     match kind {
         Connector::Kafka => reader.choice("dead_letters", &[topic, file, drop], &[]),
         _ => {
-            let no_topic = [("topic", "only a Kafka source has a topic for them; use 'file' or 'drop'")];
+            let no_topic = [never("topic", "only a Kafka source has a topic for them; use 'file' or 'drop'")];
             reader.choice("dead_letters", &[file, drop], &no_topic)
         }
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::compile::ast::Name;
 use crate::compile::diagnostic::Diagnostic;
-use crate::compile::tokens::within;
 
 /// An integer within its range.
 pub(super) fn integer(value: &Name, range: RangeInclusive<i64>) -> Result<i64, Diagnostic> {
@@ -82,7 +81,7 @@ pub(super) fn list(value: &Name, what: &str) -> Result<Vec<Name>, Diagnostic> {
         let length = part.chars().count();
         let blank = part.chars().take_while(|c| c.is_whitespace()).count();
         let name = part.trim();
-        let place = within(value, from + blank, from + blank + name.chars().count());
+        let place = value.part(from + blank, from + blank + name.chars().count());
         from += length + 1;
         if name.is_empty() {
             let message = match value.value.trim() {

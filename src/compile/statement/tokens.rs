@@ -5,9 +5,9 @@ use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
-use super::ast::{Expression, Name};
-use super::diagnostic::Diagnostic;
-use super::dialect::TidemillDialect;
+use crate::compile::ast::{Expression, Name};
+use crate::compile::diagnostic::Diagnostic;
+use crate::compile::dialect::TidemillDialect;
 
 /// Nested brackets and subqueries; deeper ones would need more stack than a thread may have.
 const DEPTH_MAX: usize = 64;
@@ -121,12 +121,10 @@ impl<'a> Tokens<'a> {
 
     /// A token as written, for messages.
     pub(super) fn show(&self, index: usize) -> String {
-        match self.list.get(index) {
-            Some(token) => format!("'{}'", self.source.slice(token.span)),
-            None => match self.source.slice(self.end).trim() {
-                "" => "the end".to_owned(),
-                next => format!("'{next}'"),
-            },
+        match self.source.slice(self.at(index)).trim() {
+            "" => "the end".to_owned(),
+            text if text.starts_with(['\'', '"']) => text.to_owned(),
+            text => format!("'{text}'"),
         }
     }
 
@@ -204,7 +202,7 @@ impl<'a> Tokens<'a> {
         }
         let index = open.pop()?;
         let message = format!("this {} is never closed", self.show(index));
-        Some(Diagnostic::new(self.at(index), message).hint("a statement ends at ';' in any case"))
+        Some(Diagnostic::new(self.at(index), message).hint("close it; a ';' ends the statement in any case"))
     }
 
     /// A name: unquoted in lower case, in double quotes as it stands.
@@ -318,16 +316,24 @@ impl<'a> Tokens<'a> {
             ParserError::ParserError(text) | ParserError::TokenizerError(text) => text,
         };
         let (message, location) = split_location(text);
-        let span = match location {
-            Some(location) => {
-                let token = self.list.iter().find(|token| token.span.start == location);
-                token.map_or(one_character(location), |token| token.span)
-            }
-            None if index >= self.len() || message.ends_with("EOF") => self.end,
-            None => self.at(index),
+        let found = match location {
+            Some(location) => self.list.iter().position(|token| token.span.start == location),
+            None if message.ends_with("EOF") => Some(self.len()),
+            None => Some(index),
         };
-        let message = message.replacen("Expected: ", "expected ", 1).replacen(", found: ", ", found ", 1);
-        Diagnostic::new(span, lower_first(&message.replace("found EOF", "found the end")))
+        let span = match (found, location) {
+            (Some(found), _) => self.at(found),
+            (None, Some(location)) => one_character(location),
+            (None, None) => self.end,
+        };
+        let message = match (message.split_once(", found: "), found) {
+            (Some((expected, _)), Some(found)) => {
+                let expected = expected.trim_start_matches("Expected: ");
+                format!("expected {expected}, found {}", self.show(found))
+            }
+            _ => lower_first(message),
+        };
+        Diagnostic::new(span, message)
     }
 }
 
@@ -374,17 +380,4 @@ fn lower_first(text: &str) -> String {
         Some(first) if !second_is_upper => first.to_lowercase().chain(chars).collect(),
         _ => text.to_owned(),
     }
-}
-
-/// The place of characters `from..to` of a literal's value, or of the whole literal where the two differ:
-/// doubled quotes, replaced parameters, line breaks.
-pub(super) fn within(literal: &Name, from: usize, to: usize) -> Span {
-    let Span { start, end } = literal.span;
-    let length = literal.value.chars().count() as u64;
-    let quotes = (end.column - start.column.min(end.column)).saturating_sub(length);
-    if start.line != end.line || !(quotes == 2 || quotes == 0) {
-        return literal.span;
-    }
-    let first = start.column + quotes / 2;
-    Span::new(Location::new(start.line, first + from as u64), Location::new(start.line, first + to as u64))
 }

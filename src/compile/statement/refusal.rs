@@ -1,8 +1,8 @@
 //! What is known and not supported yet, by name: refused when the file is read, never at run time.
 
-use super::ast::Name;
-use super::diagnostic::{Diagnostic, nearest};
 use super::tokens::Tokens;
+use crate::compile::ast::Name;
+use crate::compile::diagnostic::{Diagnostic, nearest};
 
 /// Statements that start with CREATE.
 const CREATED: &[(&str, &str)] = &[

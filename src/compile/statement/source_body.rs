@@ -2,11 +2,11 @@
 
 use datafusion_sql::sqlparser::tokenizer::Token;
 
-use super::ast::{ColumnDefinition, Expression, Name, WatermarkDefinition};
-use super::diagnostic::Diagnostic;
-use super::statement::Context;
-use super::tokens::{Tokens, within};
+use super::Context;
+use super::tokens::Tokens;
 use super::types;
+use crate::compile::ast::{ColumnDefinition, Expression, Name, WatermarkDefinition};
+use crate::compile::diagnostic::Diagnostic;
 use crate::plan::{ColumnType, Metadata};
 
 /// What stands in the brackets.
@@ -211,11 +211,11 @@ fn path(literal: &Name) -> Result<Vec<String>, Diagnostic> {
         let length = part.chars().count();
         if part.trim().is_empty() {
             let message = "a path consists of the names of fields with dots between them; one is empty";
-            return Err(Diagnostic::new(within(literal, from, from + length.max(1)), message));
+            return Err(Diagnostic::new(literal.part(from, from + length.max(1)), message));
         }
         if part.contains(['[', ']', '$', '*']) {
             let message = format!("'{part}' is not the name of a field; JSONPath is not supported yet");
-            let error = Diagnostic::new(within(literal, from, from + length), message);
+            let error = Diagnostic::new(literal.part(from, from + length), message);
             return Err(error.hint("name the fields from the top: PATH 'position.lat'"));
         }
         from += length + 1;
@@ -267,6 +267,6 @@ fn consistent(column: &ColumnDefinition) -> Result<(), Diagnostic> {
     if column.kind == *kind || also {
         return Ok(());
     }
-    let message = format!("metadata '{name}' is not of this type");
+    let message = format!("metadata '{name}' is {}, not {}", types::name(*kind), types::name(column.kind));
     Err(Diagnostic::new(column.kind_span, message).hint(format!("declare it as {}", types::name(*kind))))
 }

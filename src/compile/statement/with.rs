@@ -2,10 +2,10 @@
 
 use datafusion_sql::sqlparser::tokenizer::{Span, Token};
 
-use super::ast::{Name, OptionEntry, Options};
-use super::diagnostic::{Diagnostic, nearest};
-use super::statement::Context;
-use super::tokens::{Tokens, within};
+use super::Context;
+use super::tokens::Tokens;
+use crate::compile::ast::{Name, OptionEntry, Options};
+use crate::compile::diagnostic::{Diagnostic, nearest};
 
 /// The WITH clause at `index`, which must be the last thing of the statement. Without one the options are
 /// empty and reported at `place`.
@@ -104,7 +104,7 @@ fn replace_parameters(context: &mut Context<'_>, literal: Name) -> Option<Name> 
         let from = literal.value[..literal.value.len() - rest.len() + start].chars().count();
         let inner = &rest[start + 2..];
         let Some(end) = inner.find('}') else {
-            let place = within(&literal, from, literal.value.chars().count());
+            let place = literal.part(from, literal.value.chars().count());
             let error = Diagnostic::new(place, "'${' without '}'").hint("a parameter is ${NAME}");
             context.diagnostics.push(error);
             return None;
@@ -113,7 +113,7 @@ fn replace_parameters(context: &mut Context<'_>, literal: Name) -> Option<Name> 
         match context.parameters.get(name) {
             Some(value) => text.push_str(value),
             None => {
-                let place = within(&literal, from, from + name.chars().count() + 3);
+                let place = literal.part(from, from + name.chars().count() + 3);
                 context.diagnostics.push(unset(place, name, context.parameters.keys()));
                 whole = false;
             }

@@ -1,7 +1,9 @@
 //! The types of columns.
 
-use super::diagnostic::{Diagnostic, nearest};
+use datafusion_sql::sqlparser::tokenizer::Token;
+
 use super::tokens::Tokens;
+use crate::compile::diagnostic::{Diagnostic, nearest};
 use crate::plan::ColumnType;
 
 /// For hints.
@@ -91,9 +93,10 @@ pub(super) fn parse(tokens: Tokens<'_>) -> Result<ColumnType, Diagnostic> {
 fn with_arguments(tokens: Tokens<'_>, at: usize, name: &str) -> Diagnostic {
     let rest = tokens.from(at);
     let hint = match name {
+        _ if rest.get(0) == Some(&Token::LBracket) => "for arrays use JSON",
         "TIMESTAMP" => "write TIMESTAMP: nanoseconds are always kept",
         "TEXT" | "STRING" | "VARCHAR" => "write TEXT; a limit is a rule: CHECK (length(name) <= 20)",
-        _ => "write the type alone; for arrays use JSON",
+        _ => "write the type alone",
     };
     let message = format!("'{}' behind the type {name} is not supported yet", rest.text());
     Diagnostic::new(rest.span(), message).hint(hint)
