@@ -2,3 +2,6 @@
 
 pub mod ast;
 pub mod diagnostic;
+pub mod dialect;
+pub mod options;
+pub mod statement;
