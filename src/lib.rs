@@ -9,6 +9,7 @@ pub mod control;
 pub mod dead_letter;
 pub mod error;
 pub mod ingest;
+pub mod json;
 pub mod ledger;
 pub mod parse;
 pub mod plan;

@@ -122,7 +122,10 @@ impl RawBuilder {
 
     /// Hands over what was kept and starts anew.
     pub fn finish(&mut self) -> RawRecords {
-        let (records, bytes) = (std::mem::take(&mut self.records), std::mem::take(&mut self.bytes));
+        // Chunks are alike: with room for as much again, records are copied once.
+        let (record_count, byte_count) = (self.records.len(), self.bytes.len());
+        let records = std::mem::replace(&mut self.records, Vec::with_capacity(record_count));
+        let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(byte_count));
         RawRecords { end: records.len(), records: Arc::new(records), bytes: Arc::new(bytes), start: 0 }
     }
 }
