@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender};
 use timely::scheduling::SyncActivator;
 
 use crate::control::failure::fatal;
-use crate::control::status::Status;
+use crate::control::telemetry::Telemetry;
 use crate::dead_letter::AddressedLetter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::Connector;
@@ -51,7 +51,11 @@ pub struct Job {
     pub sink_health: Vec<Arc<Health>>,
     pub letters_health: Arc<Health>,
     pub letter_counts: Arc<LetterCounts>,
-    pub status: Arc<Mutex<Status>>,
+    pub telemetry: Arc<Telemetry>,
+    /// The ledger at the end, on process 0.
+    pub final_ledger: Mutex<Option<serde_json::Value>>,
+    /// The epoch after the last one of this run, on process 0.
+    pub next_epoch: AtomicU64,
     /// Index of the first worker of this process.
     pub first_worker: usize,
     /// Live reads for each worker of this process.
@@ -194,6 +198,11 @@ impl Job {
         let of_sink = sinks.map(|(index, sink)| (sink.name.clone(), below(Downstream::Sink(index))));
         let all = of_leg.chain(of_aggregation).chain(of_sink);
         all.filter_map(|(stage, source)| Some((stage, source?))).collect()
+    }
+
+    /// Whether a stop was asked for.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// Sinks whose other side is away, with the reason.

@@ -14,17 +14,18 @@ use timely::worker::Worker;
 
 use crate::batch::RowOrigin;
 use crate::control::failure::fatal;
+use crate::control::publish::{self, Facts};
 use crate::control::watchdog::{Progress, Watchdog};
 use crate::dataflow::{self, Parts, Running};
 use crate::dead_letter::RawRecord;
 use crate::error::Result;
 use crate::ingest::binder::InMemory;
-use crate::ingest::driver::{Retained, SourceParts};
+use crate::ingest::driver::{Retained, SourceParts, SourceProgress};
 use crate::ingest::ticker::{Gauge, TickerControl};
 use crate::job::{Job, LookupRequest, partition_worker};
-use crate::ledger::Ledger;
-use crate::time::Epoch;
-use crate::time::Woken;
+use crate::ledger::{Ledger, LedgerReport};
+use crate::time::{Epoch, Woken};
+use crate::transform::view::ViewReader;
 use crate::write::letters::Records;
 use crate::write::outbox::Outbox;
 
@@ -40,6 +41,7 @@ pub fn run(worker: &mut Worker, job: &Arc<Job>) -> Result<()> {
         Rc::new(TickerControl { ended: Cell::new(false), stop: job.stop.clone(), next: Cell::new(0) });
     let ledger = Ledger::new(job.layout.clone());
     let retained = Rc::new(RefCell::new(Retained::default()));
+    let progress = SourceProgress::default();
     let (mut sources, mut consumers) = (Vec::new(), Vec::new());
     for index in 0..job.plan.sources.len() {
         let woken: Woken = Woken::default();
@@ -56,6 +58,7 @@ pub fn run(worker: &mut Worker, job: &Arc<Job>) -> Result<()> {
             stop: job.stop.clone(),
             ledger: ledger.clone(),
             retained: retained.clone(),
+            progress: progress.clone(),
             woken,
         });
         consumers.push(consumer);
@@ -74,7 +77,7 @@ pub fn run(worker: &mut Worker, job: &Arc<Job>) -> Result<()> {
         fail: fatal,
     };
     let running = worker.dataflow_named(&job.plan.name, |scope| dataflow::build(scope, parts))?;
-    let mut state = Loop::new(job.clone(), gauge, control, retained, running);
+    let mut state = Loop::new(job.clone(), gauge, control, retained, progress, running);
     while worker.step_or_park(Some(PARK)) {
         state.after_step(worker.index())?;
         for consumer in &consumers {
@@ -135,6 +138,7 @@ struct Loop {
     gauge: Rc<Gauge>,
     control: Rc<TickerControl>,
     retained: Rc<RefCell<Retained>>,
+    progress: SourceProgress,
     running: Running,
     watchdog: Watchdog,
     next_housekeeping: Instant,
@@ -146,10 +150,11 @@ impl Loop {
         gauge: Rc<Gauge>,
         control: Rc<TickerControl>,
         retained: Rc<RefCell<Retained>>,
+        progress: SourceProgress,
         running: Running,
     ) -> Self {
         let watchdog = Watchdog::new(job.settings.cluster.stall_timeout);
-        Loop { job, gauge, control, retained, running, watchdog, next_housekeeping: Instant::now() }
+        Loop { job, gauge, control, retained, progress, running, watchdog, next_housekeeping: Instant::now() }
     }
 
     /// The first epoch that is not yet released; `None` when there will be no more.
@@ -178,8 +183,26 @@ impl Loop {
         if worker == 0 {
             self.watch()?;
         }
-        self.job.publish(worker, &self.running, self.released(), confirmed, self.control.next.get());
+        self.publish(worker, self.released(), confirmed);
         Ok(())
+    }
+
+    /// Tells everybody who looks how things are.
+    fn publish(&self, worker: usize, released: Option<Epoch>, confirmed: Option<Epoch>) {
+        let newest = |view: &ViewReader| {
+            view.newest(publish::NEWEST).iter().map(|row| view.render(row)).collect::<Vec<_>>()
+        };
+        let counts = self.running.settled.borrow();
+        let ledger = (worker == 0).then(|| LedgerReport::new(&self.job.layout, counts.iter()));
+        let facts = Facts {
+            partitions: self.progress.borrow().values().cloned().collect(),
+            newest: self.running.views.iter().map(newest).collect(),
+            released,
+            confirmed,
+            next: self.control.next.get(),
+            ledger,
+        };
+        publish::publish(&self.job, facts);
     }
 
     /// Ends the process if the frontier stands although nothing outside holds it.
@@ -208,9 +231,14 @@ impl Loop {
         Ok(())
     }
 
-    fn finish(mut self, worker: usize) {
-        self.job.publish(worker, &self.running, None, None, self.control.next.get());
-        self.job.stop.store(true, Ordering::Relaxed);
-        self.running.views.clear();
+    /// The last words of this worker.
+    fn finish(self, worker: usize) {
+        self.publish(worker, None, None);
+        if worker == 0 {
+            let counts = self.running.settled.borrow();
+            let report = LedgerReport::new(&self.job.layout, counts.iter());
+            *self.job.final_ledger.lock().expect("no panic under this lock") = Some(report.to_json());
+            self.job.next_epoch.store(self.control.next.get(), Ordering::Relaxed);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The source operator of one worker: on each tick it cuts the epoch from the queues of its partitions.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,9 +39,14 @@ pub struct SourceParts {
     pub stop: Arc<AtomicBool>,
     pub ledger: Ledger,
     pub retained: Rc<RefCell<Retained>>,
+    pub progress: SourceProgress,
     /// Lets the consumer thread wake the operator.
     pub woken: Woken,
 }
+
+/// The last binding of each partition of a worker, by source and partition, and whether its reader is at the
+/// end of the log; for the status.
+pub type SourceProgress = Rc<RefCell<BTreeMap<(usize, u32), (Binding, bool)>>>;
 
 /// What a source operator gives out.
 pub struct Cuts<'s> {
@@ -113,6 +118,8 @@ impl Cutter {
             self.parts.retained.borrow_mut().keep(tick.epoch, self.parts.index, partition, &chunks);
             let cut = self.cuts[index].cut(tick, &chunks, place(queue))?;
             self.count(tick.epoch, &cut);
+            let seen = (cut.binding.clone(), queue.caught_up().is_some());
+            self.parts.progress.borrow_mut().insert((self.parts.index, partition), seen);
             if self.reported[index].as_ref().is_none_or(|reported| news(reported, &cut.binding)) {
                 self.reported[index] = Some(cut.binding.clone());
                 reports.push(Report::Binding(cut.binding.clone()));
