@@ -3,5 +3,6 @@
 pub mod ast;
 pub mod diagnostic;
 pub mod dialect;
+pub mod explain;
 pub mod options;
 pub mod statement;

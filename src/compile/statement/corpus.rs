@@ -38,19 +38,23 @@ fn parameters() -> BTreeMap<String, String> {
 /// Everything that can be said without a schema.
 fn mistakes(text: &str) -> (Vec<Statement>, Vec<Diagnostic>) {
     let (statements, mut diagnostics) = statement::parse(text, &parameters());
-    for statement in &statements {
-        match statement {
-            Statement::Source(source) => {
-                options::source_options(&source.options, &mut diagnostics);
-            }
-            Statement::View(view) => options::view_options(&view.options, &mut diagnostics),
-            Statement::Sink(sink) => {
-                options::sink_options(&sink.options, &mut diagnostics);
-            }
-            Statement::Broken(_) => {}
-        }
-    }
+    diagnostics.extend(statements.iter().flat_map(mistakes_of_options));
     (statements, diagnostics)
+}
+
+fn mistakes_of_options(statement: &Statement) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let read = match statement {
+        Statement::Source(source) => options::source_options(&source.options, &mut found).is_some(),
+        Statement::Sink(sink) => options::sink_options(&sink.options, &mut found).is_some(),
+        Statement::View(view) => {
+            options::view_options(&view.options, &mut found);
+            found.is_empty()
+        }
+        Statement::Broken(_) => true,
+    };
+    assert_eq!(read, found.is_empty(), "options are read if and only if nothing is reported: {found:?}");
+    found
 }
 
 fn rendered(cases: &[&str]) -> String {
@@ -236,5 +240,34 @@ fn deep_and_long_expressions_are_refused_instead_of_overflowing_the_stack() {
     for text in [deep, long, wide] {
         let (_, diagnostics) = mistakes(&text);
         assert_eq!(diagnostics.len(), 1, "{diagnostics:?}");
+    }
+}
+
+/// The reference must not show what is refused. Fragments of statements stand in it as plain text.
+#[test]
+fn statements_of_the_reference_are_good() {
+    let reference = include_str!("../../../docs/sql.md");
+    let blocks = reference.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let blocks: Vec<&str> = blocks.filter(|block| block.starts_with("CREATE ")).collect();
+    assert!(blocks.len() >= 6);
+    for block in blocks {
+        let parameters = BTreeMap::from([("TOPIC".to_owned(), "readings".to_owned())]);
+        let (statements, mut diagnostics) = statement::parse(block, &parameters);
+        diagnostics.extend(statements.iter().flat_map(mistakes_of_options));
+        assert!(diagnostics.is_empty(), "{}", Diagnostics::new("docs/sql.md", block, diagnostics));
+    }
+}
+
+/// Half a file, and a file with any one character missing, is what an editor sends while somebody types.
+#[test]
+fn no_part_of_a_file_makes_the_parser_panic() {
+    let places: Vec<usize> = GOOD.char_indices().map(|(at, _)| at).collect();
+    for at in places {
+        let without = format!("{}{}", &GOOD[..at], GOOD[at..].chars().skip(1).collect::<String>());
+        for text in [&GOOD[..at], &without] {
+            let (_, list) = mistakes(text);
+            assert!(list.iter().all(|diagnostic| diagnostic.span.start <= diagnostic.span.end));
+            let _ = Diagnostics::new("dataflow.sql", text, list).to_string();
+        }
     }
 }
