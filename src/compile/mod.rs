@@ -5,6 +5,8 @@
 
 pub mod ast;
 pub mod diagnostic;
+pub mod dialect;
+pub mod explain;
 pub mod options;
 pub mod statement;
 

@@ -2,6 +2,11 @@
 //!
 //! Names of columns stay names with their places: the compiler resolves them against the relation.
 
+mod reader;
+mod sink;
+mod source;
+mod values;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -64,17 +69,25 @@ pub enum SinkTarget {
 
 /// Reads the options of a source. `None` if anything is wrong; every mistake is in `diagnostics` then.
 pub fn source_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<SourceOptions> {
-    let _ = (options, diagnostics);
-    None
+    source::read(options, diagnostics)
 }
 
 /// Reads the options of a sink. `None` if anything is wrong; every mistake is in `diagnostics` then.
 pub fn sink_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<SinkOptions> {
-    let _ = (options, diagnostics);
-    None
+    sink::read(options, diagnostics)
 }
 
 /// Reads the options of a view: all of them are refused for now.
 pub fn view_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) {
-    let _ = (options, diagnostics);
+    let known = reader::Known {
+        what: "a view".to_owned(),
+        options: Vec::new(),
+        later: vec![
+            ("state_retention", "views with bounded state come later; the state of a GROUP BY stays"),
+            ("deduplicate_horizon", "DISTINCT ON comes later"),
+            ("allowed_lateness", "windows come later"),
+        ],
+        properties: false,
+    };
+    reader::Reader::new(options, diagnostics).check_names(&known);
 }
