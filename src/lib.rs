@@ -16,5 +16,6 @@ pub mod render;
 pub mod route;
 pub mod settings;
 pub mod time;
+pub mod topic_log;
 pub mod transform;
 pub mod write;
