@@ -21,6 +21,7 @@ pub mod render;
 pub mod route;
 pub mod settings;
 pub mod time;
+pub mod topic_log;
 pub mod transform;
 pub mod worker;
 pub mod write;
