@@ -43,13 +43,13 @@ impl Backoff {
     /// Says that the sink is away and waits; an error when the process stops meanwhile.
     pub(super) fn wait(&mut self, sink: &str, health: &Health, error: Error) -> Result<()> {
         health.set_away(sink, &error);
-        if health.pause(self.pause()) { Err(stopped(sink, error)) } else { Ok(()) }
+        if health.pause(self.pause()) { Err(stopped(error)) } else { Ok(()) }
     }
 }
 
 /// The process stops while the other side is away.
-pub(super) fn stopped(sink: &str, last: Error) -> Error {
-    Error::away(format!("sink {sink}: stopped while the other side was away")).caused_by(last)
+pub(super) fn stopped(last: Error) -> Error {
+    Error::away("stopped while the other side was away").caused_by(last)
 }
 
 /// Tries until it works. Errors of kind [`ErrorKind::Away`] wait, all others end it.

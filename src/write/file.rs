@@ -30,13 +30,14 @@ pub(super) struct Log {
 /// The sink of `connector = 'file'`, and of every sink when a run has an output directory.
 #[derive(Debug)]
 pub(super) struct FileSink {
+    sink: String,
     lines: Lines,
     path: PathBuf,
     bounded: bool,
     /// Where only the rows at the end are wanted.
     last: Option<FinalRows>,
     log: Option<Log>,
-    buffer: String,
+    buffer: Vec<u8>,
     epochs: Vec<(Epoch, Receipt)>,
     health: Arc<Health>,
 }
@@ -46,12 +47,13 @@ impl FileSink {
     pub(super) fn new(sink: &plan::Sink, path: PathBuf, bounded: bool, health: Arc<Health>) -> Self {
         let last = bounded && sink.changes == ChangeMode::Updating;
         FileSink {
+            sink: sink.name.clone(),
             lines: Lines::new(sink),
             path,
             bounded,
             last: last.then(|| FinalRows::new(sink)),
             log: None,
-            buffer: String::new(),
+            buffer: Vec::new(),
             epochs: Vec::new(),
             health,
         }
@@ -69,7 +71,7 @@ impl FileSink {
         let log =
             self.log.as_mut().ok_or_else(|| Error::internal("a file sink was used before it was open"))?;
         let (path, buffer) = (&self.path, &self.buffer);
-        until_it_works(&self.lines.sink, &self.health, || log.append(path, buffer.as_bytes()))?;
+        until_it_works(&self.sink, &self.health, || log.append(path, buffer))?;
         self.buffer.clear();
         Ok(())
     }
@@ -83,11 +85,11 @@ impl Sink for FileSink {
     }
 
     fn write(&mut self, epoch: Epoch, changes: Changes) -> Result<()> {
-        let receipt = match &mut self.last {
+        match &mut self.last {
             Some(last) => last.apply(&changes)?,
-            None => self.lines.append(&changes, &mut self.buffer)?,
-        };
-        self.epochs.push((epoch, receipt));
+            None => self.lines.append(&changes, &mut self.buffer),
+        }
+        self.epochs.push((epoch, Receipt::default()));
         if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
     }
 
@@ -106,9 +108,7 @@ impl Sink for FileSink {
         }
         let (from, to) = (self.unfinished(), &self.path);
         let synced = self.log.take().map_or(Ok(()), |log| log.file.sync_all());
-        synced
-            .and_then(|()| fs::rename(&from, to))
-            .map_err(|error| away("cannot finish", to, error).context(&self.lines.sink))
+        synced.and_then(|()| fs::rename(&from, to)).map_err(|error| away("cannot finish", to, error))
     }
 }
 
@@ -232,6 +232,6 @@ mod tests {
         let one = r#"{"n":1}"#;
         rows.apply(&changes(&plan, &[one, one, r#"{"n":2}"#], &[Op::Insert; 3])).expect("apply");
         rows.apply(&changes(&plan, &[one, r#"{"n":2}"#], &[Op::Delete; 2])).expect("apply");
-        assert_eq!(rows.text(), "{\"n\":1}\n");
+        assert_eq!(rows.text(), b"{\"n\":1}\n");
     }
 }

@@ -6,18 +6,15 @@ use std::collections::btree_map::Entry;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::row::{RowConverter, Rows, SortField};
 
-use super::document::Documents;
-use super::refusal::refusal;
-use super::{Changes, Op, Receipt};
-use crate::dead_letter::Reason;
+use super::{Changes, Op};
 use crate::error::{Error, Result};
 use crate::plan;
+use crate::render::RowWriter;
 
 /// Lines by key, in the order of the key's values.
 #[derive(Debug)]
 pub(super) struct FinalRows {
-    sink: String,
-    document: Option<usize>,
+    writer: RowWriter,
     /// Columns that tell rows apart; `None`: all, and equal rows are counted.
     key: Option<Vec<usize>>,
     lines: BTreeMap<Vec<u8>, Line>,
@@ -25,7 +22,7 @@ pub(super) struct FinalRows {
 
 #[derive(Debug)]
 struct Line {
-    text: String,
+    text: Vec<u8>,
     count: i64,
 }
 
@@ -33,45 +30,38 @@ impl FinalRows {
     /// No rows yet.
     pub(super) fn new(sink: &plan::Sink) -> Self {
         FinalRows {
-            sink: sink.name.clone(),
-            document: sink.document,
+            writer: RowWriter::new(&sink.schema, sink.document),
             key: sink.key.clone(),
             lines: BTreeMap::new(),
         }
     }
 
     /// Applies the changes of an epoch.
-    pub(super) fn apply(&mut self, changes: &Changes) -> Result<Receipt> {
-        let documents = Documents::new(&changes.rows, self.document)?;
+    pub(super) fn apply(&mut self, changes: &Changes) -> Result<()> {
         let all: Vec<usize> = (0..changes.rows.num_columns()).collect();
         let keys = keys(&changes.rows, self.key.as_ref().unwrap_or(&all))?;
-        let mut receipt = Receipt::default();
         for (row, op) in changes.ops.iter().enumerate() {
             let key = keys.as_ref().map_or(Vec::new(), |keys| keys.row(row).as_ref().to_vec());
-            match documents.text(row) {
-                Ok(text) => self.change(key, *op, text),
-                Err(error) => {
-                    let letter = refusal(&self.sink, changes, row, Reason::SinkRefused, error);
-                    receipt.refused.push((row, letter));
-                }
-            }
+            let mut text = Vec::new();
+            self.writer.write_row(&mut text, &changes.rows, row);
+            text.push(b'\n');
+            self.change(key, *op, text);
         }
-        Ok(receipt)
+        Ok(())
     }
 
     /// All rows that are left, one per line.
-    pub(super) fn text(&self) -> String {
-        let mut out = String::new();
+    pub(super) fn text(&self) -> Vec<u8> {
+        let mut out = Vec::new();
         for line in self.lines.values() {
             for _ in 0..line.count {
-                out.push_str(&line.text);
-                out.push('\n');
+                out.extend_from_slice(&line.text);
             }
         }
         out
     }
 
-    fn change(&mut self, key: Vec<u8>, op: Op, text: String) {
+    fn change(&mut self, key: Vec<u8>, op: Op, text: Vec<u8>) {
         let diff = if op == Op::Delete { -1 } else { 1 };
         match self.lines.entry(key) {
             Entry::Occupied(mut entry) if self.key.is_none() => {

@@ -17,7 +17,6 @@ pub mod release;
 mod backoff;
 mod blackhole;
 mod connect;
-mod document;
 mod file;
 mod final_rows;
 mod ids;
@@ -28,7 +27,6 @@ mod sqlite;
 mod stdout;
 #[cfg(test)]
 mod testing;
-
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};

@@ -10,6 +10,7 @@
 mod attempt;
 mod classify;
 mod command;
+mod document;
 mod encode;
 mod open;
 
@@ -22,9 +23,9 @@ use tokio::task::JoinHandle;
 
 use self::attempt::{Outcome, Target, attempt};
 use self::command::{Batch, Kind, Operation, delete, split, upsert};
+use self::document::Documents;
 use super::backoff::{Backoff, stopped, until_it_works};
 use super::connect::Context;
-use super::document::Documents;
 use super::ids::IdSource;
 use super::refusal::refusal;
 use super::{Changes, Health, Identity, Op, Receipt, Sink};
@@ -110,16 +111,16 @@ impl Collection {
         let (mut written, mut deleted) = (Vec::new(), Vec::new());
         for (row, op) in changes.ops.iter().enumerate() {
             if self.mode == WriteMode::Append && *op != Op::Insert {
-                return Err(Error::internal(format!("sink {} appends, but a row changed", self.sink)));
+                return Err(Error::internal("a row of a sink that appends was changed"));
             }
             let origin = changes.origins.as_ref().map(|origins| &origins[row]);
             let id = encode::id(&mut self.ids, &documents, row, origin)?;
             let body = id.and_then(|id| {
                 let body = match (self.mode, op) {
-                    (WriteMode::Append, _) => encode::document(&id, &documents.fields(row)?, None)?,
+                    (WriteMode::Append, _) => encode::document(&id, &documents.fields(row), None)?,
                     (WriteMode::Upsert, Op::Delete) => delete(&id, version),
                     (WriteMode::Upsert, _) => {
-                        let document = encode::document(&id, &documents.fields(row)?, Some(version))?;
+                        let document = encode::document(&id, &documents.fields(row), Some(version))?;
                         upsert(&id, document, version)
                     }
                 };
@@ -208,7 +209,7 @@ impl Collection {
                 Ok(Ok(outcome)) => return outcome,
                 Ok(Err(error)) => return Err(Error::internal("a MongoDB task has failed").caused_by(error)),
                 Err(_) if self.health.stopping() && looks >= LOOKS => {
-                    return Err(stopped(&self.sink, silent()));
+                    return Err(stopped(silent()));
                 }
                 Err(_) => looks += 1,
             }
@@ -238,12 +239,11 @@ impl Sink for Collection {
             .enable_all()
             .build()
             .map_err(|error| Error::internal("cannot start the threads of MongoDB").caused_by(error))?;
-        let context = |error: Error| error.context(format!("sink {}", self.sink));
         let client = || runtime.block_on(open::client(&self.uri));
-        let client = until_it_works(&self.sink, &self.health, client).map_err(context)?;
+        let client = until_it_works(&self.sink, &self.health, client)?;
         let database = client.database(&self.database);
         let prepare = || runtime.block_on(open::prepare(&database, &self.collection, self.mode));
-        let progress = until_it_works(&self.sink, &self.health, prepare).map_err(context)?;
+        let progress = until_it_works(&self.sink, &self.health, prepare)?;
         let target = Arc::new(Target {
             database,
             collection: self.collection.clone(),

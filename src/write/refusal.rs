@@ -1,8 +1,8 @@
 //! Rows that a sink cannot write, as dead letters.
 
 use super::Changes;
-use super::document::Documents;
 use crate::dead_letter::{DeadLetter, Reason};
+use crate::render::RowWriter;
 
 /// The letter of a row that sink `sink` did not get rid of.
 pub(super) fn refusal(
@@ -13,7 +13,11 @@ pub(super) fn refusal(
     error: String,
 ) -> DeadLetter {
     let origin = changes.origins.as_ref().map(|origins| origins[row]);
-    let text = || Documents::new(&changes.rows, None).and_then(|rows| Ok(rows.text(row))).ok()?.ok();
+    let text = || {
+        let mut text = Vec::new();
+        RowWriter::new(changes.rows.schema_ref(), None).write_row(&mut text, &changes.rows, row);
+        String::from_utf8(text).ok()
+    };
     DeadLetter {
         row: if origin.is_none() { text() } else { None },
         origin,

@@ -12,13 +12,14 @@ use serde_json::{Map, Value};
 
 use super::backoff::until_it_works;
 use super::connect::Context;
-use super::document::{Documents, append_cell};
 use super::ids::{IdSource, is_compared};
 use super::refusal::refusal;
 use super::{Changes, Health, Identity, Op, Receipt, Sink};
 use crate::dead_letter::Reason;
 use crate::error::{Error, Result};
+use crate::json::write_string;
 use crate::plan::{self, WriteMode};
+use crate::render::RowWriter;
 use crate::time::Epoch;
 
 /// Name of the file in the state directory.
@@ -46,7 +47,7 @@ pub(super) struct Collection {
 struct Table {
     sink: String,
     mode: WriteMode,
-    document: Option<usize>,
+    writer: RowWriter,
     ids: IdSource,
     /// Names of the fields that are not compared when an `_id` comes again.
     not_compared: Vec<String>,
@@ -67,7 +68,7 @@ impl Collection {
         let table = Table {
             sink: sink.name.clone(),
             mode: target.mode,
-            document: sink.document,
+            writer: RowWriter::new(&sink.schema, sink.document),
             ids: IdSource::new(target, &context.partitions),
             not_compared: not_compared.collect(),
             name: format!("\"{}\"", target.collection.replace('"', "\"\"")),
@@ -113,9 +114,7 @@ impl Sink for Collection {
     fn open(&mut self, _identity: &Identity) -> Result<Epoch> {
         let table = &self.table;
         let (connection, progress) = until_it_works(&table.sink, &self.health, || table.open(&self.path))
-            .map_err(|error| {
-                error.context(format!("sink {}: cannot use {}", table.sink, self.path.display()))
-            })?;
+            .map_err(|error| error.context(format!("cannot use {}", self.path.display())))?;
         self.connection = Some(connection);
         Ok(progress)
     }
@@ -167,22 +166,16 @@ impl Table {
 
     /// Writes the changes of one epoch.
     fn apply(&mut self, transaction: &Transaction<'_>, epoch: Epoch, changes: &Changes) -> Result<Receipt> {
-        let documents = Documents::new(&changes.rows, self.document)?;
         let mut receipt = Receipt::default();
         for (row, op) in changes.ops.iter().enumerate() {
-            let id = self.id(&documents, changes, row)?;
+            let id = self.id(changes, row)?;
             if self.mode == WriteMode::Upsert && *op == Op::Delete {
                 self.delete(transaction, epoch, &id)?;
                 continue;
             }
-            let text = match documents.text(row) {
-                Ok(text) => text,
-                Err(error) => {
-                    let letter = refusal(&self.sink, changes, row, Reason::SinkRefused, error);
-                    receipt.refused.push((row, letter));
-                    continue;
-                }
-            };
+            let mut text = Vec::new();
+            self.writer.write_row(&mut text, &changes.rows, row);
+            let text = utf8(text)?;
             match self.mode {
                 WriteMode::Upsert => self.upsert(transaction, epoch, &id, &text)?,
                 WriteMode::Append if *op == Op::Insert => match self.append(transaction, &id, &text)? {
@@ -196,28 +189,33 @@ impl Table {
                     }
                 },
                 WriteMode::Append => {
-                    return Err(Error::internal(format!("sink {} appends, but a row changed", self.sink)));
+                    return Err(Error::internal("a row of a sink that appends was changed"));
                 }
             }
         }
         Ok(receipt)
     }
 
-    fn id(&mut self, documents: &Documents<'_>, changes: &Changes, row: usize) -> Result<String> {
-        Ok(match &mut self.ids {
-            IdSource::Columns(columns) => match columns[..] {
-                [column] => {
-                    let mut text = String::new();
-                    append_cell(&documents.cell(row, column), &mut text);
-                    text
+    /// The value of the one key column, an object of several, or the bytes of the origin.
+    fn id(&mut self, changes: &Changes, row: usize) -> Result<String> {
+        match &mut self.ids {
+            IdSource::Columns(columns) => {
+                let mut text = Vec::new();
+                self.writer.write_key(&mut text, &changes.rows, columns, row);
+                if let [column] = columns[..] {
+                    let mut name = Vec::new();
+                    write_string(&mut name, changes.rows.schema_ref().field(column).name());
+                    // `{"name":value}`
+                    text.drain(..name.len() + 2);
+                    text.pop();
                 }
-                _ => documents.key_text(row, columns),
-            },
+                utf8(text)
+            }
             IdSource::Origin(ids) => {
                 let id = ids.id(changes.origins.as_ref().map(|origins| &origins[row]))?;
-                id.iter().map(|byte| format!("{byte:02x}")).collect()
+                Ok(id.iter().map(|byte| format!("{byte:02x}")).collect())
             }
-        })
+        }
     }
 
     fn append(&self, transaction: &Transaction<'_>, id: &str, text: &str) -> Result<Appended> {
@@ -260,6 +258,10 @@ impl Table {
         fields.retain(|name, _| is_compared(name, &self.not_compared));
         Some(fields)
     }
+}
+
+fn utf8(text: Vec<u8>) -> Result<String> {
+    String::from_utf8(text).map_err(|error| Error::internal("JSON that is not UTF-8").caused_by(error))
 }
 
 /// What became of a document that was to be added.

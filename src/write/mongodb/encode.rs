@@ -1,15 +1,14 @@
 //! Rows as BSON.
 
-use std::borrow::Cow;
-
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, DateTime, RawArrayBuf, RawBson, RawDocumentBuf};
 use serde_json::Value;
 
+use super::document::{Cell, Documents, NamedCell};
 use crate::batch::RowOrigin;
 use crate::error::Result;
+use crate::render::write_timestamp;
 use crate::time::NANOS_PER_MILLI;
-use crate::write::document::{Cell, Documents, NamedCell, timestamp_text};
 use crate::write::ids::IdSource;
 
 /// The most that a document may have.
@@ -60,7 +59,11 @@ pub(super) fn document(
 /// Milliseconds cut nanoseconds, so times inside `_id` are text: otherwise keys would collide.
 fn id_value(cell: Cell<'_>) -> Result<RawBson, String> {
     match cell {
-        Cell::Timestamp(nanos) => Ok(RawBson::String(timestamp_text(nanos))),
+        Cell::Timestamp(nanos) => {
+            let mut text = Vec::with_capacity(30);
+            write_timestamp(&mut text, nanos);
+            String::from_utf8(text).map(RawBson::String).map_err(|error| error.to_string())
+        }
         cell => value(&cell),
     }
 }
@@ -86,6 +89,7 @@ fn value(cell: &Cell<'_>) -> Result<RawBson, String> {
         Cell::Null => RawBson::Null,
         Cell::Text(text) => RawBson::String((*text).to_owned()),
         Cell::Json(text) => received(text)?,
+        Cell::Received(text) => received(text)?,
         Cell::Int(value) => RawBson::Int32(*value),
         Cell::BigInt(value) => RawBson::Int64(*value),
         Cell::Double(value) => RawBson::Double(*value),
@@ -94,7 +98,7 @@ fn value(cell: &Cell<'_>) -> Result<RawBson, String> {
     })
 }
 
-fn received(text: &Cow<'_, str>) -> Result<RawBson, String> {
+fn received(text: &str) -> Result<RawBson, String> {
     let value: Value =
         serde_json::from_str(text).map_err(|error| format!("JSON that BSON cannot hold: {error}"))?;
     json(value)
@@ -159,7 +163,7 @@ mod tests {
         let origin = RowOrigin { source: 0, partition: 0, offset: 1, index: 0 };
         let mut ids = IdSource::new(&sink, &partitions());
         let id = id(&mut ids, &documents, 0, Some(&origin)).expect("id").expect("id");
-        let fields = documents.fields(0).expect("fields");
+        let fields = documents.fields(0);
         match document(&id, &fields, version) {
             Ok(document) => document.to_document().expect("valid").to_string(),
             Err(error) => error,
