@@ -193,7 +193,7 @@ pub struct WatermarkColumn {
     pub delay_ns: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SourceConnector {
     Kafka(KafkaSource),
     File(FileSource),
