@@ -1,1 +1,4 @@
-//! Everything around the data path: command line, cluster, metrics, live reads.
+//! Everything around the data path: command line, settings, cluster, metrics, live reads.
+
+pub mod configuration;
+pub mod nearest;
