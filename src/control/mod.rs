@@ -1,8 +1,14 @@
 //! Everything around the data path: command line, settings, cluster, metrics, live reads.
 
+pub mod api;
 pub mod cluster;
 pub mod configuration;
 pub mod failure;
+pub mod metrics;
 pub mod nearest;
+pub mod progress;
+pub mod query;
 pub mod shutdown;
+pub mod status;
+pub mod telemetry;
 pub mod watchdog;
