@@ -3,6 +3,10 @@
 //! An [`Operator`] is plain synchronous code over batches. Its driver (`harness`) alone touches timely: it
 //! delivers epochs in order, collects outputs and keeps the ledger.
 
+pub mod eval;
+mod letter;
+pub mod steps;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
