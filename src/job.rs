@@ -28,7 +28,7 @@ use crate::time::Woken;
 use crate::write::driver::Start;
 use crate::write::letters::LetterCounts;
 use crate::write::outbox::{Connect, Outbox};
-use crate::write::{Health, Identity, Sink, connect};
+use crate::write::{self, Health, Identity, Sink};
 
 /// Everything the workers of this process share.
 pub struct Job {
@@ -119,11 +119,12 @@ impl Job {
         }
     }
 
-    fn context(&self) -> connect::Context {
-        connect::Context {
+    fn context(&self) -> write::Context {
+        write::Context {
             directory: self.plan.directory.clone(),
             bounded: self.bounded,
             output: self.output.clone(),
+            blackhole: self.blackhole,
             partitions: self.names.clone(),
         }
     }
@@ -162,10 +163,7 @@ impl Job {
         let (job, thread_health) = (self.clone(), health.clone());
         let identity = self.identity(&sink.name, sink.shards, shard);
         let connect: Connect<_> = Box::new(move || -> Result<Box<dyn Sink>> {
-            if job.blackhole {
-                return Ok(Box::new(crate::write::blackhole::Blackhole::default()));
-            }
-            connect::connect(&sink, &job.settings, &job.context(), thread_health)
+            write::connect(&sink, &job.settings, &job.context(), thread_health)
         });
         let wake = move || {
             // Both are gone when the dataflow is; then nobody waits for the notice.

@@ -27,11 +27,11 @@ use crate::write::Health;
 /// Compiles the SQL of a dataflow; the error holds all its mistakes.
 pub fn load(dataflow: &DataflowPath, settings: &Settings) -> Result<Plan> {
     let request = compile::Request {
-        file: dataflow.file.display().to_string(),
-        text: dataflow.read()?,
-        dataflow: dataflow.name.clone(),
-        directory: dataflow.directory.clone(),
-        parameters: settings.parameters.clone(),
+        file: &dataflow.file.display().to_string(),
+        text: &dataflow.read()?,
+        name: &dataflow.name,
+        directory: &dataflow.directory,
+        parameters: &settings.parameters,
     };
     compile::compile(&request).map_err(|mistakes| Error::config(mistakes.to_string().trim_end().to_owned()))
 }
@@ -103,7 +103,7 @@ fn finish(job: &Job) -> Result<()> {
     let Some(ledger) = job.final_ledger.lock().expect("no panic under this lock").take() else {
         return Ok(());
     };
-    crate::control::progress::print_line(&format!("ledger {ledger}"));
+    crate::control::progress::say(&format!("ledger {ledger}\n"));
     match ledger["unaccounted"].as_i64() {
         Some(0) => Ok(()),
         _ => Err(Error::internal(format!("{} rows are unaccounted for", ledger["unaccounted"]))

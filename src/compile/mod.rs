@@ -79,7 +79,7 @@ pub fn compile(request: &Request) -> Result<Plan, Diagnostics> {
 }
 
 fn compile_here(request: &Request) -> Result<Plan, Diagnostics> {
-    let (statements, diagnostics) = statement::parse(request.file, request.text, request.parameters);
+    let (statements, diagnostics) = statement::parse(request.text, request.parameters);
     let mut compiler = Compiler { catalog: Catalog::new(), graph: Graph::default(), diagnostics };
     let names = statements.iter().map(name_of);
     let names: Vec<(String, Span)> = names.map(|name| (name.value.clone(), name.span)).collect();

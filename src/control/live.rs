@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::api::{Lookup, LookupError, ViewDescription};
 use crate::canonical;
 use crate::job::{Job, LookupRequest};
-use crate::parse::timestamp;
+use crate::parse::timestamp::rfc3339;
 
 /// How long a worker may take to answer; it answers between two steps.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -76,7 +76,7 @@ fn column(field: &FieldRef, value: &Value) -> Result<ArrayRef, LookupError> {
         DataType::Float64 => Arc::new(Float64Array::from(vec![value.as_f64().ok_or_else(bad)?])),
         DataType::Boolean => Arc::new(BooleanArray::from(vec![value.as_bool().ok_or_else(bad)?])),
         DataType::Timestamp(..) => {
-            let time = value.as_str().and_then(|text| timestamp::parse(text.as_bytes()));
+            let time = value.as_str().and_then(rfc3339);
             Arc::new(TimestampNanosecondArray::from(vec![time.ok_or_else(bad)?]))
         }
         _ => return Err(bad()),

@@ -13,8 +13,8 @@
 //! is committed on the other side. An error of kind `Away` is waited out by the reader's thread, any other
 //! ends the process with its message.
 
-#[cfg(test)]
 pub mod binder;
+#[cfg(test)]
 pub(crate) mod collect;
 pub mod connect;
 pub mod consumer;
