@@ -92,7 +92,7 @@ pub fn build(scope: Scope<'_, Epoch>, parts: Parts) -> Result<Running> {
     for (index, aggregation) in plan.aggregations.iter().enumerate() {
         let to = Downstream::Aggregation(index);
         let rows = network.arrivals(scope, to, |port| by_group(port, aggregation, scope.peers()));
-        let operator = Box::new(KeyedState::new(aggregation.clone())?);
+        let operator = Box::new(KeyedState::new(aggregation, scope.index(), scope.peers())?);
         let stateful = StatefulParts {
             name: aggregation.name.clone(),
             index,

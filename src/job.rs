@@ -167,7 +167,7 @@ impl Job {
         });
         let wake = move || {
             // Both are gone when the dataflow is; then nobody waits for the notice.
-            drop(opening.activate());
+            let _ = opening.activate();
             driver.get().map(SyncActivator::activate);
         };
         Outbox::start(identity, connect, health, bytes.clone(), wake, fatal)

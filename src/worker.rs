@@ -47,7 +47,9 @@ pub fn run(worker: &mut Worker, job: &Arc<Job>) -> Result<()> {
         let woken: Woken = Woken::default();
         let operator = woken.clone();
         // An operator that is gone has nothing left to cut.
-        let wake = move || drop(operator.get().map(SyncActivator::activate));
+        let wake = move || {
+            let _ = operator.get().map(SyncActivator::activate);
+        };
         let consumer = job.read_source(index, worker.index(), worker.peers(), wake)?;
         sources.push(SourceParts {
             source: Arc::new(job.plan.sources[index].clone()),
@@ -121,7 +123,9 @@ fn letters(
         if worker != 0 {
             return None;
         }
-        let wake = move || drop(activator.activate());
+        let wake = move || {
+            let _ = activator.activate();
+        };
         let connect = job.letter_writer();
         let outbox =
             Outbox::start(job.identity("dead_letters", 1, 0), connect, job.letters_health.clone(), bytes, wake, fatal);

@@ -16,6 +16,7 @@ pub mod query;
 pub mod run;
 pub mod settlement;
 pub mod shutdown;
+pub mod simulate;
 pub mod status;
 pub mod telemetry;
 pub mod watchdog;

@@ -11,8 +11,11 @@ use super::cluster::{Agreement, Topology, hosts};
 use super::configuration::{self, Flag, Inputs};
 use super::dataflow_path::DataflowPath;
 use super::{progress, query, telemetry};
-use crate::error::{Error, Result};
+use super::simulate;
+use crate::compile::explain::explain;
+use crate::error::Result;
 use crate::plan::{Shape, Simulator};
+use crate::process;
 use crate::settings::Settings;
 
 /// What `tidemill run` asks for.
@@ -67,7 +70,7 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode> {
             let request = run_request(&args)?;
             telemetry::init_log()?;
             tracing::info!(dataflow = request.dataflow.name, "{}", configuration::describe(&settings));
-            run(request, settings)?;
+            process::run(request, settings)?;
         }
         Command::Check(args) => {
             let (dataflow, settings) = plan_request(&args)?;
@@ -75,7 +78,7 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode> {
         }
         Command::Explain(args) => {
             let (dataflow, settings) = plan_request(&args)?;
-            explain(&dataflow, &settings)?;
+            progress::say(&explain(&process::load(&dataflow, &settings)?));
         }
         Command::Query(args) => {
             let settings = configuration::load(&inputs(&args.settings)?)?;
@@ -85,34 +88,18 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Simulate(args) => {
             let settings = configuration::load(&inputs(&args.settings)?)?;
             telemetry::init_log()?;
-            simulate(simulate_request(&args), settings)?;
+            simulate::fill(&simulate_request(&args), &settings)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs a dataflow to its end or until it is stopped.
-pub fn run(request: RunRequest, _settings: Settings) -> Result<()> {
-    Err(not_connected(&format!("run of {}", request.dataflow.name)))
-}
-
-/// Reports all mistakes of a dataflow.
-pub fn check(dataflow: &DataflowPath, _settings: &Settings) -> Result<()> {
-    Err(not_connected(&format!("check of {}", dataflow.name)))
-}
-
-/// Prints the plan of a dataflow.
-pub fn explain(dataflow: &DataflowPath, _settings: &Settings) -> Result<()> {
-    Err(not_connected(&format!("explain of {}", dataflow.name)))
-}
-
-/// Fills a topic with simulated telemetry.
-pub fn simulate(request: SimulateRequest, _settings: Settings) -> Result<()> {
-    Err(not_connected(&format!("simulation into {}", request.topic)))
-}
-
-fn not_connected(what: &str) -> Error {
-    Error::internal(format!("{what}: the stages are not connected in this build"))
+/// Reports all mistakes of a dataflow; needs no data and no services.
+fn check(dataflow: &DataflowPath, settings: &Settings) -> Result<()> {
+    let plan = process::load(dataflow, settings)?;
+    let (sources, sinks) = (plan.sources.len(), plan.sinks.len());
+    progress::say(&format!("{}: no mistakes ({sources} sources, {sinks} sinks)\n", dataflow.file.display()));
+    Ok(())
 }
 
 fn inputs(args: &SettingArgs) -> Result<Inputs> {

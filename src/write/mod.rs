@@ -17,6 +17,7 @@ pub mod release;
 mod backoff;
 mod blackhole;
 mod connect;
+pub mod dead_letters;
 mod file;
 mod final_rows;
 mod ids;
