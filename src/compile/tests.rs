@@ -1,6 +1,8 @@
 //! The compiler as a whole: text to plans, and text to mistakes.
 
+mod evaluate;
 mod good;
+mod wrong;
 
 use std::collections::BTreeMap;
 use std::path::Path;
