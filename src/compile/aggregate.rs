@@ -27,10 +27,11 @@ impl Lowering<'_> {
         let keys = outputs(&group_by.group_expr, &group_by.schema, &scope)?;
         let calls = aggregates(&group_by.aggr_expr, &scope)?;
         let (fields, columns) = described(&keys, &calls, &flow);
-        let names = group_by.schema.iter().map(|(qualifier, field)| (qualifier.cloned(), field.name().clone()));
-        let seen = names.zip(&fields).map(|((qualifier, name), field)| {
-            (qualifier, Arc::new(field.as_ref().clone().with_name(name)))
-        });
+        let names =
+            group_by.schema.iter().map(|(qualifier, field)| (qualifier.cloned(), field.name().clone()));
+        let seen = names
+            .zip(&fields)
+            .map(|((qualifier, name), field)| (qualifier, Arc::new(field.as_ref().clone().with_name(name))));
         let schema = DFSchema::new_with_metadata(seen.collect(), Default::default()).map_err(one)?;
         let sources = flow.branches.iter().flat_map(|branch| branch.sources.clone()).collect();
         let key = (0..keys.len()).collect();
@@ -116,7 +117,8 @@ fn aggregate(call: &Call, expr: &Expr, scope: &Scope) -> Result<Aggregate, Probl
     if *distinct {
         return Err(Problem::new(format!("{name}(DISTINCT ...) is not supported yet")));
     }
-    let scope = &Scope { no_now: Some("`now()` cannot be used inside an aggregate function"), ..scope.clone() };
+    let scope =
+        &Scope { no_now: Some("`now()` cannot be used inside an aggregate function"), ..scope.clone() };
     let [argument] = args.as_slice() else {
         return Err(Problem::new(format!("`{name}` takes one argument")));
     };
@@ -165,7 +167,8 @@ fn typed(
         (AggregateFunction::Sum, DataType::Float64) => DataType::Float64,
         (AggregateFunction::Avg, DataType::Int32 | DataType::Int64 | DataType::Float64) => DataType::Float64,
         (AggregateFunction::Sum | AggregateFunction::Avg, other) => {
-            let message = format!("`{text}` needs a number, but `{}` is {}", argument.expr.text, types::name(other));
+            let message =
+                format!("`{text}` needs a number, but `{}` is {}", argument.expr.text, types::name(other));
             return Err(Problem::new(message).hint("CAST it to BIGINT or DOUBLE"));
         }
         (_, other) => other.clone(),
@@ -191,7 +194,11 @@ fn described(keys: &[Output], calls: &[Aggregate], flow: &Flow) -> (Vec<FieldRef
     for call in calls {
         let name = unused(call.text.clone(), &fields);
         fields.push(Arc::new(call.field.as_ref().clone().with_name(name)));
-        columns.push(ColumnInfo { text: call.text.clone(), json: false, ingestion: reads_ingestion(call, flow) });
+        columns.push(ColumnInfo {
+            text: call.text.clone(),
+            json: false,
+            ingestion: reads_ingestion(call, flow),
+        });
     }
     (fields, columns)
 }

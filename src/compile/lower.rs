@@ -68,14 +68,14 @@ impl Lowering<'_> {
 
     fn projection(&mut self, projection: &Projection) -> Result<Flow, Vec<Problem>> {
         let mut flow = self.flow(&projection.input)?;
-        let no_now = (flow.changes == ChangeMode::Updating)
-            .then_some("`now()` cannot be used over an updating relation: its rows are written again and again");
+        let no_now = (flow.changes == ChangeMode::Updating).then_some(
+            "`now()` cannot be used over an updating relation: its rows are written again and again",
+        );
         let scope = Scope { no_now, ..Scope::over(&flow) };
         let outputs = outputs(&projection.expr, &projection.schema, &scope)?;
         let key = flow.key.as_ref().and_then(|key| {
-            let place = |column: &usize| {
-                outputs.iter().position(|output| output.compiled.column == Some(*column))
-            };
+            let place =
+                |column: &usize| outputs.iter().position(|output| output.compiled.column == Some(*column));
             key.iter().map(place).collect()
         });
         let (schema, columns) = described(&outputs).map_err(one)?;
@@ -164,7 +164,8 @@ fn common_type(
         data_type = types::common(&data_type, field.data_type()).ok_or_else(|| {
             let (left, right) = (types::name(&data_type), types::name(field.data_type()));
             let name = super::text::name(name);
-            let message = format!("column `{name}` is {left} in one branch of UNION ALL and {right} in another");
+            let message =
+                format!("column `{name}` is {left} in one branch of UNION ALL and {right} in another");
             vec![Problem::new(message).hint("CAST one of them")]
         })?;
     }

@@ -31,6 +31,9 @@ mod source;
 mod text;
 mod types;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -91,9 +94,8 @@ fn compile_here(request: &Request) -> Result<Plan, Diagnostics> {
             compiler.diagnostics.push(Diagnostic::new(name.span, message).hint("choose another name"));
             continue;
         }
-        let later = |wanted: &str| {
-            after.iter().find(|(name, _)| name == wanted).map(|(_, span)| span.start.line)
-        };
+        let later =
+            |wanted: &str| after.iter().find(|(name, _)| name == wanted).map(|(_, span)| span.start.line);
         compiler.statement(statement, &later);
     }
     compiler.finish(request)
@@ -191,12 +193,10 @@ impl Compiler {
             return None;
         }
         let flow = query::query(&self.catalog, &query).map_err(|error| query::problems(&error));
-        let flow = flow.and_then(|plan| {
-            Lowering { catalog: &self.catalog, graph: &mut self.graph, owner }.flow(&plan)
-        });
-        let flow = flow.and_then(|flow| {
-            flow.named(TableReference::bare(owner)).map_err(|error| vec![failed(&error)])
-        });
+        let flow = flow
+            .and_then(|plan| Lowering { catalog: &self.catalog, graph: &mut self.graph, owner }.flow(&plan));
+        let flow = flow
+            .and_then(|flow| flow.named(TableReference::bare(owner)).map_err(|error| vec![failed(&error)]));
         flow.map_err(|problems| self.report(problems, &query, span)).ok()
     }
 
@@ -210,14 +210,9 @@ impl Compiler {
 
     fn finish(mut self, request: &Request) -> Result<Plan, Diagnostics> {
         if !self.diagnostics.is_empty() {
-            let mut list = self.diagnostics;
-            list.sort_by_key(|diagnostic| (diagnostic.span.start, diagnostic.span.end));
-            list.dedup();
-            return Err(Diagnostics {
-                file: request.file.to_owned(),
-                text: request.text.to_owned(),
-                list,
-            });
+            let mut diagnostics = Diagnostics::new(request.file, request.text, self.diagnostics);
+            diagnostics.list.dedup();
+            return Err(diagnostics);
         }
         self.graph.remove_unread();
         Ok(Plan {

@@ -66,7 +66,8 @@ pub(super) fn steps(steps: &[Step], keep: &[usize], width: usize, schema: &Schem
             Step::Filter(condition) => pruned.push(Step::Filter(map.expr(condition))),
             Step::Project { exprs, schema } => {
                 let chosen = needed.iter().map(|column| map.expr(&exprs[*column])).collect();
-                let fields: Vec<_> = needed.iter().map(|column| Arc::clone(&schema.fields()[*column])).collect();
+                let fields: Vec<_> =
+                    needed.iter().map(|column| Arc::clone(&schema.fields()[*column])).collect();
                 pruned.push(Step::Project { exprs: chosen, schema: Arc::new(Schema::new(fields)) });
                 map = Map::keeping(&needed, exprs.len());
                 kept = Some(needed);

@@ -4,7 +4,6 @@
 //! GROUP BY, puts the condition of an outer query before that of the inner one that guards it, and leaves no
 //! expression as it was written. What it would save, the lowering does itself.
 
-use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DFSchema, DataFusionError, SchemaError};
 use datafusion_expr::{Expr, LogicalPlan};
 use datafusion_sql::planner::{ParserOptions, PlannerContext, SqlToRel};
@@ -31,9 +30,7 @@ fn plan(catalog: &Catalog, request: Request) -> Result<Planned, DataFusionError>
     let options = ParserOptions::new().with_collect_spans(true).with_map_string_types_to_utf8view(false);
     let planner = SqlToRel::new_with_options(catalog, options);
     Ok(match request {
-        Request::Query(query) => {
-            Planned::Query(planner.sql_statement_to_plan(ast::Statement::Query(query))?)
-        }
+        Request::Query(query) => Planned::Query(planner.sql_statement_to_plan(ast::Statement::Query(query))?),
         Request::Expression(expression, schema) => {
             Planned::Expression(planner.sql_to_expr(expression, schema, &mut PlannerContext::new())?)
         }
@@ -58,11 +55,6 @@ pub(super) fn expression(
         Planned::Expression(expression) => Ok(expression),
         Planned::Query(_) => Err(DataFusionError::Plan("an expression became a query".to_owned())),
     }
-}
-
-/// The settings under which expressions are simplified and compiled.
-pub(super) fn options() -> ConfigOptions {
-    ConfigOptions::default()
 }
 
 /// The planner's place in the parser's terms.
@@ -107,9 +99,8 @@ fn schema_problem(error: &SchemaError) -> Option<Problem> {
         SchemaError::AmbiguousReference { field } => {
             Some(Problem::new(format!("`{}` can mean several columns", text::name(&field.name))))
         }
-        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
-            Some(twice(&text::name(name)))
-        }
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => Some(twice(&text::name(name))),
     }
 }
 

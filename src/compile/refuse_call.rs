@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use datafusion_expr::{AggregateUDF, Volatility};
 use datafusion_sql::sqlparser::ast::{
-    DuplicateTreatment, Function, FunctionArgumentClause, FunctionArguments, NullTreatment, OrderByExpr, Spanned,
+    DuplicateTreatment, Function, FunctionArgumentClause, FunctionArguments, NullTreatment, OrderByExpr,
+    Spanned,
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
 
@@ -52,8 +53,7 @@ pub(super) fn check(catalog: &Catalog, call: &Function, clause: Clause, nested: 
     }
     let Some(function) = catalog.function(&name) else {
         let mut diagnostic = Diagnostic::new(place(call), format!("there is no function `{name}`"));
-        diagnostic.hint = text::nearest(&name, catalog.function_names())
-            .map(|near| format!("did you mean `{near}`?"))
+        diagnostic.hint = text::did_you_mean(&name, catalog.function_names())
             .or_else(|| is_window(&name).then(|| "window functions are not supported yet".to_owned()));
         return Some(diagnostic);
     };

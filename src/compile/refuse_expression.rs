@@ -25,9 +25,7 @@ pub(super) fn check(expr: &Expr, scope: &Scope) -> Result<(), Problem> {
 fn node(expr: &Expr, scope: &Scope) -> Result<(), Problem> {
     match expr {
         Expr::BinaryExpr(binary) if binary.op.supports_propagation() => comparison(binary, scope),
-        Expr::InList(list) => {
-            list.list.iter().try_for_each(|value| comparable(&list.expr, value, scope))
-        }
+        Expr::InList(list) => list.list.iter().try_for_each(|value| comparable(&list.expr, value, scope)),
         Expr::Between(between) => {
             comparable(&between.expr, &between.low, scope)?;
             comparable(&between.expr, &between.high, scope)

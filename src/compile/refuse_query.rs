@@ -225,7 +225,15 @@ impl Look<'_> {
                 self.refuse(factor.span(), "FOR SYSTEM_TIME", from_one);
             }
             TableFactor::Table { sample: Some(_), .. } => self.refuse(factor.span(), "TABLESAMPLE", from_one),
-            TableFactor::Table { name, with_hints, with_ordinality, partitions, json_path, index_hints, .. } => {
+            TableFactor::Table {
+                name,
+                with_hints,
+                with_ordinality,
+                partitions,
+                json_path,
+                index_hints,
+                ..
+            } => {
                 let plain = with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty();
                 if !plain || *with_ordinality || json_path.is_some() {
                     self.refuse(factor.span(), "an option of a relation in FROM", from_one);
@@ -271,7 +279,8 @@ pub(super) fn unknown(
     let name = text::name(wanted);
     if let Some(line) = later(wanted) {
         let message = format!("`{name}` is defined further down, in line {line}");
-        return Diagnostic::new(span, message).hint("move its statement up: a relation can be read behind it");
+        return Diagnostic::new(span, message)
+            .hint("move its statement up: a relation can be read behind it");
     }
     let mut diagnostic = Diagnostic::new(span, format!("there is no source or view `{name}`"));
     let all: Vec<_> = catalog.relation_names().map(text::name).collect();

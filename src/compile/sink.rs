@@ -10,9 +10,7 @@ use super::diagnostic::Diagnostic;
 use super::flow::Flow;
 use super::options::{SinkOptions, SinkTarget};
 use super::{text, types};
-use crate::plan::{
-    ChangeMode, FileSink, KafkaSink, KeyFormat, MongoSink, Sink, SinkConnector, WriteMode,
-};
+use crate::plan::{ChangeMode, FileSink, KafkaSink, KeyFormat, MongoSink, Sink, SinkConnector, WriteMode};
 
 /// Fits a sink to its relation. `None` if anything is wrong; it is in `diagnostics` then.
 pub(super) fn sink(

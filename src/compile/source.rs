@@ -195,7 +195,10 @@ fn constant(
     );
     if !fits {
         let found = types::name(&compiled.data_type);
-        return Err(Diagnostic::new(default.span, format!("the column is {kind}, but its DEFAULT is {found}")));
+        return Err(Diagnostic::new(
+            default.span,
+            format!("the column is {kind}, but its DEFAULT is {found}"),
+        ));
     }
     if definition.kind == ColumnType::Json {
         valid_json(&value).map_err(|message| Diagnostic::new(default.span, message))?;
@@ -228,7 +231,8 @@ fn check(
             return Err(Diagnostic::new(check.span, message).hint("check a field of the record"));
         }
         condition(&planned, &scope, "CHECK").map_err(|problem| {
-            let found = problem.span.is_none().then(|| locate::in_expression(catalog, &check.ast, &flow.schema));
+            let found =
+                problem.span.is_none().then(|| locate::in_expression(catalog, &check.ast, &flow.schema));
             problem.or_at(found.flatten()).into_diagnostic(check.span)
         })
     });
@@ -270,7 +274,8 @@ fn watermark(
     };
     let declared = &create.columns[index];
     if declared.kind != ColumnType::Timestamp {
-        let message = format!("the column is {}, but a watermark needs a TIMESTAMP", types::sql(declared.kind));
+        let message =
+            format!("the column is {}, but a watermark needs a TIMESTAMP", types::sql(declared.kind));
         return Err(Diagnostic::new(column.span, message));
     }
     if declared.metadata == Some(Metadata::IngestionTime) {
@@ -305,7 +310,9 @@ fn delay(
     span: datafusion_sql::sqlparser::tokenizer::Span,
 ) -> Result<Option<i64>, Diagnostic> {
     const DAY_NS: i64 = 86_400_000_000_000;
-    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = planned else { return Ok(None) };
+    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = planned else {
+        return Ok(None);
+    };
     if interval.months != 0 {
         let message = "months and years have no fixed length";
         return Err(Diagnostic::new(span, message).hint("use days, hours, minutes or seconds"));

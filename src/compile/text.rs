@@ -3,8 +3,8 @@
 use datafusion_common::ScalarValue;
 use datafusion_expr::expr::{AggregateFunction, Case, InList};
 use datafusion_expr::{Expr, Operator};
-use strsim::damerau_levenshtein;
 
+use super::diagnostic::nearest;
 use super::expression::Scope;
 use super::types;
 
@@ -137,20 +137,11 @@ fn aggregate(call: &AggregateFunction, scope: &Scope) -> String {
     text
 }
 
-/// The name among `names` that is most like `wrong`, if any is like it.
-pub(super) fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = wrong.to_lowercase();
-    let limit = (wrong.chars().count() / 3).max(1);
-    names
-        .map(|name| (damerau_levenshtein(&lower, &name.to_lowercase()), name))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, name)| name)
-}
-
 /// The hint for a name that does not exist.
 pub(super) fn did_you_mean<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
-    let found = nearest(wrong, names)?;
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    let found = nearest(wrong, &names)?;
     let hint = format!("did you mean `{}`?", name(found));
     let folded = found.to_lowercase() == wrong.to_lowercase();
     Some(if folded { format!("{hint} Names without quotes are read in lower case") } else { hint })
