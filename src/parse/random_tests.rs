@@ -86,17 +86,15 @@ fn object(random: &mut Pcg64Mcg, depth: u32) -> String {
 }
 
 fn payload(random: &mut Pcg64Mcg) -> Vec<u8> {
+    const SYNTAX: &[u8] = b"{}[]\",:\\0-.eE+ntfu \r\n\0\xff\xc3";
     let did = if random.random_ratio(9, 10) { "{\"did\":\"981\"," } else { "{" };
     let mut payload = format!("{did}{}", &object(random, 0)[1..]).into_bytes();
     for _ in 0..random.random_range(0..3) {
-        let at = random.random_range(0..payload.len().max(1));
+        let at = random.random_range(0..=payload.len());
         match random.random_range(0..5) {
             0 => payload.truncate(at),
             1 if at < payload.len() => drop(payload.remove(at)),
-            2 => payload.insert(
-                at.min(payload.len()),
-                b"{}[]\",:\\0-.eE+ntfu \r\n\0\xff\xc3"[random.random_range(0..25)],
-            ),
+            2 => payload.insert(at, SYNTAX[random.random_range(0..SYNTAX.len())]),
             _ if at < payload.len() => payload[at] = random.random(),
             _ => {}
         }

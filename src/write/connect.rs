@@ -22,6 +22,8 @@ pub struct Context {
     pub bounded: bool,
     /// Where every sink writes a file `<sink>.jsonl` instead of what its connector says.
     pub output: Option<PathBuf>,
+    /// Whether rows are counted and written nowhere, whatever the connector says.
+    pub blackhole: bool,
     /// Names of the partitions in origins.
     pub partitions: Arc<PartitionNames>,
 }
@@ -34,6 +36,9 @@ pub fn connect(
     health: Arc<Health>,
 ) -> Result<Box<dyn Sink>> {
     let file = |path: PathBuf| Box::new(FileSink::new(sink, path, context.bounded, health.clone()));
+    if context.blackhole {
+        return Ok(Box::new(Blackhole::default()));
+    }
     if let Some(output) = &context.output {
         return Ok(file(output.join(format!("{}.jsonl", sink.name))));
     }

@@ -16,7 +16,6 @@ use std::sync::Arc;
 
 use self::encode::{Sender, encode};
 use super::backoff::until_it_works;
-use super::connect::Context;
 use super::file::Log;
 use super::kafka::{Delivery, Message, TopicSpec};
 use super::topic::keep;
@@ -30,6 +29,9 @@ use crate::topic_log::{TopicWriter, partition_of, topic_directory};
 
 /// What waits and is reported under.
 const NAME: &str = "dead letters";
+
+/// `consumer_id` of every letter.
+const CONSUMER: &str = "tidemill";
 
 /// Where the letters of a source go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +49,7 @@ pub struct DeadLetterWriter {
     /// One per source of the plan.
     targets: Vec<Target>,
     state_dir: PathBuf,
-    /// Whether files begin empty.
+    /// Whether what an earlier run has left is removed: so it is in an output directory.
     anew: bool,
     delivery: Delivery,
     files: BTreeMap<PathBuf, (Log, Vec<u8>)>,
@@ -57,31 +59,30 @@ pub struct DeadLetterWriter {
 }
 
 impl DeadLetterWriter {
-    /// The writer for the sources of `plan`. `consumer_id` tells who wrote a letter.
+    /// The writer for the sources of `plan`; with an output directory all letters go to files there.
     pub fn new(
         plan: &Plan,
         settings: &Settings,
-        context: &Context,
-        consumer_id: &str,
+        output: Option<PathBuf>,
         health: Arc<Health>,
-    ) -> Self {
+    ) -> Result<Self> {
         let targets: Vec<Target> =
-            plan.sources.iter().map(|source| target(source, settings, context)).collect();
+            plan.sources.iter().map(|source| target(source, settings, output.as_deref())).collect();
         let servers = settings.kafka.bootstrap_servers.as_deref().unwrap_or_default();
         let topics = topics(plan, &targets);
         let delivery =
             Delivery::new(NAME, servers, &settings.kafka, &BTreeMap::new(), topics, health.clone());
-        DeadLetterWriter {
-            sender: Sender { dataflow: plan.name.clone(), consumer_id: consumer_id.to_owned() },
+        Ok(DeadLetterWriter {
+            sender: Sender { dataflow: plan.name.clone(), consumer_id: CONSUMER.to_owned() },
             targets,
             state_dir: settings.state_dir.clone(),
-            anew: context.output.is_some() && context.bounded,
+            anew: output.is_some(),
             delivery,
             files: BTreeMap::new(),
             topics: BTreeMap::new(),
             epochs: Vec::new(),
             health,
-        }
+        })
     }
 
     fn put(&mut self, epoch: Epoch, row: usize, letter: &AddressedLetter) -> Result<()> {
@@ -105,7 +106,7 @@ impl DeadLetterWriter {
                 let mut line = encode(&self.sender, epoch, letter, usize::MAX)?;
                 line.push(b'\n');
                 if !self.files.contains_key(&path) {
-                    let log = Log::open(&path, self.anew)?;
+                    let log = Log::open(&path, false)?;
                     self.files.insert(path.clone(), (log, Vec::new()));
                 }
                 if let Some((_, buffer)) = self.files.get_mut(&path) {
@@ -140,6 +141,11 @@ impl DeadLetterWriter {
 
 impl Sink<Vec<AddressedLetter>> for DeadLetterWriter {
     fn open(&mut self, _identity: &Identity) -> Result<Epoch> {
+        for target in &self.targets {
+            if let (true, Target::File(path)) = (self.anew, target) {
+                remove(path)?;
+            }
+        }
         self.delivery.open()?;
         Ok(0)
     }
@@ -169,12 +175,12 @@ impl Sink<Vec<AddressedLetter>> for DeadLetterWriter {
     }
 }
 
-fn target(source: &plan::Source, settings: &Settings, context: &Context) -> Target {
+fn target(source: &plan::Source, settings: &Settings, output: Option<&Path>) -> Target {
     let file = |folder: &Path| Target::File(folder.join(format!("{}.dlq.jsonl", source.name)));
     if source.dead_letters == DeadLetterPolicy::Drop {
         return Target::Drop;
     }
-    if let Some(output) = &context.output {
+    if let Some(output) = output {
         return file(output);
     }
     match (&source.connector, source.dead_letters, &settings.kafka.bootstrap_servers) {
@@ -183,6 +189,15 @@ fn target(source: &plan::Source, settings: &Settings, context: &Context) -> Targ
             if servers.is_some() { Target::Topic(first) } else { Target::Embedded(first) }
         }
         _ => file(&settings.state_dir.join("dead_letters")),
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::config(format!("cannot remove the old file {}", path.display())).caused_by(error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -17,7 +17,7 @@ pub mod release;
 mod backoff;
 mod blackhole;
 mod connect;
-mod dead_letters;
+pub mod dead_letters;
 mod file;
 mod final_rows;
 mod ids;
@@ -28,9 +28,9 @@ mod records;
 mod refusal;
 mod sqlite;
 mod stdout;
-mod topic;
 #[cfg(test)]
 mod testing;
+mod topic;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -44,7 +44,6 @@ use crate::error::{Error, Result};
 use crate::time::Epoch;
 
 pub use connect::{Context, connect};
-pub use dead_letters::DeadLetterWriter;
 
 /// Who writes: names progress on the other side.
 #[derive(Clone, Debug, PartialEq, Eq)]

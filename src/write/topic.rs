@@ -86,7 +86,12 @@ impl Sink for EmbeddedTopic {
 }
 
 /// Waits where a record was taken in but could not be handed on.
-pub(super) fn keep(appended: Result<()>, writer: &mut TopicWriter, sink: &str, health: &Health) -> Result<()> {
+pub(super) fn keep(
+    appended: Result<()>,
+    writer: &mut TopicWriter,
+    sink: &str,
+    health: &Health,
+) -> Result<()> {
     match appended {
         Err(error) if error.kind() == ErrorKind::Away => until_it_works(sink, health, || writer.flush()),
         other => other,

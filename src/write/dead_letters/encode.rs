@@ -47,7 +47,12 @@ struct Letter<'a> {
 }
 
 /// The letter in at most `limit` bytes: what does not fit is cut harder.
-pub(super) fn encode(sender: &Sender, epoch: Epoch, letter: &AddressedLetter, limit: usize) -> Result<Vec<u8>> {
+pub(super) fn encode(
+    sender: &Sender,
+    epoch: Epoch,
+    letter: &AddressedLetter,
+    limit: usize,
+) -> Result<Vec<u8>> {
     let mut cut_bytes = CUT_BYTES;
     loop {
         let text = encode_cut(sender, epoch, letter, cut_bytes)?;
@@ -58,7 +63,12 @@ pub(super) fn encode(sender: &Sender, epoch: Epoch, letter: &AddressedLetter, li
     }
 }
 
-fn encode_cut(sender: &Sender, epoch: Epoch, addressed: &AddressedLetter, cut_bytes: usize) -> Result<Vec<u8>> {
+fn encode_cut(
+    sender: &Sender,
+    epoch: Epoch,
+    addressed: &AddressedLetter,
+    cut_bytes: usize,
+) -> Result<Vec<u8>> {
     let (letter, record) = (&addressed.letter, &addressed.record);
     let (key, value) = (record.key.as_deref(), record.payload.as_deref());
     let text = |bytes: Option<&[u8]>| bytes.is_none_or(|bytes| std::str::from_utf8(bytes).is_ok());
@@ -160,9 +170,14 @@ mod tests {
         let long = "\u{1}é".repeat(200_000);
         let cut: Value = serde_json::from_str(&text(&letter(b"k", long.as_bytes()), 4 << 20)).expect("JSON");
         assert_eq!(cut["original_size"], 600_000);
-        assert_eq!(cut["original_value"].as_str().map(str::len), Some(CUT_BYTES - 1), "between two characters");
+        assert_eq!(
+            cut["original_value"].as_str().map(str::len),
+            Some(CUT_BYTES - 1),
+            "between two characters"
+        );
         // Each control character takes six bytes in JSON.
-        let small: Value = serde_json::from_str(&text(&letter(b"k", long.as_bytes()), 300_000)).expect("JSON");
+        let small: Value =
+            serde_json::from_str(&text(&letter(b"k", long.as_bytes()), 300_000)).expect("JSON");
         assert_eq!(small["original_value"].as_str().map(str::len), Some(CUT_BYTES / 4 - 1));
     }
 }
