@@ -173,12 +173,15 @@ impl ColumnType {
     /// A field of this type. That of a JSON column carries [`JSON_TYPE`], because its Arrow type is that of
     /// a text.
     pub fn field(self, name: impl Into<String>, nullable: bool) -> Field {
-        let field = Field::new(name, self.arrow_type(), nullable);
-        match self {
-            ColumnType::Json => field.with_metadata([JSON_TYPE].map(|(k, v)| (k.into(), v.into())).into()),
-            _ => field,
-        }
+        field(name, self.arrow_type(), nullable, self == ColumnType::Json)
     }
+}
+
+/// A field whose text is JSON where `json` says so.
+pub fn field(name: impl Into<String>, data_type: DataType, nullable: bool, json: bool) -> Field {
+    let field = Field::new(name, data_type, nullable);
+    let mark = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+    if json { field.with_metadata([mark(JSON_TYPE)].into()) } else { field }
 }
 
 /// Whether the text of this field is JSON.

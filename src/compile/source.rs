@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Schema};
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::Expr;
 use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr as Ast, Spanned, Value};
@@ -79,7 +79,7 @@ fn flow(create: &CreateSource, index: usize, diagnostics: &mut Vec<Diagnostic>) 
     let fields: Vec<_> = create
         .columns
         .iter()
-        .map(|column| Field::new(&column.name.value, types::arrow(column.kind), !column.not_null))
+        .map(|column| column.kind.field(&column.name.value, !column.not_null))
         .collect();
     let schema = DFSchema::try_from_qualified_schema(
         datafusion_common::TableReference::bare(create.name.value.as_str()),
