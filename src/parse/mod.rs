@@ -14,7 +14,7 @@ mod fault;
 mod fields;
 mod metadata;
 mod number;
-mod timestamp;
+pub mod timestamp;
 
 #[cfg(test)]
 mod random_tests;

@@ -10,7 +10,7 @@ const NANOS_PER_SECOND: i64 = 1_000_000_000;
 /// a space; any number of digits of the second, of which nine count; a date alone is its midnight. A second
 /// 60 is the first of the next minute, as Unix time has it. `None` also outside of 64-bit nanoseconds.
 #[inline]
-pub(super) fn rfc3339(text: &str) -> Option<EventTime> {
+pub fn rfc3339(text: &str) -> Option<EventTime> {
     let bytes = text.as_bytes();
     let (date, rest) = bytes.split_first_chunk::<10>()?;
     let day = date_to_day(date)?;
