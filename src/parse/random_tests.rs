@@ -199,7 +199,7 @@ fn check_values(chunk: &Chunk, payloads: &[Vec<u8>]) -> usize {
 #[test]
 fn every_broken_record_is_one_row_or_one_reject_however_it_is_batched() {
     let seed = std::env::var("TIDEMILL_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(981);
-    println!("seed {seed} (TIDEMILL_TEST_SEED)");
+    eprintln!("seed {seed} (TIDEMILL_TEST_SEED)");
     let mut random = Pcg64Mcg::seed_from_u64(seed);
     let payloads: Vec<_> = (0..RECORDS).map(|_| payload(&mut random)).collect();
     let source = telemetry();
@@ -211,7 +211,7 @@ fn every_broken_record_is_one_row_or_one_reject_however_it_is_batched() {
     let whole = whole.finish();
     check_chunk(&whole, &payloads, 0);
     let (share, compared) = (whole.rows.num_rows() * 100 / RECORDS, check_values(&whole, &payloads));
-    println!("{share} % rows, {compared} numbers compared");
+    eprintln!("{share} % rows, {compared} numbers compared");
     assert!((10..90).contains(&share) && compared > 500, "no good test");
 
     let mut parts = decoder(&source);
