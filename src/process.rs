@@ -51,8 +51,7 @@ pub fn run(request: RunRequest, settings: Settings) -> Result<()> {
 
     // A bounded run into files begins anew each time and leaves nothing behind.
     let keeps_state = topology.process == 0 && request.output.is_none();
-    let mut lineage =
-        if keeps_state { Some(Lineage::open(&settings.state_dir, &plan.name)?) } else { None };
+    let mut lineage = if keeps_state { Some(Lineage::open(&settings.state_dir, &plan.name)?) } else { None };
     let agreement = Agreement {
         dataflow: plan.name.clone(),
         plan: compile::explain::explain(&plan),

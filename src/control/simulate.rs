@@ -101,9 +101,9 @@ impl KafkaTopic {
     }
 
     fn finish(&self) -> Result<()> {
-        self.producer.flush(FLUSH_TIMEOUT).map_err(|error| {
-            Error::away("the broker does not take what is under way").caused_by(error)
-        })?;
+        self.producer
+            .flush(FLUSH_TIMEOUT)
+            .map_err(|error| Error::away("the broker does not take what is under way").caused_by(error))?;
         match self.failed.0.load(Ordering::Relaxed) {
             0 => Ok(()),
             failed => Err(Error::away(format!("{failed} records were not delivered"))),
