@@ -8,6 +8,7 @@ use datafusion_common::DFSchema;
 use datafusion_expr::Expr;
 use datafusion_expr::expr::{AggregateFunction as Call, AggregateFunctionParams};
 use datafusion_expr::logical_plan::Aggregate as GroupBy;
+use datafusion_physical_expr::expressions::Column;
 
 use super::expression::{Compiled, Scope, cast_to, columns_span, compile, condition, unalias};
 use super::flow::{Branch, ColumnInfo, Flow};
@@ -101,7 +102,7 @@ fn aggregates(exprs: &[Expr], scope: &Scope) -> Result<Vec<Aggregate>, Vec<Probl
         };
         match call {
             Ok(call) => calls.push(call),
-            Err(problem) => problems.push(problem.or_at(columns_span(expr))),
+            Err(problem) => problems.push(problem),
         }
     }
     if problems.is_empty() { Ok(calls) } else { Err(problems) }
@@ -125,7 +126,8 @@ fn aggregate(call: &Call, expr: &Expr, scope: &Scope) -> Result<Aggregate, Probl
     let counts_rows = function == AggregateFunction::Count
         && matches!(argument, Expr::Literal(value, _) if !value.is_null());
     let argument = if counts_rows { None } else { Some(compile(argument, scope)?) };
-    let (argument, result) = typed(function, argument, &text)?;
+    let (argument, result) =
+        typed(function, argument, &text).map_err(|problem| problem.or_at(columns_span(expr)))?;
     let filter = filter.as_deref().map(|filter| condition(filter, scope, "FILTER")).transpose()?;
     let ordered = matches!(function, AggregateFunction::FirstValue | AggregateFunction::LastValue);
     let order_by = match (ordered, order_by.as_slice()) {
@@ -196,7 +198,7 @@ fn described(keys: &[Output], calls: &[Aggregate], flow: &Flow) -> (Vec<FieldRef
         fields.push(Arc::new(call.field.as_ref().clone().with_name(name)));
         columns.push(ColumnInfo {
             text: call.text.clone(),
-            json: false,
+            json: is_json(call, flow),
             ingestion: reads_ingestion(call, flow),
         });
     }
@@ -206,6 +208,13 @@ fn described(keys: &[Output], calls: &[Aggregate], flow: &Flow) -> (Vec<FieldRef
 fn reads_ingestion(call: &Aggregate, flow: &Flow) -> bool {
     let expressions = call.argument.iter().chain(&call.order_by).chain(&call.filter);
     expressions.flat_map(prune::columns).any(|column| flow.columns[column].ingestion)
+}
+
+/// Whether the result is one of the values of a JSON column.
+fn is_json(call: &Aggregate, flow: &Flow) -> bool {
+    let column = call.argument.as_ref().and_then(|argument| argument.physical.downcast_ref::<Column>());
+    let picks = matches!(call.function, AggregateFunction::FirstValue | AggregateFunction::LastValue);
+    picks && column.is_some_and(|column| flow.columns[column.index()].json)
 }
 
 fn unused(name: String, fields: &[FieldRef]) -> String {

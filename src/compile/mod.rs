@@ -26,6 +26,7 @@ mod query;
 mod refuse_call;
 mod refuse_expression;
 mod refuse_query;
+mod reword;
 mod sink;
 mod source;
 mod text;
@@ -44,11 +45,11 @@ use datafusion_sql::sqlparser::tokenizer::Span;
 use self::ast::{CreateSink, CreateSource, CreateView, Name, SinkInput, Statement};
 use self::catalog::Catalog;
 use self::diagnostic::{Diagnostic, Diagnostics};
-use self::expression::failed;
 use self::flow::Flow;
 use self::graph::Graph;
 use self::lower::Lowering;
 use self::problem::Problem;
+use self::reword::failed;
 use crate::plan::{Plan, ServedView};
 
 /// Planning recurses over expressions, and unoptimised builds need much stack for it.
@@ -204,7 +205,10 @@ impl Compiler {
     fn report(&mut self, problems: Vec<Problem>, query: &datafusion_sql::sqlparser::ast::Query, span: Span) {
         let unplaced = problems.iter().any(|problem| problem.span.is_none());
         let found = if unplaced { locate::in_query(&self.catalog, query) } else { None };
-        let placed = problems.into_iter().map(|problem| problem.or_at(found).into_diagnostic(span));
+        let placed = problems.into_iter().map(|problem| {
+            let item = problem.column.as_ref().and_then(|name| locate::column(query, name));
+            problem.or_at(found).or_at(item).into_diagnostic(span)
+        });
         self.diagnostics.extend(placed);
     }
 

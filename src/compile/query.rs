@@ -11,8 +11,8 @@ use datafusion_sql::sqlparser::ast;
 use datafusion_sql::sqlparser::tokenizer::{Location, Span};
 
 use super::catalog::Catalog;
-use super::expression::failed;
 use super::problem::Problem;
+use super::reword::{failed, twice};
 use super::text;
 
 /// Something for the planner. Its one function is compiled per use, and is big: so there is one.
@@ -74,7 +74,7 @@ fn problem(error: &DataFusionError) -> Problem {
         DataFusionError::SchemaError(schema_error, _) => schema_problem(schema_error),
         _ => None,
     };
-    problem.unwrap_or_else(|| reworded(failed(error))).or_at(place)
+    problem.unwrap_or_else(|| failed(error)).or_at(place)
 }
 
 fn schema_problem(error: &SchemaError) -> Option<Problem> {
@@ -100,27 +100,6 @@ fn schema_problem(error: &SchemaError) -> Option<Problem> {
             Some(Problem::new(format!("`{}` can mean several columns", text::name(&field.name))))
         }
         SchemaError::DuplicateQualifiedField { name, .. }
-        | SchemaError::DuplicateUnqualifiedField { name } => Some(twice(&text::name(name))),
+        | SchemaError::DuplicateUnqualifiedField { name } => Some(twice(name)),
     }
-}
-
-/// Says that two columns would have one name.
-pub(super) fn twice(name: &str) -> Problem {
-    Problem::new(format!("two columns have the name `{name}`")).hint("give one of them another name with AS")
-}
-
-/// Messages of the planner that can be said better.
-fn reworded(problem: Problem) -> Problem {
-    let message = &problem.message;
-    if message.contains("must appear in the GROUP BY clause") || message.contains("must be in GROUP BY") {
-        let name = message.split('"').nth(1).map(|name| name.rsplit('.').next().unwrap_or(name));
-        let name = name.map_or_else(|| "a column".to_owned(), |name| format!("`{}`", text::name(name)));
-        return Problem::new(format!("{name} is neither in GROUP BY nor inside an aggregate function"))
-            .hint("add it to GROUP BY, or take last_value(... ORDER BY ...) or max(...) of it");
-    }
-    if message.contains("require unique expression names") {
-        let name = message.split('"').nth(1).unwrap_or_default();
-        return twice(name.rsplit('.').next().unwrap_or(name));
-    }
-    problem
 }

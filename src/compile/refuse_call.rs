@@ -64,6 +64,10 @@ pub(super) fn check(catalog: &Catalog, call: &Function, clause: Clause, nested: 
         if clause == Clause::Select && !nested {
             return None;
         }
+        if clause == Clause::Rule {
+            let hint = "a rule must give the same answer every time";
+            return error(format!("`{name}()` cannot be used in a rule of a source"), hint);
+        }
         let hint = "select now() AS t in a view and use t behind it, or use METADATA FROM 'ingestion_time'";
         return error(format!("`{name}()` can only be used in the SELECT list"), hint);
     }

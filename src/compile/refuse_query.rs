@@ -173,6 +173,35 @@ impl Look<'_> {
         if let Some(having) = &select.having {
             self.walk(having, Clause::Having);
         }
+        self.ungrouped(select);
+    }
+
+    /// Refuses aggregates and HAVING without GROUP BY.
+    fn ungrouped(&mut self, select: &ast::Select) {
+        let grouped = match &select.group_by {
+            GroupByExpr::All(_) => true,
+            GroupByExpr::Expressions(exprs, modifiers) => !exprs.is_empty() || !modifiers.is_empty(),
+        };
+        if grouped || !self.findings.diagnostics.is_empty() {
+            return;
+        }
+        let hint = "add GROUP BY with the columns that name a row of the result";
+        let items = select.projection.iter().filter_map(|item| match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+            _ => None,
+        });
+        let first = items.chain(&select.having).find_map(|expr| {
+            let mut ignored = Vec::new();
+            let mut walk = Walk::new(self.catalog, Clause::Select, self.span, &mut ignored);
+            let _ = expr.visit(&mut walk);
+            walk.first_aggregate
+        });
+        if let Some(span) = first {
+            let message = "aggregates without GROUP BY are not supported yet";
+            self.findings.diagnostics.push(Diagnostic::new(or_else(span, self.span), message).hint(hint));
+        } else if let Some(having) = &select.having {
+            self.refuse(having.span(), "HAVING without GROUP BY", "use WHERE");
+        }
     }
 
     /// Clauses of SELECT that are refused as a whole.
@@ -285,7 +314,7 @@ pub(super) fn unknown(
     let mut diagnostic = Diagnostic::new(span, format!("there is no source or view `{name}`"));
     let all: Vec<_> = catalog.relation_names().map(text::name).collect();
     diagnostic.hint = text::did_you_mean(wanted, catalog.relation_names())
-        .or_else(|| (!all.is_empty()).then(|| format!("there are {}", all.join(", "))));
+        .or_else(|| (!all.is_empty()).then(|| format!("known are {}", all.join(", "))));
     diagnostic
 }
 
@@ -304,11 +333,12 @@ struct Walk<'a> {
     aggregates: usize,
     /// Number of refused expressions around the place: nothing inside them is looked at.
     skipped: usize,
+    first_aggregate: Option<Span>,
 }
 
 impl<'a> Walk<'a> {
     fn new(catalog: &'a Catalog, clause: Clause, span: Span, found: &'a mut Vec<Diagnostic>) -> Self {
-        Walk { catalog, clause, span, found, aggregates: 0, skipped: 0 }
+        Walk { catalog, clause, span, found, aggregates: 0, skipped: 0, first_aggregate: None }
     }
 
     fn is_aggregate(&self, expr: &ast::Expr) -> bool {
@@ -338,6 +368,7 @@ impl ast::Visitor for Walk<'_> {
             self.skipped = 1;
         } else if self.is_aggregate(expr) {
             self.aggregates += 1;
+            self.first_aggregate = self.first_aggregate.or(Some(expr.span()));
         }
         ControlFlow::Continue(())
     }
@@ -361,9 +392,9 @@ fn refused(expr: &ast::Expr) -> Option<(&'static str, &'static str)> {
             ("a subquery in an expression", "select from the relation in FROM")
         }
         E::AnyOp { .. } | E::AllOp { .. } | E::InUnnest { .. } => ("ANY, ALL or UNNEST", "use IN (...)"),
-        E::GroupingSets(_) | E::Cube(_) | E::Rollup(_) => {
-            ("GROUPING SETS, CUBE or ROLLUP", "write one view per grouping")
-        }
+        E::GroupingSets(_) => ("GROUPING SETS", "write one view per grouping"),
+        E::Cube(_) => ("CUBE", "write one view per grouping"),
+        E::Rollup(_) => ("ROLLUP", "write one view per grouping"),
         E::JsonAccess { .. } | E::CompoundFieldAccess { .. } => ("access to a field of a value", FIELD),
         E::BinaryOp { op, .. } => {
             use ast::BinaryOperator as O;
