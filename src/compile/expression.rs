@@ -16,7 +16,7 @@ use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use super::flow::{ColumnInfo, Flow};
 use super::problem::Problem;
 use super::reword::failed;
-use super::{protect, refuse_expression, text, types};
+use super::{protect, refuse, text, types};
 use crate::plan;
 
 /// Name of the column that holds the epoch's wall clock, see [`plan::Expr::uses_now`].
@@ -63,7 +63,7 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Compiled, Problem> {
     }
     let text = text::expression(expr, scope);
     let located = |problem: Problem| problem.or_at(columns_span(expr));
-    refuse_expression::check(expr, scope).map_err(located)?;
+    refuse::planned::check(expr, scope).map_err(located)?;
     let (bound, schema, uses_now) = bind_now(expr, scope).map_err(located)?;
     // Errors of the library have no place here: the search for the innermost expression finds a better one.
     let physical = physical(bound, &schema)?;
@@ -83,7 +83,7 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Compiled, Problem> {
 
 /// Whether an expression is wrong in itself, whatever its type is good for.
 pub(super) fn fails(expr: &Expr, scope: &Scope) -> bool {
-    let compiled = refuse_expression::check(expr, scope).and_then(|()| {
+    let compiled = refuse::planned::check(expr, scope).and_then(|()| {
         let (bound, schema, _) = bind_now(expr, scope)?;
         physical(bound, &schema)
     });
@@ -188,7 +188,7 @@ fn physical(expr: Expr, schema: &DFSchemaRef) -> Result<Arc<dyn PhysicalExpr>, P
     let simplifier = ExprSimplifier::new(context);
     let error = |error: DataFusionError| failed(&error);
     let coerced = simplifier.coerce(expr.clone(), schema).map_err(error)?;
-    refuse_expression::check_coerced(&expr, &coerced, schema)?;
+    refuse::planned::check_coerced(&expr, &coerced, schema)?;
     let disguised = protect::disguise(coerced, schema).map_err(error)?;
     let simplified = simplifier.simplify(disguised).map_err(error)?;
     let mut props = ExecutionProps::new();

@@ -14,7 +14,7 @@ use super::expression::{self, Scope, condition};
 use super::flow::ColumnInfo;
 use super::problem::known;
 use super::query;
-use super::refuse_query::normalized;
+use super::refuse::query::normalized;
 
 /// The culprit in a query. Its relations must be known.
 pub(super) fn in_query(catalog: &Catalog, query: &ast::Query) -> Option<Span> {
@@ -98,7 +98,7 @@ impl Search<'_> {
                 return Some(span);
             }
         }
-        let schema = self.from_schema(select)?;
+        let schema = self.schema_of_from(select)?;
         let items = select.projection.iter().filter_map(|item| match item {
             SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
             _ => None,
@@ -114,7 +114,7 @@ impl Search<'_> {
     }
 
     /// The columns of FROM, found by planning `SELECT *` over it.
-    fn from_schema(&self, select: &ast::Select) -> Option<DFSchemaRef> {
+    fn schema_of_from(&self, select: &ast::Select) -> Option<DFSchemaRef> {
         let star = SelectItem::Wildcard(ast::WildcardAdditionalOptions::default());
         let select = ast::Select {
             projection: vec![star],

@@ -23,9 +23,7 @@ mod problem;
 mod protect;
 mod prune;
 mod query;
-mod refuse_call;
-mod refuse_expression;
-mod refuse_query;
+mod refuse;
 mod reword;
 mod sink;
 mod source;
@@ -162,7 +160,7 @@ impl Compiler {
             SinkInput::From(name) => match self.catalog.relation(&name.value) {
                 Some(flow) => flow.cloned(),
                 None => {
-                    let unknown = refuse_query::unknown(&self.catalog, &name.value, name.span, later);
+                    let unknown = refuse::query::unknown(&self.catalog, &name.value, name.span, later);
                     self.diagnostics.push(unknown);
                     None
                 }
@@ -184,7 +182,7 @@ impl Compiler {
         owner: &str,
         later: &Later,
     ) -> Option<Flow> {
-        let findings = refuse_query::query(&self.catalog, query, span, later);
+        let findings = refuse::query::query(&self.catalog, query, span, later);
         let reads_broken = findings.reads_broken;
         let mut query = query.clone();
         let mut found = findings.diagnostics;

@@ -5,7 +5,7 @@ use datafusion_sql::sqlparser::tokenizer::Span;
 
 use super::diagnostic::Diagnostic;
 use super::problem::or_else;
-use super::refuse_query::normalized;
+use super::refuse::query::normalized;
 use super::reword::twice;
 
 /// Names the columns that have no name. `span` is the place of the query.

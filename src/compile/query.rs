@@ -18,11 +18,11 @@ use super::text;
 /// Something for the planner. Its one function is compiled per use, and is big: so there is one.
 enum Request<'a> {
     Query(Box<ast::Query>),
-    Expression(ast::Expr, &'a DFSchema),
+    Expression(Box<ast::Expr>, &'a DFSchema),
 }
 
 enum Planned {
-    Query(LogicalPlan),
+    Query(Box<LogicalPlan>),
     Expression(Expr),
 }
 
@@ -30,9 +30,11 @@ fn plan(catalog: &Catalog, request: Request) -> Result<Planned, DataFusionError>
     let options = ParserOptions::new().with_collect_spans(true).with_map_string_types_to_utf8view(false);
     let planner = SqlToRel::new_with_options(catalog, options);
     Ok(match request {
-        Request::Query(query) => Planned::Query(planner.sql_statement_to_plan(ast::Statement::Query(query))?),
+        Request::Query(query) => {
+            Planned::Query(Box::new(planner.sql_statement_to_plan(ast::Statement::Query(query))?))
+        }
         Request::Expression(expression, schema) => {
-            Planned::Expression(planner.sql_to_expr(expression, schema, &mut PlannerContext::new())?)
+            Planned::Expression(planner.sql_to_expr(*expression, schema, &mut PlannerContext::new())?)
         }
     })
 }
@@ -40,7 +42,7 @@ fn plan(catalog: &Catalog, request: Request) -> Result<Planned, DataFusionError>
 /// Plans a query over the relations of `catalog`.
 pub(super) fn query(catalog: &Catalog, query: &ast::Query) -> Result<LogicalPlan, DataFusionError> {
     match plan(catalog, Request::Query(Box::new(query.clone())))? {
-        Planned::Query(plan) => Ok(plan),
+        Planned::Query(plan) => Ok(*plan),
         Planned::Expression(_) => Err(DataFusionError::Plan("a query became an expression".to_owned())),
     }
 }
@@ -51,7 +53,7 @@ pub(super) fn expression(
     expression: &ast::Expr,
     schema: &DFSchema,
 ) -> Result<Expr, DataFusionError> {
-    match plan(catalog, Request::Expression(expression.clone(), schema))? {
+    match plan(catalog, Request::Expression(Box::new(expression.clone()), schema))? {
         Planned::Expression(expression) => Ok(expression),
         Planned::Query(_) => Err(DataFusionError::Plan("an expression became a query".to_owned())),
     }

@@ -71,7 +71,7 @@ fn plain(message: &str) -> String {
     let first = lines.next().unwrap_or_default();
     let mut line = first.to_owned();
     // Several lines of a picture, with the reason in the last one.
-    if let Some(last) = lines.last().filter(|_| line.ends_with(':')) {
+    if let Some(last) = lines.next_back().filter(|_| line.ends_with(':')) {
         line = format!("{first} {}", last.trim_start_matches("error: "));
     }
     let line = line.split(". This issue was likely caused").next().unwrap_or_default();

@@ -18,7 +18,7 @@ use super::flow::{Branch, ColumnInfo, Flow};
 use super::options::source_options;
 use super::problem::Problem;
 use super::reword::failed;
-use super::{guard, locate, query, refuse_query, text, types};
+use super::{guard, locate, query, refuse, text, types};
 use crate::plan::{
     ArrayRef1, ChangeMode, Column, ColumnOrigin, ColumnType, Expr as PlanExpr, Metadata, Source, Upstream,
     WatermarkColumn,
@@ -218,7 +218,8 @@ fn check(
 
 /// Plans an expression over the columns of a source.
 fn planned(expression: &Expression, catalog: &Catalog, flow: &Flow) -> Result<Expr, Diagnostic> {
-    if let Some(diagnostic) = refuse_query::expression(catalog, &expression.ast, expression.span).pop() {
+    if let Some(diagnostic) = refuse::expression::expression(catalog, &expression.ast, expression.span).pop()
+    {
         return Err(diagnostic);
     }
     query::expression(catalog, &expression.ast, &flow.schema).map_err(|error| {

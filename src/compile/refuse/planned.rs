@@ -5,12 +5,12 @@ use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::{Expr, Operator, Volatility};
 
-use super::expression::{Scope, columns_span, type_of};
-use super::problem::Problem;
-use super::{text, types};
+use crate::compile::expression::{Scope, columns_span, type_of};
+use crate::compile::problem::Problem;
+use crate::compile::{text, types};
 
 /// Checks an expression as it was written.
-pub(super) fn check(expr: &Expr, scope: &Scope) -> Result<(), Problem> {
+pub(in crate::compile) fn check(expr: &Expr, scope: &Scope) -> Result<(), Problem> {
     let mut found = None;
     let _ = expr.apply(|expr| {
         if let Err(problem) = node(expr, scope) {
@@ -130,7 +130,11 @@ fn conversion(inner: &Expr, target: &DataType, scope: &Scope) -> Result<(), Prob
 }
 
 /// Checks what coercion has made of an expression: it must not have added conversions from text.
-pub(super) fn check_coerced(written: &Expr, coerced: &Expr, schema: &DFSchema) -> Result<(), Problem> {
+pub(in crate::compile) fn check_coerced(
+    written: &Expr,
+    coerced: &Expr,
+    schema: &DFSchema,
+) -> Result<(), Problem> {
     if conversions(coerced, schema) <= conversions(written, schema) {
         return Ok(());
     }

@@ -9,11 +9,12 @@ use datafusion_sql::sqlparser::ast::{
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
 
-use super::aggregate;
-use super::catalog::Catalog;
-use super::diagnostic::Diagnostic;
-use super::refuse_query::{Clause, normalized};
-use super::text;
+use super::expression::Clause;
+use super::query::normalized;
+use crate::compile::catalog::Catalog;
+use crate::compile::diagnostic::Diagnostic;
+use crate::compile::problem::or_else;
+use crate::compile::{aggregate, text};
 
 const SUPPORTED: &str = "supported are count, sum, avg, min, max, first_value and last_value";
 
@@ -132,7 +133,7 @@ fn check_aggregate(call: &Function, name: &str, clause: Clause, nested: bool) ->
 fn check_order(name: &str, orders: &[&OrderByExpr], place: Span) -> Option<Diagnostic> {
     let ordered = matches!(name, "first_value" | "last_value");
     let error = |span: Span, message: String, hint: String| {
-        Some(Diagnostic::new(super::problem::or_else(span, place), message).hint(hint))
+        Some(Diagnostic::new(or_else(span, place), message).hint(hint))
     };
     match orders {
         [] if ordered => {
