@@ -8,6 +8,7 @@ use datafusion_common::DFSchema;
 use datafusion_expr::Expr;
 use datafusion_expr::expr::{AggregateFunction as Call, AggregateFunctionParams};
 use datafusion_expr::logical_plan::Aggregate as GroupBy;
+use datafusion_physical_expr::expressions::Column;
 
 use super::expression::{Compiled, Scope, cast_to, columns_span, compile, condition, unalias};
 use super::flow::{Branch, ColumnInfo, Flow};
@@ -103,7 +104,7 @@ fn aggregates(exprs: &[Expr], scope: &Scope) -> Result<Vec<Aggregate>, Vec<Probl
         };
         match call {
             Ok(call) => calls.push(call),
-            Err(problem) => problems.push(problem.or_at(columns_span(expr))),
+            Err(problem) => problems.push(problem),
         }
     }
     if problems.is_empty() { Ok(calls) } else { Err(problems) }
@@ -127,7 +128,8 @@ fn aggregate(call: &Call, expr: &Expr, scope: &Scope) -> Result<Aggregate, Probl
     let counts_rows = function == AggregateFunction::Count
         && matches!(argument, Expr::Literal(value, _) if !value.is_null());
     let argument = if counts_rows { None } else { Some(compile(argument, scope)?) };
-    let (argument, result) = typed(function, argument, &text)?;
+    let (argument, result) =
+        typed(function, argument, &text).map_err(|problem| problem.or_at(columns_span(expr)))?;
     let filter = filter.as_deref().map(|filter| condition(filter, scope, "FILTER")).transpose()?;
     let ordered = matches!(function, AggregateFunction::FirstValue | AggregateFunction::LastValue);
     let order_by = match (ordered, order_by.as_slice()) {

@@ -8,10 +8,11 @@ use datafusion_expr::logical_plan::{Filter, Projection, Union};
 use datafusion_expr::{Expr, LogicalPlan};
 
 use super::catalog::Catalog;
-use super::expression::{self, Compiled, Scope, compile, failed};
+use super::expression::{self, Compiled, Scope, compile};
 use super::flow::{ColumnInfo, Flow};
 use super::graph::Graph;
 use super::problem::Problem;
+use super::reword::failed;
 use super::types;
 use crate::plan::{self, ChangeMode, Step};
 
@@ -79,11 +80,11 @@ impl Lowering<'_> {
             key.iter().map(place).collect()
         });
         let (schema, columns) = described(&outputs).map_err(one)?;
-        let step = Step::Project {
-            exprs: outputs.into_iter().map(|output| output.compiled.expr).collect(),
-            schema: Arc::clone(schema.inner()),
-        };
-        flow.push(&step);
+        let same = |(index, output): (usize, &Output)| output.compiled.column == Some(index);
+        if schema.inner() != flow.schema.inner() || !outputs.iter().enumerate().all(same) {
+            let exprs = outputs.into_iter().map(|output| output.compiled.expr).collect();
+            flow.push(&Step::Project { exprs, schema: Arc::clone(schema.inner()) });
+        }
         Ok(Flow { schema, columns, key, ..flow })
     }
 
@@ -131,7 +132,7 @@ pub(super) fn outputs(
                 json: compiled.column.is_some_and(|column| scope.columns[column].json),
                 compiled,
             }),
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.push(Problem { column: Some(field.name().clone()), ..problem }),
         }
     }
     if problems.is_empty() { Ok(outputs) } else { Err(problems) }
@@ -169,7 +170,8 @@ fn common_type(
             let name = super::text::name(name);
             let message =
                 format!("column `{name}` is {left} in one branch of UNION ALL and {right} in another");
-            vec![Problem::new(message).hint("CAST one of them")]
+            let problem = Problem::new(message).hint("CAST one of them");
+            vec![Problem { column: Some(field.name().clone()), ..problem }]
         })?;
     }
     Ok((data_type, nullable))
