@@ -3,6 +3,7 @@
 //! An [`Operator`] is plain synchronous code over batches. Its driver (`harness`) alone touches timely: it
 //! delivers epochs in order, collects outputs and keeps the ledger.
 
+pub mod aggregate;
 pub mod eval;
 mod letter;
 pub mod steps;
