@@ -227,7 +227,7 @@ fn random_double(random: &mut Pcg64Mcg) -> Option<f64> {
 }
 
 fn random_row(random: &mut Pcg64Mcg, offset: u64) -> Row {
-    let i = match random.random_range(0..10) {
+    let i = match random.random_range(0..25) {
         0 => None,
         1 => Some([i64::MAX, i64::MIN][random.random_range(0..2)]),
         _ => Some(random.random_range(-5..5)),
