@@ -198,7 +198,7 @@ impl View {
         let mut epoch: BTreeMap<Cells, Vec<i64>> = BTreeMap::new();
         for (row, diff) in diffs.iter().enumerate() {
             let cells = cells(&rows, row);
-            assert!(epoch.get(&cells).is_none(), "{cells:?} is emitted twice in an epoch");
+            assert!(!epoch.contains_key(&cells), "{cells:?} is emitted twice in an epoch");
             epoch.entry(cells.clone()).or_default().push(*diff);
             *self.0.entry(cells).or_default() += diff;
         }
