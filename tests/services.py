@@ -350,7 +350,7 @@ class DuckDB(Tool):
         run(sys.executable, "-c", "import duckdb; duckdb.sql('SELECT 1').fetchall()", env={"PYTHONPATH": str(target)})
 
     def env(self) -> dict[str, str]:
-        return {"TIDEMILL_DUCKDB_PYTHONPATH": str(self.programs), "TIDEMILL_PYTHON": sys.executable}
+        return {"ORACLE_PYTHONPATH": str(self.programs), "ORACLE_PYTHON": sys.executable}
 
 
 TOOLS = {tool.name: tool for tool in (DuckDB, MongoDB, ObjectStore, Kafka)}  # the slowest to get ready comes last

@@ -5,8 +5,10 @@
 
 pub mod aggregate;
 pub mod eval;
+pub mod harness;
 mod letter;
 pub mod steps;
+pub mod view;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
