@@ -71,11 +71,8 @@ pub(super) fn source(
 
 /// The relation that a source is.
 fn flow(create: &CreateSource, index: usize, diagnostics: &mut Vec<Diagnostic>) -> Option<Flow> {
-    let fields: Vec<_> = create
-        .columns
-        .iter()
-        .map(|column| column.kind.field(&column.name.value, !column.not_null))
-        .collect();
+    let fields: Vec<_> =
+        create.columns.iter().map(|column| column.kind.field(&column.name.value, !column.not_null)).collect();
     let schema = DFSchema::try_from_qualified_schema(
         datafusion_common::TableReference::bare(create.name.value.as_str()),
         &Schema::new(fields),
