@@ -10,11 +10,14 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use sinks::{alone, changes, key, open, server, settings, sink, write, write_while_killed};
-use tidemill::dead_letter::Reason;
+use sinks::{alone, changes, identity, key, open, server, settings, sink, write, write_while_killed};
+use tidemill::batch::RowOrigin;
+use tidemill::compile::{Request, compile};
+use tidemill::dead_letter::{AddressedLetter, DeadLetter, RawRecord, Reason};
 use tidemill::plan::{self, ChangeMode, KafkaSink, KeyFormat, SinkConnector, WriteMode};
 use tidemill::settings::Settings;
-use tidemill::write::Op;
+use tidemill::write::dead_letters::DeadLetterWriter;
+use tidemill::write::{Health, Op, Sink};
 
 /// How long the broker may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -152,8 +155,21 @@ fn real_records_that_are_too_large_are_refused_and_all_others_are_written() {
 #[test]
 fn real_topics_lose_nothing_when_the_broker_is_killed() {
     let _alone = alone();
-    let plan = topic("sink_killed", WriteMode::Upsert, KeyFormat::Raw);
-    let receipts = write_while_killed("kafka", &plan, &here(), 500, Op::Update);
+    lose_nothing(&topic("sink_killed", WriteMode::Upsert, KeyFormat::Raw));
+}
+
+/// A broker that is away for longer than librdkafka repeats: a new producer sends again what is unconfirmed.
+#[test]
+fn real_deliveries_that_fail_are_repeated_in_order() {
+    let _alone = alone();
+    let mut plan = topic("sink_failed", WriteMode::Upsert, KeyFormat::Raw);
+    let SinkConnector::Kafka(target) = &mut plan.connector else { panic!("a Kafka sink") };
+    target.properties.insert("message.timeout.ms".into(), "1500".into());
+    lose_nothing(&plan);
+}
+
+fn lose_nothing(plan: &plan::Sink) {
+    let receipts = write_while_killed("kafka", plan, &here(), 500, Op::Update);
     assert!(receipts.iter().all(|receipt| receipt.refused.is_empty()));
     let mut expected: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for epoch in 1..=receipts.len() as u64 {
@@ -162,7 +178,7 @@ fn real_topics_lose_nothing_when_the_broker_is_killed() {
         }
     }
     let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    for record in read(&topic_name(&plan)).concat() {
+    for record in read(&topic_name(plan)).concat() {
         let epoch = record.epoch.parse().expect("a number");
         found.entry(record.key.expect("a key")).or_default().push(epoch);
     }
@@ -175,4 +191,51 @@ fn real_topics_lose_nothing_when_the_broker_is_killed() {
         epochs.dedup();
         assert_eq!(epochs, expected, "{key}");
     }
+}
+
+#[test]
+fn real_dead_letters_are_in_the_topic_beside_that_of_their_source() {
+    let _alone = alone();
+    let name = format!("sink_letters_{}", std::process::id());
+    let text = format!(
+        "CREATE SOURCE s (a BIGINT NOT NULL) WITH (connector = 'kafka', topic = '{name}', format = 'json');
+         CREATE SINK t FROM s WITH (connector = 'blackhole');"
+    );
+    let request = Request {
+        file: "dataflow.sql",
+        text: &text,
+        name: "d",
+        directory: ".".as_ref(),
+        parameters: &BTreeMap::new(),
+    };
+    let plan = compile(&request).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let mut writer = DeadLetterWriter::new(&plan, &here(), None, Health::new()).expect("a writer");
+    writer.open(&identity()).expect("open");
+    let letter = |offset: u64, payload: Vec<u8>| AddressedLetter {
+        letter: DeadLetter {
+            origin: Some(RowOrigin { source: 0, partition: 0, offset, index: 0 }),
+            row: None,
+            reason: Reason::NotNull,
+            error: "field a is missing".into(),
+            rule: "NOT NULL a".into(),
+            stage: "s".into(),
+        },
+        source: 0,
+        topic: name.clone(),
+        partition: 0,
+        record: RawRecord { key: Some(b"k".to_vec()), payload: Some(payload) },
+        wall_ms: 1_761_559_635_000,
+    };
+    // Control characters take six times their size in JSON: such a value has to be cut harder.
+    let letters = vec![letter(1, b"{}".to_vec()), letter(2, vec![1; 1 << 20])];
+    writer.write(3, letters).expect("written");
+    assert_eq!(writer.confirm().expect("confirmed").len(), 1);
+    let found = read(&format!("{name}.dlq")).concat();
+    let values: Vec<serde_json::Value> = found
+        .iter()
+        .map(|found| serde_json::from_str(found.value.as_deref().expect("a value")).expect("JSON"))
+        .collect();
+    assert_eq!(found.iter().map(|found| found.epoch.as_str()).collect::<Vec<_>>(), ["3", "3"]);
+    assert_eq!((&values[0]["original_value"], &values[0]["error_type"]), (&"{}".into(), &"not_null".into()));
+    assert_eq!((&values[1]["original_offset"], &values[1]["original_size"]), (&2.into(), &(1 << 20).into()));
 }
