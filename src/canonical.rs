@@ -1,1 +1,317 @@
 //! Our own encoding of values as bytes: what is routed, ordered or compared across processes and restarts.
+//!
+//! A row is the concatenation of its values; a value is a tag for its type, then
+//!
+//! | type | tag | bytes |
+//! |---|---|---|
+//! | NULL of any type | `00` | none |
+//! | Boolean | `01` | `00` or `01` |
+//! | Int32 | `02` | 4, big endian, sign bit flipped |
+//! | Int64 | `03` | 8, big endian, sign bit flipped |
+//! | Float64 | `04` | 8, big endian; all bits flipped where negative, else the sign bit |
+//! | Timestamp(ns) | `05` | 8, as Int64 |
+//! | Utf8 | `06` | its bytes with `00` written as `00 FF`, then `00` |
+//!
+//! So two rows of the same types have the same bytes only if they are equal, and bytes compare as the rows
+//! do, column by column, NULL first. -0.0 is 0.0; there is one NaN, above all numbers. The encoding is part
+//! of what is stored: it never changes, and the vectors in the tests hold it still.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, Float64Array, Float64Builder, Int32Array,
+    Int32Builder, Int64Array, Int64Builder, NullArray, StringArray, StringBuilder, TimestampNanosecondArray,
+    TimestampNanosecondBuilder,
+};
+use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampNanosecondType};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::error::{Error, Result};
+
+/// How many key groups there are.
+pub const KEY_GROUPS: usize = 256;
+
+const NULL: u8 = 0x00;
+const BOOLEAN: u8 = 0x01;
+const INT32: u8 = 0x02;
+const INT64: u8 = 0x03;
+const FLOAT64: u8 = 0x04;
+const TIMESTAMP: u8 = 0x05;
+const UTF8: u8 = 0x06;
+/// Behind a zero byte that belongs to a text; never a tag and never in UTF-8.
+const ESCAPED: u8 = 0xff;
+const SIGN: u64 = 1 << 63;
+
+/// The key group of a key, given its canonical bytes.
+pub fn key_group(bytes: &[u8]) -> u8 {
+    xxh3_64(bytes).to_le_bytes()[0]
+}
+
+/// The worker that owns a key group.
+pub fn worker_of(group: u8, workers: usize) -> usize {
+    usize::from(group) * workers / KEY_GROUPS
+}
+
+/// Whether values of this type can be encoded.
+pub fn supports(data_type: &DataType) -> bool {
+    use DataType::{Boolean, Float64, Int32, Int64, Null, Timestamp, Utf8};
+    matches!(data_type, Null | Boolean | Int32 | Int64 | Float64 | Utf8)
+        || matches!(data_type, Timestamp(TimeUnit::Nanosecond, None))
+}
+
+/// The bits of a double, brought into the order of the numbers as unsigned integers; -0.0 as 0.0, one NaN.
+pub fn ordered_bits(value: f64) -> u64 {
+    // Adding 0.0 turns -0.0 into 0.0 and changes nothing else.
+    let bits = if value.is_nan() { f64::NAN.to_bits() & !SIGN } else { (value + 0.0).to_bits() };
+    if bits & SIGN == 0 { bits ^ SIGN } else { !bits }
+}
+
+/// The double that [`ordered_bits`] came from.
+pub fn from_ordered_bits(bits: u64) -> f64 {
+    f64::from_bits(if bits & SIGN == 0 { !bits } else { bits ^ SIGN })
+}
+
+/// Rows as canonical bytes, one after the other. Its memory is used again by the next [`encode`](Self::encode).
+#[derive(Clone, Debug, Default)]
+pub struct CanonicalRows {
+    bytes: Vec<u8>,
+    /// Where each row ends.
+    ends: Vec<usize>,
+}
+
+/// Encodes the rows of `columns`, see [`CanonicalRows::encode`].
+pub fn encode(columns: &[ArrayRef]) -> CanonicalRows {
+    let mut rows = CanonicalRows::default();
+    rows.encode(columns, columns.first().map_or(0, |column| column.len()));
+    rows
+}
+
+impl CanonicalRows {
+    /// Replaces the content by the `rows` rows of `columns`; without columns every row is empty.
+    ///
+    /// # Panics
+    ///
+    /// On a type that is not [supported](supports): the compiler lets none through.
+    pub fn encode(&mut self, columns: &[ArrayRef], rows: usize) {
+        let columns: Vec<_> = columns.iter().map(Column::of).collect();
+        self.bytes.clear();
+        self.ends.clear();
+        self.ends.reserve(rows);
+        for row in 0..rows {
+            for column in &columns {
+                column.push(row, &mut self.bytes);
+            }
+            self.ends.push(self.bytes.len());
+        }
+    }
+
+    /// The bytes of row `row`.
+    pub fn row(&self, row: usize) -> &[u8] {
+        &self.bytes[self.range(row)]
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// All rows in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.len()).map(|row| self.row(row))
+    }
+
+    fn range(&self, row: usize) -> Range<usize> {
+        let start = if row == 0 { 0 } else { self.ends[row - 1] };
+        start..self.ends[row]
+    }
+}
+
+/// A column whose type has been looked at once, for all its rows.
+enum Column<'a> {
+    Null,
+    Boolean(&'a BooleanArray),
+    Int32(&'a Int32Array),
+    Int64(&'a Int64Array),
+    Float64(&'a Float64Array),
+    Timestamp(&'a TimestampNanosecondArray),
+    Utf8(&'a StringArray),
+}
+
+impl<'a> Column<'a> {
+    fn of(array: &'a ArrayRef) -> Self {
+        match array.data_type() {
+            DataType::Null => Column::Null,
+            DataType::Boolean => Column::Boolean(array.as_boolean()),
+            DataType::Int32 => Column::Int32(array.as_primitive::<Int32Type>()),
+            DataType::Int64 => Column::Int64(array.as_primitive::<Int64Type>()),
+            DataType::Float64 => Column::Float64(array.as_primitive::<Float64Type>()),
+            DataType::Timestamp(TimeUnit::Nanosecond, None) => {
+                Column::Timestamp(array.as_primitive::<TimestampNanosecondType>())
+            }
+            DataType::Utf8 => Column::Utf8(array.as_string::<i32>()),
+            other => panic!("values of type {other} have no canonical encoding"),
+        }
+    }
+
+    fn push(&self, row: usize, bytes: &mut Vec<u8>) {
+        match self {
+            Column::Utf8(array) if array.is_valid(row) => push_text(array.value(row).as_bytes(), bytes),
+            Column::Int64(array) if array.is_valid(row) => push_i64(INT64, array.value(row), bytes),
+            Column::Timestamp(array) if array.is_valid(row) => push_i64(TIMESTAMP, array.value(row), bytes),
+            Column::Float64(array) if array.is_valid(row) => {
+                push_fixed(FLOAT64, ordered_bits(array.value(row)).to_be_bytes(), bytes);
+            }
+            Column::Int32(array) if array.is_valid(row) => {
+                push_fixed(INT32, (array.value(row) ^ i32::MIN).to_be_bytes(), bytes);
+            }
+            Column::Boolean(array) if array.is_valid(row) => {
+                push_fixed(BOOLEAN, [u8::from(array.value(row))], bytes);
+            }
+            _ => bytes.push(NULL),
+        }
+    }
+}
+
+fn push_fixed<const N: usize>(tag: u8, value: [u8; N], bytes: &mut Vec<u8>) {
+    bytes.push(tag);
+    bytes.extend_from_slice(&value);
+}
+
+fn push_i64(tag: u8, value: i64, bytes: &mut Vec<u8>) {
+    push_fixed(tag, (value ^ i64::MIN).to_be_bytes(), bytes);
+}
+
+fn push_text(text: &[u8], bytes: &mut Vec<u8>) {
+    bytes.push(UTF8);
+    if text.contains(&0) {
+        for &byte in text {
+            bytes.push(byte);
+            if byte == 0 {
+                bytes.push(ESCAPED);
+            }
+        }
+    } else {
+        bytes.extend_from_slice(text);
+    }
+    bytes.push(0);
+}
+
+/// Turns canonical rows back into columns of the given types.
+///
+/// Doubles come back as they were, except that -0.0 is 0.0 and every NaN the same.
+pub fn decode<'a>(rows: impl Iterator<Item = &'a [u8]>, types: &[DataType]) -> Result<Vec<ArrayRef>> {
+    let mut builders = types.iter().map(Builder::of).collect::<Result<Vec<_>>>()?;
+    for mut row in rows {
+        for builder in &mut builders {
+            builder.read(&mut row).ok_or_else(|| Error::internal("broken canonical bytes"))?;
+        }
+        if !row.is_empty() {
+            return Err(Error::internal("canonical bytes of more columns than expected"));
+        }
+    }
+    Ok(builders.into_iter().map(Builder::finish).collect())
+}
+
+enum Builder {
+    Null(usize),
+    Boolean(BooleanBuilder),
+    Int32(Int32Builder),
+    Int64(Int64Builder),
+    Float64(Float64Builder),
+    Timestamp(TimestampNanosecondBuilder),
+    Utf8(StringBuilder, Vec<u8>),
+}
+
+impl Builder {
+    fn of(data_type: &DataType) -> Result<Self> {
+        Ok(match data_type {
+            DataType::Null => Builder::Null(0),
+            DataType::Boolean => Builder::Boolean(BooleanBuilder::new()),
+            DataType::Int32 => Builder::Int32(Int32Builder::new()),
+            DataType::Int64 => Builder::Int64(Int64Builder::new()),
+            DataType::Float64 => Builder::Float64(Float64Builder::new()),
+            DataType::Timestamp(TimeUnit::Nanosecond, None) => {
+                Builder::Timestamp(TimestampNanosecondBuilder::new())
+            }
+            DataType::Utf8 => Builder::Utf8(StringBuilder::new(), Vec::new()),
+            other => {
+                return Err(Error::internal(format!("values of type {other} have no canonical encoding")));
+            }
+        })
+    }
+
+    /// Moves one value from the front of `row`; `None` if it is not one of this type.
+    fn read(&mut self, row: &mut &[u8]) -> Option<()> {
+        let (&tag, rest) = row.split_first()?;
+        *row = rest;
+        match (self, tag) {
+            (Builder::Null(rows), NULL) => *rows += 1,
+            (Builder::Boolean(builder), NULL) => builder.append_null(),
+            (Builder::Boolean(builder), BOOLEAN) => builder.append_value(fixed::<1>(row)? == [1]),
+            (Builder::Int32(builder), NULL) => builder.append_null(),
+            (Builder::Int32(builder), INT32) => {
+                builder.append_value(i32::from_be_bytes(fixed(row)?) ^ i32::MIN);
+            }
+            (Builder::Int64(builder), NULL) => builder.append_null(),
+            (Builder::Int64(builder), INT64) => builder.append_value(read_i64(row)?),
+            (Builder::Float64(builder), NULL) => builder.append_null(),
+            (Builder::Float64(builder), FLOAT64) => {
+                builder.append_value(from_ordered_bits(u64::from_be_bytes(fixed(row)?)));
+            }
+            (Builder::Timestamp(builder), NULL) => builder.append_null(),
+            (Builder::Timestamp(builder), TIMESTAMP) => builder.append_value(read_i64(row)?),
+            (Builder::Utf8(builder, _), NULL) => builder.append_null(),
+            (Builder::Utf8(builder, text), UTF8) => {
+                text.clear();
+                read_text(row, text)?;
+                builder.append_value(std::str::from_utf8(text).ok()?);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn finish(self) -> ArrayRef {
+        match self {
+            Builder::Null(rows) => Arc::new(NullArray::new(rows)),
+            Builder::Boolean(mut builder) => Arc::new(builder.finish()),
+            Builder::Int32(mut builder) => Arc::new(builder.finish()),
+            Builder::Int64(mut builder) => Arc::new(builder.finish()),
+            Builder::Float64(mut builder) => Arc::new(builder.finish()),
+            Builder::Timestamp(mut builder) => Arc::new(builder.finish()),
+            Builder::Utf8(mut builder, _) => Arc::new(builder.finish()),
+        }
+    }
+}
+
+fn fixed<const N: usize>(row: &mut &[u8]) -> Option<[u8; N]> {
+    let (value, rest) = row.split_first_chunk::<N>()?;
+    *row = rest;
+    Some(*value)
+}
+
+fn read_i64(row: &mut &[u8]) -> Option<i64> {
+    Some(i64::from_be_bytes(fixed(row)?) ^ i64::MIN)
+}
+
+fn read_text(row: &mut &[u8], text: &mut Vec<u8>) -> Option<()> {
+    loop {
+        let end = row.iter().position(|&byte| byte == 0)?;
+        text.extend_from_slice(&row[..end]);
+        *row = &row[end + 1..];
+        if row.first() != Some(&ESCAPED) {
+            return Some(());
+        }
+        text.push(0);
+        *row = &row[1..];
+    }
+}
+
+#[cfg(test)]
+mod tests;

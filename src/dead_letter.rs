@@ -48,6 +48,20 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Reason; 10] = [
+        Reason::Malformed,
+        Reason::TooLarge,
+        Reason::WrongType,
+        Reason::NotNull,
+        Reason::Check,
+        Reason::FutureTime,
+        Reason::Expression,
+        Reason::Aggregate,
+        Reason::SinkRefused,
+        Reason::Conflict,
+    ];
+
     /// The `error_type` of a letter and the label of its metric.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,14 +80,14 @@ impl Reason {
 }
 
 /// A record as it was received, kept until the dead letters of its epoch are written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawRecord {
     pub key: Option<Vec<u8>>,
     pub payload: Option<Vec<u8>>,
 }
 
 /// A dead letter with all that the dead-letter sink writes of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AddressedLetter {
     pub letter: DeadLetter,
     /// Source of the letter: its `dead_letters` policy decides where it goes.

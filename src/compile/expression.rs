@@ -62,12 +62,11 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Compiled, Problem> {
         return column_itself(column, scope);
     }
     let text = text::expression(expr, scope);
-    let located = |problem: Problem| problem.or_at(columns_span(expr));
+    let located = |problem: Problem| problem.near(columns_span(expr));
     refuse::planned::check(expr, scope).map_err(located)?;
     let (bound, schema, uses_now) = bind_now(expr, scope).map_err(located)?;
-    // Errors of the library have no place here: the search for the innermost expression finds a better one.
-    let physical = physical(bound, &schema)?;
-    let data_type = physical.data_type(schema.as_arrow()).map_err(|error| failed(&error))?;
+    let physical = physical(bound, &schema).map_err(located)?;
+    let data_type = physical.data_type(schema.as_arrow()).map_err(|error| located(failed(&error)))?;
     let column_type = types::column(&data_type).map_err(located)?;
     let physical = cast(physical, &data_type, &column_type);
     let ingestion = uses_now || indices(expr, scope).any(|index| scope.columns[index].ingestion);
@@ -98,7 +97,7 @@ pub(super) fn condition(expr: &Expr, scope: &Scope, what: &str) -> Result<plan::
     }
     let found = types::name(&compiled.data_type);
     let problem = Problem::new(format!("{what} needs a BOOLEAN, but `{}` is {found}", compiled.expr.text));
-    Err(problem.hint("compare it with something").or_at(columns_span(expr)))
+    Err(problem.hint("compare it with something").near(columns_span(expr)))
 }
 
 /// Casts a compiled expression to another type of columns.

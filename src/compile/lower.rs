@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::Schema;
 use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, TableReference};
 use datafusion_expr::logical_plan::{Filter, Projection, Union};
 use datafusion_expr::{Expr, LogicalPlan};
@@ -14,7 +14,7 @@ use super::graph::Graph;
 use super::problem::Problem;
 use super::reword::failed;
 use super::types;
-use crate::plan::{ChangeMode, Step};
+use crate::plan::{self, ChangeMode, Step};
 
 /// Lowers the queries of one statement.
 pub(super) struct Lowering<'a> {
@@ -94,10 +94,12 @@ impl Lowering<'_> {
         let mut columns = Vec::new();
         for (index, (qualifier, field)) in union.schema.iter().enumerate() {
             let (data_type, nullable) = common_type(&flows, index, field.name())?;
-            fields.push((qualifier.cloned(), Arc::new(Field::new(field.name(), data_type, nullable))));
+            let json = flows.iter().all(|flow| flow.columns[index].json);
+            let described = plan::field(field.name(), data_type, nullable, json);
+            fields.push((qualifier.cloned(), Arc::new(described)));
             columns.push(ColumnInfo {
                 text: super::text::name(field.name()),
-                json: flows.iter().all(|flow| flow.columns[index].json),
+                json,
                 ingestion: flows.iter().any(|flow| flow.columns[index].ingestion),
             });
         }
@@ -139,7 +141,8 @@ pub(super) fn outputs(
 /// The schema of computed columns.
 fn described(outputs: &[Output]) -> Result<(DFSchemaRef, Vec<ColumnInfo>), DataFusionError> {
     let field = |output: &Output| {
-        let field = Field::new(&output.name, output.compiled.data_type.clone(), output.compiled.nullable);
+        let (data_type, nullable) = (output.compiled.data_type.clone(), output.compiled.nullable);
+        let field = plan::field(&output.name, data_type, nullable, output.json);
         (output.qualifier.clone(), Arc::new(field))
     };
     let schema = DFSchema::new_with_metadata(outputs.iter().map(field).collect(), Default::default())?;

@@ -202,10 +202,10 @@ impl Compiler {
     /// Reports what is wrong with a query, at its place.
     fn report(&mut self, problems: Vec<Problem>, query: &datafusion_sql::sqlparser::ast::Query, span: Span) {
         let unplaced = problems.iter().any(|problem| problem.span.is_none());
-        let found = if unplaced { locate::in_query(&self.catalog, query) } else { None };
+        let culprits = if unplaced { locate::in_query(&self.catalog, query) } else { Vec::new() };
         let placed = problems.into_iter().map(|problem| {
             let item = problem.column.as_ref().and_then(|name| locate::column(query, name));
-            problem.or_at(found).or_at(item).into_diagnostic(span)
+            problem.into_diagnostic(&culprits, item, span)
         });
         self.diagnostics.extend(placed);
     }

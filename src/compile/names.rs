@@ -65,7 +65,7 @@ impl Naming {
             };
             if first && names.contains(&name) {
                 let problem = twice(&name);
-                self.diagnostics.push(problem.into_diagnostic(span));
+                self.diagnostics.push(problem.into_diagnostic(&[], None, span));
             }
             rename(item, &name, span);
             names.push(name);

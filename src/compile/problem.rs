@@ -10,13 +10,15 @@ pub(super) struct Problem {
     pub message: String,
     pub hint: Option<String>,
     pub span: Option<Span>,
+    /// Where about it is: the columns that the expression names.
+    pub near: Option<Span>,
     /// The column of the SELECT list that it is in.
     pub column: Option<String>,
 }
 
 impl Problem {
     pub fn new(message: impl Into<String>) -> Self {
-        Problem { message: message.into(), hint: None, span: None, column: None }
+        Problem { message: message.into(), hint: None, span: None, near: None, column: None }
     }
 
     #[must_use]
@@ -32,12 +34,30 @@ impl Problem {
         self
     }
 
-    /// The mistake as the author sees it: at its own place, else at `fallback`.
-    pub fn into_diagnostic(self, fallback: Span) -> Diagnostic {
-        let mut diagnostic = Diagnostic::new(self.span.unwrap_or(fallback), self.message);
+    /// Where about it is, if nothing is known so far.
+    #[must_use]
+    pub fn near(mut self, span: Option<Span>) -> Self {
+        self.near = self.near.or(span.filter(known));
+        self
+    }
+
+    /// The mistake as the author sees it: at its own place, else at that of the expression among `culprits`
+    /// which it must come from, else in the column `item`, else at `fallback`.
+    pub fn into_diagnostic(self, culprits: &[Span], item: Option<Span>, fallback: Span) -> Diagnostic {
+        let culprit = match self.near.or(item) {
+            Some(region) => culprits.iter().find(|culprit| overlap(**culprit, region)).copied(),
+            None => culprits.first().copied(),
+        };
+        let span = self.span.or(culprit).or(self.near).or(item).unwrap_or(fallback);
+        let mut diagnostic = Diagnostic::new(span, self.message);
         diagnostic.hint = self.hint;
         diagnostic
     }
+}
+
+/// Whether two places have a character in common.
+pub(super) fn overlap(left: Span, right: Span) -> bool {
+    left.start < right.end && right.start < left.end
 }
 
 /// Whether a span names a place; syntax that the parser made up has none.

@@ -9,8 +9,29 @@
 //! or `confirm` with back-off and says so through its [`Health`]; the queue fills, the ticker stops, and the
 //! sources are not asked for more. Nothing is dropped.
 
+pub mod driver;
+pub mod letters;
+pub mod outbox;
+pub mod release;
+
+mod backoff;
+mod blackhole;
+mod connect;
+pub mod dead_letters;
+mod file;
+mod final_rows;
+mod ids;
+mod lines;
+mod mongodb;
+mod refusal;
+mod sqlite;
+mod stdout;
+#[cfg(test)]
+mod testing;
+
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 
@@ -18,6 +39,8 @@ use crate::batch::RowOrigin;
 use crate::dead_letter::DeadLetter;
 use crate::error::{Error, Result};
 use crate::time::Epoch;
+
+pub use connect::{Context, connect};
 
 /// Who writes: names progress on the other side.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,14 +88,14 @@ pub struct Receipt {
     pub duplicates: u64,
 }
 
-/// A place outside where changes are written.
-pub trait Sink: Send {
+/// A place outside where something is written epoch by epoch: the changes of a relation, or dead letters.
+pub trait Sink<T = Changes>: Send {
     /// Connects, creates what is missing and tells the highest epoch that the other side has seen of this
     /// identity's dataflow and sink (0: none).
     fn open(&mut self, identity: &Identity) -> Result<Epoch>;
 
     /// Writes one released epoch; may return before the other side has it. Epochs ascend.
-    fn write(&mut self, epoch: Epoch, changes: Changes) -> Result<()>;
+    fn write(&mut self, epoch: Epoch, changes: T) -> Result<()>;
 
     /// Waits until all that was written is safe on the other side. One receipt per epoch written since the
     /// last call.
@@ -88,6 +111,7 @@ pub struct Health {
     away: AtomicBool,
     stopping: AtomicBool,
     reason: Mutex<String>,
+    stop: Condvar,
 }
 
 impl Health {
@@ -119,7 +143,17 @@ impl Health {
 
     /// Asks waiting loops to give up because the process stops.
     pub fn stop(&self) {
+        let _guard = self.reason.lock().expect("no panic under this lock");
         self.stopping.store(true, Ordering::Relaxed);
+        self.stop.notify_all();
+    }
+
+    /// Waits as long as `limit`, or until waiting loops must give up; tells whether they must.
+    pub fn pause(&self, limit: Duration) -> bool {
+        let guard = self.reason.lock().expect("no panic under this lock");
+        let waited = self.stop.wait_timeout_while(guard, limit, |_| !self.stopping());
+        drop(waited.expect("no panic under this lock"));
+        self.stopping()
     }
 
     /// Whether waiting loops must give up.

@@ -1,0 +1,179 @@
+//! The binder on worker 0: makes the bindings of an epoch durable, and derives the sources' watermarks.
+//!
+//! It has two outputs. `closes` tells every operator that an epoch is complete at all sources, with its clock
+//! and watermarks; operators compute on it at once. The frontier of `durable` passes an epoch when its
+//! bindings are kept; only then may a sink release it. Until recovery exists the [`Journal`] is in memory and
+//! immediate; recovery replaces the journal and nothing else.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::vec::Broadcast;
+
+use crate::ingest::ticker::TickerControl;
+use crate::time::{Binding, Epoch, EpochClose, Tick, Watermark};
+
+/// What the sources of a worker tell worker 0.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Report {
+    Binding(Binding),
+    /// This worker's process was asked to stop.
+    Stop,
+}
+
+/// Keeps bindings.
+pub trait Journal {
+    /// Makes the bindings of an epoch durable; it is when this returns.
+    fn bind(&mut self, epoch: Epoch, bindings: &[Binding]);
+}
+
+/// Keeps nothing: what a run has bound is forgotten with it.
+#[derive(Debug, Default)]
+pub struct InMemory;
+
+impl Journal for InMemory {
+    fn bind(&mut self, _epoch: Epoch, _bindings: &[Binding]) {}
+}
+
+/// Watermarks of sources, from the bindings of their partitions.
+#[derive(Debug)]
+pub struct Watermarks {
+    partitions: Vec<BTreeMap<u32, Binding>>,
+    sources: Vec<Watermark>,
+}
+
+impl Watermarks {
+    /// No partition is known yet.
+    pub fn new(sources: usize) -> Self {
+        Watermarks { partitions: vec![BTreeMap::new(); sources], sources: vec![Watermark::NONE; sources] }
+    }
+
+    /// Takes in what a partition has to say.
+    pub fn update(&mut self, binding: Binding) {
+        self.partitions[usize::from(binding.source)].insert(binding.partition, binding);
+    }
+
+    /// The watermark of each source: the least of its partitions that are neither idle nor ended. It never
+    /// goes back, stands while all are idle, and is [`Watermark::END`] when all have ended.
+    pub fn close(&mut self) -> &[Watermark] {
+        for (partitions, source) in self.partitions.iter().zip(&mut self.sources) {
+            let active = partitions.values().filter(|binding| !binding.idle && !binding.ended);
+            let ended = !partitions.is_empty() && partitions.values().all(|binding| binding.ended);
+            match active.map(|binding| binding.watermark).min() {
+                Some(least) => *source = (*source).max(least),
+                None if ended => *source = Watermark::END,
+                None => {}
+            }
+        }
+        &self.sources
+    }
+
+    /// Whether every partition of every source has ended.
+    pub fn all_ended(&self) -> bool {
+        self.partitions.iter().all(|partitions| partitions.values().all(|binding| binding.ended))
+    }
+}
+
+/// What the binder gives to all workers.
+pub struct Bound<'s> {
+    /// One message per epoch; its watermarks are those of the sources, in the order of the plan.
+    pub closes: StreamVec<'s, Epoch, EpochClose>,
+    /// Carries nothing; its frontier passes an epoch when it is durable.
+    pub durable: StreamVec<'s, Epoch, ()>,
+}
+
+/// Collects the reports of all workers on worker 0.
+pub fn binder<'s>(
+    ticks: StreamVec<'s, Epoch, Tick>,
+    reports: StreamVec<'s, Epoch, Report>,
+    sources: usize,
+    control: Rc<TickerControl>,
+    mut journal: Box<dyn Journal>,
+) -> Bound<'s> {
+    let scope = ticks.scope();
+    let first_worker = scope.index() == 0;
+    let mut builder = OperatorBuilder::new("Binder".to_owned(), scope);
+    let mut ticks = builder.new_input(ticks, Pipeline);
+    let mut reports = builder.new_input(reports, Exchange::new(|_: &Report| 0));
+    let (closes, closes_stream) = builder.new_output();
+    let (_durable, durable_stream) = builder.new_output::<Vec<()>>();
+    let mut closes = OutputBuilder::<_, CapacityContainerBuilder<Vec<EpochClose>>>::from(closes);
+    builder.build(move |capabilities| {
+        drop(capabilities);
+        let mut open = BTreeMap::new();
+        let mut bindings: BTreeMap<Epoch, Vec<Binding>> = BTreeMap::new();
+        let mut watermarks = Watermarks::new(sources);
+        move |frontiers| {
+            ticks.for_each(|capability, ticks| {
+                for tick in ticks.drain(..).filter(|_| first_worker) {
+                    open.insert(tick.epoch, (tick, capability.retain(0), capability.retain(1)));
+                }
+            });
+            reports.for_each(|capability, reports| {
+                for report in reports.drain(..) {
+                    match report {
+                        Report::Binding(binding) => {
+                            bindings.entry(*capability.time()).or_default().push(binding);
+                        }
+                        Report::Stop => control.stop.store(true, std::sync::atomic::Ordering::Relaxed),
+                    }
+                }
+            });
+            let mut closes = closes.activate();
+            while let Some(entry) = open.first_entry() {
+                if frontiers.iter().any(|frontier| frontier.less_equal(entry.key())) {
+                    break;
+                }
+                let (tick, close_capability, durable_capability) = entry.remove();
+                let bound = bindings.remove(&tick.epoch).unwrap_or_default();
+                bound.iter().cloned().for_each(|binding| watermarks.update(binding));
+                let close = EpochClose {
+                    epoch: tick.epoch,
+                    wall_ms: tick.wall_ms,
+                    checkpoint: tick.checkpoint,
+                    watermarks: watermarks.close().to_vec(),
+                };
+                closes.session(&close_capability).give(close);
+                journal.bind(tick.epoch, &bound);
+                drop(durable_capability);
+                control.ended.set(watermarks.all_ended());
+            }
+        }
+    });
+    Bound { closes: closes_stream.broadcast(), durable: durable_stream.broadcast() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binding(partition: u32, watermark: i64, idle: bool, ended: bool) -> Binding {
+        let watermark = Watermark(watermark);
+        Binding { epoch: 1, source: 0, partition, from: 0, to: 0, watermark, idle, ended, input_hash: 0 }
+    }
+
+    #[test]
+    fn the_watermark_is_that_of_the_slowest_active_partition_and_never_goes_back() {
+        let mut watermarks = Watermarks::new(1);
+        watermarks.update(binding(0, 100, false, false));
+        watermarks.update(binding(1, 50, false, false));
+        assert_eq!(watermarks.close(), [Watermark(50)]);
+        watermarks.update(binding(1, 50, true, false));
+        assert_eq!(watermarks.close(), [Watermark(100)], "an idle partition does not hold the others");
+        watermarks.update(binding(1, 60, false, false));
+        assert_eq!(watermarks.close(), [Watermark(100)], "one that comes back never lowers it");
+        watermarks.update(binding(0, 100, true, false));
+        watermarks.update(binding(1, 60, true, false));
+        assert_eq!(watermarks.close(), [Watermark(100)], "when all are idle it stands");
+        watermarks.update(binding(0, 100, false, true));
+        watermarks.update(binding(1, 60, false, true));
+        assert_eq!(watermarks.close(), [Watermark::END]);
+        assert!(watermarks.all_ended());
+    }
+}

@@ -1,0 +1,292 @@
+//! The cut of one partition: which records belong to an epoch, and what is known about event time after it.
+//!
+//! Pure: chunks and a tick in; batches, letters and a binding out. The skew guard is applied here, because
+//! it needs the epoch's clock; the decoder knows only bytes.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, RecordBatch, TimestampNanosecondArray, UInt32Array, UInt64Array,
+};
+use arrow::compute::{filter, filter_record_batch};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::batch::{Batch, Origin, RowOrigin};
+use crate::dead_letter::{DeadLetter, Reason};
+use crate::error::{Error, Result};
+use crate::plan::{ColumnOrigin, Metadata, Source};
+use crate::record::Chunk;
+use crate::time::{Binding, NANOS_PER_MILLI, Tick, Watermark};
+
+/// What one partition contributes to an epoch.
+#[derive(Debug)]
+pub struct Cut {
+    pub batches: Vec<Batch>,
+    pub letters: Vec<DeadLetter>,
+    pub binding: Binding,
+    /// Records read, rows and letters together.
+    pub read: usize,
+}
+
+/// Event time and offsets of one partition, from epoch to epoch.
+#[derive(Debug)]
+pub struct PartitionCut {
+    source: Arc<Source>,
+    source_index: u16,
+    partition: u32,
+    next_offset: u64,
+    max_event_time: Option<i64>,
+    /// Wall clock of the last epoch with data.
+    last_data_ms: Option<i64>,
+}
+
+/// What the reader says about its place in the log at the moment of the cut.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    /// At the end of the log, with the offset that follows.
+    pub caught_up: Option<u64>,
+    /// There will never be another record.
+    pub ended: bool,
+}
+
+impl PartitionCut {
+    /// A partition from which nothing has been cut.
+    pub fn new(source: Arc<Source>, source_index: u16, partition: u32) -> Self {
+        PartitionCut {
+            source,
+            source_index,
+            partition,
+            next_offset: 0,
+            max_event_time: None,
+            last_data_ms: None,
+        }
+    }
+
+    /// Cuts the epoch of `tick`: `chunks` are its records, in order.
+    pub fn cut(&mut self, tick: &Tick, chunks: &[Chunk], place: Place) -> Result<Cut> {
+        let (mut batches, mut letters, mut read) = (Vec::new(), Vec::new(), 0);
+        let mut seen = Vec::new();
+        let from = chunks.first().map_or(self.next_offset, |chunk| chunk.raw.offset(0));
+        for chunk in chunks {
+            read += chunk.len();
+            for record in 0..chunk.len() {
+                seen.extend_from_slice(&chunk.raw.offset(record).to_le_bytes());
+                seen.extend_from_slice(&(chunk.raw.size(record) as u64).to_le_bytes());
+            }
+            self.next_offset = chunk.raw.offset(chunk.len() - 1) + 1;
+            letters.extend(chunk.rejects.iter().map(|reject| DeadLetter {
+                origin: Some(self.origin(reject.offset)),
+                row: None,
+                reason: reject.reason,
+                error: reject.error.clone(),
+                rule: reject.rule.clone(),
+                stage: self.source.name.clone(),
+            }));
+            let (rows, offsets) = self.guard(tick, &chunk.rows, &chunk.offsets, &mut letters)?;
+            if rows.num_rows() > 0 {
+                batches.push(self.batch(tick, rows, offsets)?);
+            }
+        }
+        if read > 0 {
+            self.last_data_ms = Some(tick.wall_ms);
+        } else if let Some(next) = place.caught_up {
+            self.next_offset = self.next_offset.max(next);
+        }
+        let binding = Binding {
+            epoch: tick.epoch,
+            source: self.source_index,
+            partition: self.partition,
+            from: from.min(self.next_offset),
+            to: self.next_offset,
+            watermark: self.watermark(),
+            idle: self.idle(tick, read, place),
+            ended: place.ended,
+            input_hash: xxh3_64(&seen),
+        };
+        Ok(Cut { batches, letters, binding, read })
+    }
+
+    fn origin(&self, offset: u64) -> RowOrigin {
+        RowOrigin { source: self.source_index, partition: self.partition, offset, index: 0 }
+    }
+
+    /// Takes out rows that are further ahead of the epoch's clock than `max_future`, and moves the greatest
+    /// event time by the others only: one broken clock never makes a fleet late.
+    fn guard(
+        &mut self,
+        tick: &Tick,
+        rows: &RecordBatch,
+        offsets: &UInt64Array,
+        letters: &mut Vec<DeadLetter>,
+    ) -> Result<(RecordBatch, UInt64Array)> {
+        let Some(watermark) = self.source.watermark else { return Ok((rows.clone(), offsets.clone())) };
+        let times = rows.column(watermark.column).as_any().downcast_ref::<TimestampNanosecondArray>();
+        let times = times.ok_or_else(|| Error::internal("a watermark column is not a TIMESTAMP"))?;
+        let max_future_ns = i64::try_from(self.source.max_future.as_nanos()).unwrap_or(i64::MAX);
+        let limit = tick.wall_ms.saturating_mul(NANOS_PER_MILLI).saturating_add(max_future_ns);
+        let mut future = Vec::new();
+        for (row, time) in times.iter().enumerate() {
+            match time {
+                Some(time) if time > limit => future.push(row),
+                Some(time) => self.max_event_time = self.max_event_time.max(Some(time)),
+                None => {}
+            }
+        }
+        if future.is_empty() {
+            return Ok((rows.clone(), offsets.clone()));
+        }
+        let mut keep = vec![true; rows.num_rows()];
+        let column = &self.source.columns[watermark.column].name;
+        for row in future {
+            keep[row] = false;
+            letters.push(DeadLetter {
+                origin: Some(self.origin(offsets.value(row))),
+                row: None,
+                reason: Reason::FutureTime,
+                error: format!(
+                    "field \"{column}\": {} is more than {} ahead of the clock",
+                    chrono::DateTime::from_timestamp_nanos(times.value(row))
+                        .to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
+                    humantime::format_duration(self.source.max_future)
+                ),
+                rule: "max_future".into(),
+                stage: self.source.name.clone(),
+            });
+        }
+        let keep = BooleanArray::from(keep);
+        let offsets = filter(offsets, &keep).map_err(internal)?;
+        Ok((filter_record_batch(rows, &keep).map_err(internal)?, UInt64Array::from(offsets.to_data())))
+    }
+
+    /// Fills in ingestion times and origins.
+    fn batch(&self, tick: &Tick, rows: RecordBatch, offsets: UInt64Array) -> Result<Batch> {
+        let length = rows.num_rows();
+        let is_ingestion = |from: &ColumnOrigin| *from == ColumnOrigin::Metadata(Metadata::IngestionTime);
+        let rows = if self.source.columns.iter().any(|column| is_ingestion(&column.from)) {
+            let wall_ns = tick.wall_ms.saturating_mul(NANOS_PER_MILLI);
+            let time: ArrayRef = Arc::new(TimestampNanosecondArray::from_value(wall_ns, length));
+            let columns = self.source.columns.iter().zip(rows.columns());
+            let columns =
+                columns.map(|(c, array)| if is_ingestion(&c.from) { time.clone() } else { array.clone() });
+            RecordBatch::try_new(rows.schema(), columns.collect()).map_err(internal)?
+        } else {
+            rows
+        };
+        let origin = Origin {
+            source: self.source_index,
+            index: 0,
+            partition: UInt32Array::from_value(self.partition, length),
+            offset: offsets,
+        };
+        Ok(Batch::inserts(rows, Some(origin), tick.wall_ms))
+    }
+
+    fn watermark(&self) -> Watermark {
+        match (self.source.watermark, self.max_event_time) {
+            (Some(watermark), Some(time)) => Watermark(time.saturating_sub(watermark.delay_ns)),
+            _ => Watermark::NONE,
+        }
+    }
+
+    /// Idle only at the log end and never during a backlog; a partition that never had data starts idle.
+    fn idle(&self, tick: &Tick, read: usize, place: Place) -> bool {
+        let timeout_ms = i64::try_from(self.source.idle_timeout.as_millis()).unwrap_or(i64::MAX);
+        let silent = self.last_data_ms.is_none_or(|last| tick.wall_ms.saturating_sub(last) >= timeout_ms);
+        read == 0 && silent && place.caught_up.is_some()
+    }
+}
+
+fn internal(error: arrow::error::ArrowError) -> Error {
+    Error::internal("cannot cut a batch").caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+
+    use super::*;
+    use crate::plan;
+    use crate::record::{RawBuilder, Record};
+
+    fn source() -> Arc<Source> {
+        let column = |name: &str, from| plan::Column {
+            name: name.into(),
+            kind: plan::ColumnType::Timestamp,
+            nullable: true,
+            default: None,
+            from,
+        };
+        let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
+        let fields = vec![Field::new("ts", time.clone(), true), Field::new("at", time, true)];
+        Arc::new(Source {
+            name: "s".into(),
+            columns: vec![
+                column("ts", ColumnOrigin::Path(vec!["ts".into()])),
+                column("at", ColumnOrigin::Metadata(Metadata::IngestionTime)),
+            ],
+            schema: Arc::new(Schema::new(fields)),
+            checks: vec![],
+            watermark: Some(plan::WatermarkColumn { column: 0, delay_ns: 10 }),
+            connector: plan::SourceConnector::File(plan::FileSource { path: "x".into() }),
+            format: plan::Format::Json,
+            timestamp_format: plan::TimestampFormat::default(),
+            max_future: Duration::from_secs(1),
+            idle_timeout: Duration::from_secs(10),
+            max_record_bytes: 1000,
+            dead_letters: plan::DeadLetterPolicy::Drop,
+        })
+    }
+
+    fn chunk(times: &[i64], first_offset: u64) -> Chunk {
+        let mut raw = RawBuilder::default();
+        let offsets: Vec<u64> = (0..times.len() as u64).map(|row| first_offset + row).collect();
+        for offset in &offsets {
+            let record =
+                Record { offset: *offset, key: None, payload: Some(b"x"), headers: &[], timestamp_ms: None };
+            raw.push(&record);
+        }
+        let ts: ArrayRef = Arc::new(TimestampNanosecondArray::from(times.to_vec()));
+        let at: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![None; times.len()]));
+        Chunk {
+            rows: RecordBatch::try_new(source().schema.clone(), vec![ts, at]).expect("two columns"),
+            offsets: UInt64Array::from(offsets),
+            rejects: vec![],
+            raw: raw.finish(),
+        }
+    }
+
+    fn tick(epoch: u64, wall_ms: i64) -> Tick {
+        Tick { epoch, wall_ms, checkpoint: false }
+    }
+
+    #[test]
+    fn a_record_from_the_future_is_a_letter_and_moves_no_watermark() {
+        let mut partition = PartitionCut::new(source(), 0, 3);
+        let cut = partition.cut(&tick(1, 1000), &[chunk(&[500, 9_000_000_000, 700], 5)], Place::default());
+        let cut = cut.expect("cut");
+        assert_eq!(cut.binding.watermark, Watermark(690));
+        assert_eq!((cut.binding.from, cut.binding.to, cut.read), (5, 8, 3));
+        assert_eq!(cut.batches[0].len(), 2);
+        assert_eq!(cut.letters[0].reason, Reason::FutureTime);
+        assert_eq!(cut.letters[0].origin.map(|origin| (origin.partition, origin.offset)), Some((3, 6)));
+        let ingestion = cut.batches[0].rows.column(1);
+        let ingestion = ingestion.as_any().downcast_ref::<TimestampNanosecondArray>().expect("timestamps");
+        assert_eq!(ingestion.value(0), 1_000_000_000);
+    }
+
+    #[test]
+    fn a_partition_is_idle_only_at_the_log_end_after_the_timeout() {
+        let mut partition = PartitionCut::new(source(), 0, 0);
+        let at_end = Place { caught_up: Some(0), ended: false };
+        let mut idle = |epoch, wall_ms, chunks: &[Chunk], place| {
+            partition.cut(&tick(epoch, wall_ms), chunks, place).expect("cut").binding.idle
+        };
+        assert!(idle(1, 0, &[], at_end), "an empty partition starts idle");
+        assert!(!idle(2, 10, &[chunk(&[5], 0)], at_end));
+        assert!(!idle(3, 9_000, &[], at_end));
+        assert!(!idle(4, 60_000, &[], Place::default()), "a backlog is never idle");
+        assert!(idle(5, 60_000, &[], at_end));
+    }
+}

@@ -1,0 +1,207 @@
+//! The source operator of one worker: on each tick it cuts the epoch from the queues of its partitions.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+use crate::batch::Batch;
+use crate::dead_letter::DeadLetter;
+use crate::error::Result;
+use crate::ingest::binder::Report;
+use crate::ingest::cut::{Cut, PartitionCut, Place};
+use crate::ingest::queue::PartitionQueue;
+use crate::ledger::{Count, Ledger};
+use crate::plan::Source;
+use crate::record::{Chunk, RawRecords};
+use crate::time::{Binding, Epoch, Tick, Woken};
+
+/// Everything the source operator of one worker is made of.
+pub struct SourceParts {
+    pub source: Arc<Source>,
+    /// Index in the plan.
+    pub index: usize,
+    /// The queues of this worker's partitions.
+    pub partitions: Vec<PartitionQueue>,
+    /// Bounded runs: an epoch waits until each partition has this many records or has ended.
+    pub bounded: bool,
+    pub max_epoch_records: usize,
+    /// The process was asked to stop.
+    pub stop: Arc<AtomicBool>,
+    pub ledger: Ledger,
+    pub retained: Rc<RefCell<Retained>>,
+    pub progress: SourceProgress,
+    /// Lets the consumer thread wake the operator.
+    pub woken: Woken,
+}
+
+/// The last binding of each partition of a worker, by source and partition, and whether its reader is at the
+/// end of the log; for the status.
+pub type SourceProgress = Rc<RefCell<BTreeMap<(usize, u32), (Binding, bool)>>>;
+
+/// What a source operator gives out.
+pub struct Cuts<'s> {
+    pub rows: StreamVec<'s, Epoch, Batch>,
+    pub letters: StreamVec<'s, Epoch, DeadLetter>,
+    pub reports: StreamVec<'s, Epoch, Report>,
+}
+
+/// Records of this worker's partitions as they were received, until the dead letters of their epochs are
+/// written.
+#[derive(Debug, Default)]
+pub struct Retained {
+    epochs: VecDeque<(Epoch, usize, u32, RawRecords)>,
+}
+
+impl Retained {
+    fn keep(&mut self, epoch: Epoch, source: usize, partition: u32, chunks: &[Chunk]) {
+        let kept = chunks.iter().map(|chunk| (epoch, source, partition, chunk.raw.clone()));
+        self.epochs.extend(kept);
+    }
+
+    /// The record with this origin.
+    pub fn find(&self, source: usize, partition: u32, offset: u64) -> Option<crate::dead_letter::RawRecord> {
+        let mut parts = self.epochs.iter().filter(|(_, s, p, _)| (*s, *p) == (source, partition));
+        parts.find_map(|(_, _, _, raw)| raw.find(offset))
+    }
+
+    /// Forgets the epochs before `frontier` (`None`: all).
+    pub fn release(&mut self, frontier: Option<Epoch>) {
+        let done = |epoch: Epoch| frontier.is_none_or(|frontier| epoch < frontier);
+        while self.epochs.front().is_some_and(|(epoch, ..)| done(*epoch)) {
+            self.epochs.pop_front();
+        }
+    }
+}
+
+/// The partitions of one worker and what has been cut from them. Knows nothing of timely.
+struct Cutter {
+    parts: SourceParts,
+    cuts: Vec<PartitionCut>,
+    reported: Vec<Option<Binding>>,
+}
+
+impl Cutter {
+    fn new(parts: SourceParts) -> Self {
+        let cut = |queue: &PartitionQueue| {
+            PartitionCut::new(parts.source.clone(), parts.index as u16, queue.partition().id)
+        };
+        let cuts = parts.partitions.iter().map(cut).collect();
+        Cutter { reported: vec![None; parts.partitions.len()], cuts, parts }
+    }
+
+    /// Whether the epoch can be cut: in a bounded run it must be filled.
+    fn ready(&self) -> bool {
+        let filled =
+            |queue: &PartitionQueue| queue.queued_records() >= self.parts.max_epoch_records || queue.ended();
+        !self.parts.bounded
+            || self.parts.stop.load(Ordering::Relaxed)
+            || self.parts.partitions.iter().all(filled)
+    }
+
+    /// Cuts all partitions.
+    fn cut(&mut self, tick: &Tick) -> Result<(Vec<Cut>, Vec<Report>)> {
+        let (mut cuts, mut reports) = (Vec::new(), Vec::new());
+        for (index, queue) in self.parts.partitions.iter().enumerate() {
+            let chunks = queue.take(self.parts.max_epoch_records);
+            let partition = queue.partition().id;
+            self.parts.retained.borrow_mut().keep(tick.epoch, self.parts.index, partition, &chunks);
+            let cut = self.cuts[index].cut(tick, &chunks, place(queue))?;
+            self.count(tick.epoch, &cut);
+            let seen = (cut.binding.clone(), queue.caught_up().is_some());
+            self.parts.progress.borrow_mut().insert((self.parts.index, partition), seen);
+            if self.reported[index].as_ref().is_none_or(|reported| news(reported, &cut.binding)) {
+                self.reported[index] = Some(cut.binding.clone());
+                reports.push(Report::Binding(cut.binding.clone()));
+            }
+            cuts.push(cut);
+        }
+        if self.parts.stop.load(Ordering::Relaxed) {
+            reports.push(Report::Stop);
+        }
+        Ok((cuts, reports))
+    }
+
+    fn count(&self, epoch: Epoch, cut: &Cut) {
+        let (ledger, source) = (&self.parts.ledger, self.parts.index);
+        ledger.add(epoch, Count::Read(source), cut.read as i64);
+        ledger.add(epoch, Count::SourceDead(source), cut.letters.len() as i64);
+        ledger.add(epoch, Count::SourceOut(source), cut.batches.iter().map(Batch::diff_sum).sum());
+    }
+}
+
+/// Where the reader of a queue stands, as far as nothing waits to be cut before that. The queue is asked for
+/// its records last: they can only have come after what was answered before.
+fn place(queue: &PartitionQueue) -> Place {
+    let place = Place { caught_up: queue.caught_up(), ended: queue.ended() };
+    if queue.queued_records() == 0 { place } else { Place::default() }
+}
+
+/// Whether a binding says something that the last one of its partition did not.
+fn news(reported: &Binding, binding: &Binding) -> bool {
+    binding.from != binding.to
+        || (reported.to, reported.watermark, reported.idle, reported.ended)
+            != (binding.to, binding.watermark, binding.idle, binding.ended)
+}
+
+/// Builds the source operator of this worker. `fail` ends the process with a message.
+pub fn cut_on_ticks<'s>(
+    ticks: StreamVec<'s, Epoch, Tick>,
+    parts: SourceParts,
+    fail: fn(&crate::error::Error) -> !,
+) -> Cuts<'s> {
+    let scope = ticks.scope();
+    let mut builder = OperatorBuilder::new(format!("Source {}", parts.source.name), scope);
+    let info = builder.operator_info();
+    let activator = scope.activator_for(info.address.clone());
+    // Set once: each worker builds its own.
+    let _ = parts.woken.set(scope.worker().sync_activator_for(info.address.to_vec()));
+    let mut ticks = builder.new_input(ticks, Pipeline);
+    let (rows, rows_stream) = builder.new_output();
+    let (letters, letters_stream) = builder.new_output();
+    let (reports, reports_stream) = builder.new_output();
+    let mut rows = OutputBuilder::<_, CapacityContainerBuilder<Vec<Batch>>>::from(rows);
+    let mut letters = OutputBuilder::<_, CapacityContainerBuilder<Vec<DeadLetter>>>::from(letters);
+    let mut reports = OutputBuilder::<_, CapacityContainerBuilder<Vec<Report>>>::from(reports);
+    builder.build(move |capabilities| {
+        drop(capabilities);
+        let mut cutter = Cutter::new(parts);
+        let mut open: VecDeque<(Tick, [Capability<Epoch>; 3])> = VecDeque::new();
+        move |_frontiers| {
+            ticks.for_each(|capability, ticks| {
+                for tick in ticks.drain(..) {
+                    open.push_back((tick, [0, 1, 2].map(|port| capability.retain(port))));
+                }
+            });
+            let (mut rows, mut letters) = (rows.activate(), letters.activate());
+            let mut reports = reports.activate();
+            while !open.is_empty() && cutter.ready() {
+                let Some((tick, [rows_at, letters_at, reports_at])) = open.pop_front() else { break };
+                match cutter.cut(&tick) {
+                    Ok((cuts, bindings)) => {
+                        reports.session(&reports_at).give_iterator(bindings.into_iter());
+                        for cut in cuts {
+                            rows.session(&rows_at).give_iterator(cut.batches.into_iter());
+                            letters.session(&letters_at).give_iterator(cut.letters.into_iter());
+                        }
+                    }
+                    Err(error) => fail(&error),
+                }
+            }
+            if !open.is_empty() {
+                // Consumer threads wake us when there is more; the timer is a net for a stop request.
+                activator.activate_after(Duration::from_millis(100));
+            }
+        }
+    });
+    Cuts { rows: rows_stream, letters: letters_stream, reports: reports_stream }
+}

@@ -1,0 +1,202 @@
+//! The ticker on worker 0: opens the end of each epoch, and with it is the only back-pressure there is.
+//!
+//! While too many epochs are under way it does not tick; then sources do not cut, consumers are not asked,
+//! and the broker holds the backlog.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::probe::Handle;
+use timely::dataflow::operators::vec::Broadcast;
+use timely::dataflow::{Scope, StreamVec};
+use timely::scheduling::Activator;
+
+use crate::settings::Flow;
+use crate::time::{Epoch, Tick};
+
+/// When epochs end.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// Length of an epoch.
+    pub interval: Duration,
+    /// Bounded runs tick as fast as the flow allows; the sources cut by count.
+    pub bounded: bool,
+    /// `--clock`: the wall clock of epoch e is this plus e intervals, in milliseconds since the Unix epoch.
+    pub clock_ms: Option<i64>,
+    /// The first epoch of this run.
+    pub first_epoch: Epoch,
+}
+
+/// What is under way, seen from worker 0.
+#[derive(Debug)]
+pub struct Gauge {
+    /// Frontier behind the operators.
+    pub computed: Handle<Epoch>,
+    /// Frontier of what is bound durably.
+    pub durable: Handle<Epoch>,
+    /// Frontier behind the sinks and dead letters.
+    pub confirmed: Handle<Epoch>,
+    /// Bytes that the sinks of this process hold.
+    pub sink_bytes: Arc<AtomicUsize>,
+    limits: Flow,
+    blocked: Cell<bool>,
+    ticker: RefCell<Option<Activator>>,
+}
+
+impl Gauge {
+    /// A gauge whose probes are not yet attached.
+    pub fn new(limits: Flow) -> Rc<Self> {
+        Rc::new(Gauge {
+            computed: Handle::new(),
+            durable: Handle::new(),
+            confirmed: Handle::new(),
+            sink_bytes: Arc::default(),
+            limits,
+            blocked: Cell::new(false),
+            ticker: RefCell::new(None),
+        })
+    }
+
+    /// Whether epoch `next` must wait for earlier ones.
+    fn full(&self, next: Epoch) -> bool {
+        let computed = self.computed.with_frontier(|f| f.first().copied()).unwrap_or(next);
+        let confirmed = self.confirmed.with_frontier(|f| f.first().copied()).unwrap_or(next);
+        next.saturating_sub(computed) >= self.limits.max_epochs_computing
+            || computed.saturating_sub(confirmed) >= self.limits.max_epochs_in_flight
+            || self.sink_bytes.load(Ordering::Relaxed) >= self.limits.sink_buffer_bytes
+    }
+
+    /// Called after each step of the worker: wakes the ticker if it waits and may go on.
+    pub fn wake(&self, next: Epoch) {
+        if self.blocked.get() && !self.full(next) {
+            self.blocked.set(false);
+            if let Some(ticker) = &*self.ticker.borrow() {
+                ticker.activate();
+            }
+        }
+    }
+}
+
+/// What the rest of worker 0 tells the ticker.
+#[derive(Debug, Default)]
+pub struct TickerControl {
+    /// All partitions of all sources have ended.
+    pub ended: Cell<bool>,
+    /// Drain and stop.
+    pub stop: Arc<AtomicBool>,
+    /// The next epoch to be ticked.
+    pub next: Cell<Epoch>,
+}
+
+/// Wall clock of epochs: never goes back, whatever the machine's clock does.
+#[derive(Debug)]
+struct Clock {
+    pace: Pace,
+    last_ms: i64,
+}
+
+impl Clock {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
+    fn wall_ms(&mut self, epoch: Epoch) -> i64 {
+        let interval_ms = self.pace.interval.as_millis() as i64;
+        let now = match self.pace.clock_ms {
+            Some(start) => start.saturating_add((epoch as i64).saturating_mul(interval_ms)),
+            None => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                since.as_millis() as i64
+            }
+        };
+        self.last_ms = self.last_ms.max(now);
+        self.last_ms
+    }
+}
+
+/// Ticks on worker 0, broadcast to all workers.
+///
+/// `ready` brings the highest epoch that each worker's sinks have seen, and its end means that all sinks are
+/// open: the first tick waits for it.
+pub fn ticker<'s>(
+    scope: Scope<'s, Epoch>,
+    ready: StreamVec<'s, Epoch, Epoch>,
+    pace: Pace,
+    gauge: Rc<Gauge>,
+    control: Rc<TickerControl>,
+) -> StreamVec<'s, Epoch, Tick> {
+    let mut builder = OperatorBuilder::new("Ticker".to_owned(), scope);
+    let info = builder.operator_info();
+    let activator = scope.activator_for(info.address.clone());
+    *gauge.ticker.borrow_mut() = Some(scope.activator_for(info.address));
+    let mut ready = builder.new_input(ready, Exchange::new(|_: &Epoch| 0));
+    let (output, ticks) = builder.new_output_connection(std::iter::empty());
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Tick>>>::from(output);
+    let first_worker = scope.index() == 0;
+    builder.build(move |mut capabilities| {
+        let mut capability = if first_worker { capabilities.pop() } else { None };
+        capabilities.clear();
+        let mut clock = Clock { pace: pace.clone(), last_ms: i64::MIN };
+        let mut next = pace.first_epoch;
+        let mut due: Option<Instant> = None;
+        move |frontiers| {
+            ready.for_each(|_, seen| next = seen.drain(..).fold(next, |next, seen| next.max(seen + 1)));
+            if !frontiers[0].is_empty() {
+                return;
+            }
+            let Some(held) = &mut capability else { return };
+            let mut output = output.activate();
+            loop {
+                if *held.time() < next {
+                    held.downgrade(&next);
+                }
+                control.next.set(next);
+                if control.ended.get() || control.stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let now = Instant::now();
+                let wait = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
+                if gauge.full(next) {
+                    gauge.blocked.set(true);
+                    activator.activate_after(pace.interval);
+                    return;
+                }
+                if !pace.bounded && !wait.is_zero() {
+                    activator.activate_after(wait);
+                    return;
+                }
+                due = Some(due.map_or(now, |due| due.max(now - pace.interval)) + pace.interval);
+                let tick = Tick { epoch: next, wall_ms: clock.wall_ms(next), checkpoint: false };
+                output.session(&*held).give(tick);
+                next += 1;
+            }
+            capability = None;
+        }
+    });
+    ticks.broadcast()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace(clock_ms: Option<i64>) -> Pace {
+        Pace { interval: Duration::from_millis(20), bounded: true, clock_ms, first_epoch: 1 }
+    }
+
+    #[test]
+    fn a_given_clock_depends_on_the_epoch_alone() {
+        let mut clock = Clock { pace: pace(Some(1000)), last_ms: i64::MIN };
+        assert_eq!([clock.wall_ms(1), clock.wall_ms(2), clock.wall_ms(50)], [1020, 1040, 2000]);
+    }
+
+    #[test]
+    fn the_wall_clock_never_goes_back() {
+        let mut clock = Clock { pace: pace(None), last_ms: i64::MAX };
+        assert_eq!(clock.wall_ms(1), i64::MAX);
+    }
+}

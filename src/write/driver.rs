@@ -1,0 +1,202 @@
+//! Drivers of sinks: the only part of `write` that touches timely.
+//!
+//! [`open`] starts the sinks of this worker and tells worker 0 when they are ready. [`sink`] releases epochs
+//! in order when the data and the durable frontier have both passed them, and holds each epoch until the
+//! other side has confirmed it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Scope, StreamVec};
+use timely::scheduling::SyncActivator;
+
+use crate::batch::Batch;
+use crate::dead_letter::DeadLetter;
+use crate::error::{Error, Result};
+use crate::ledger::{Count, Fate, Ledger};
+use crate::plan;
+use crate::time::{Epoch, Woken};
+use crate::write::outbox::{Notice, Outbox};
+use crate::write::release::{consolidate, diff_of};
+use crate::write::{Changes, Op, Receipt};
+
+/// Shards of a sink that live on this worker, with their numbers.
+pub type Shards = Rc<RefCell<Vec<(u16, Outbox)>>>;
+
+/// Starts outboxes when the operator first runs, so that they can wake it. One entry per sink.
+pub type Start = Box<dyn FnOnce(SyncActivator) -> Result<Vec<(u16, Outbox)>>>;
+
+/// Opens the sinks of this worker. The stream brings the highest epoch that they have seen and ends when all
+/// are open.
+pub fn open<'s>(
+    scope: Scope<'s, Epoch>,
+    starts: Vec<Start>,
+    fail: fn(&Error) -> !,
+) -> (StreamVec<'s, Epoch, Epoch>, Vec<Shards>) {
+    let mut builder = OperatorBuilder::new("Open sinks".to_owned(), scope);
+    let activator = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+    let (output, seen) = builder.new_output();
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Epoch>>>::from(output);
+    let started = starts.into_iter().map(|start| match start(activator.clone()) {
+        Ok(outboxes) => Rc::new(RefCell::new(outboxes)),
+        Err(error) => fail(&error),
+    });
+    let sinks: Vec<Shards> = started.collect();
+    let opening = sinks.clone();
+    builder.build(move |mut capabilities| {
+        let mut capability = capabilities.pop();
+        let mut waiting: usize = opening.iter().map(|shards| shards.borrow().len()).sum();
+        move |_| {
+            let Some(held) = &capability else { return };
+            let mut output = output.activate();
+            for shards in &opening {
+                for (_, outbox) in &*shards.borrow() {
+                    // Nothing but the opening can be told before the first epoch is sent.
+                    while let Ok(Notice::Open(epoch)) = outbox.notices.try_recv() {
+                        output.session(held).give(epoch);
+                        waiting -= 1;
+                    }
+                }
+            }
+            if waiting == 0 {
+                capability = None;
+            }
+        }
+    });
+    (seen, sinks)
+}
+
+/// What the driver of a sink must know.
+pub struct SinkParts {
+    pub sink: plan::Sink,
+    pub account: usize,
+    pub ledger: Ledger,
+    pub shards: Shards,
+    /// Lets the sink's threads wake the operator.
+    pub woken: Woken,
+}
+
+/// Releases epochs to the shards of a sink. Gives out the letters of rows that the other side refused; its
+/// frontier passes an epoch when the epoch is confirmed.
+pub fn sink<'s>(
+    rows: StreamVec<'s, Epoch, (u16, Batch)>,
+    durable: StreamVec<'s, Epoch, ()>,
+    parts: SinkParts,
+    fail: fn(&Error) -> !,
+) -> StreamVec<'s, Epoch, DeadLetter> {
+    let scope = rows.scope();
+    let mut builder = OperatorBuilder::new(format!("Sink {}", parts.sink.name), scope);
+    let activator = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+    // Set once: each worker builds its own.
+    let _ = parts.woken.set(activator);
+    let mut input = builder.new_input(rows, Pipeline);
+    let _durable = builder.new_input(durable, Pipeline);
+    let (output, letters) = builder.new_output();
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<DeadLetter>>>::from(output);
+    builder.build_reschedule(move |capabilities| {
+        drop(capabilities);
+        let mut driver = Driver { parts, waiting: BTreeMap::new(), unconfirmed: BTreeMap::new() };
+        move |frontiers| {
+            input.for_each(|capability, batches| {
+                let epoch = *capability.time();
+                let (_, waiting) =
+                    driver.waiting.entry(epoch).or_insert_with(|| (capability.retain(0), BTreeMap::new()));
+                for (shard, batch) in batches.drain(..) {
+                    waiting.entry(shard).or_insert_with(Vec::new).push(batch);
+                }
+            });
+            let released = |epoch: &Epoch| !frontiers.iter().any(|frontier| frontier.less_equal(epoch));
+            while let Some(entry) = driver.waiting.first_entry().filter(|entry| released(entry.key())) {
+                let (epoch, (capability, shards)) = entry.remove_entry();
+                if let Err(error) = driver.release(epoch, capability, shards) {
+                    fail(&error);
+                }
+            }
+            let mut output = output.activate();
+            for (epoch, letters) in driver.confirmations() {
+                let Some((capability, ..)) = driver.unconfirmed.get(&epoch) else { continue };
+                output.session(capability).give_iterator(letters.into_iter());
+                driver.settle(epoch);
+            }
+            let done = driver.unconfirmed.is_empty() && driver.waiting.is_empty();
+            if done && frontiers.iter().all(|frontier| frontier.is_empty()) {
+                driver.parts.shards.borrow_mut().drain(..).for_each(|(_, mut outbox)| outbox.close());
+                return false;
+            }
+            true
+        }
+    });
+    letters
+}
+
+/// Batches of an epoch by shard, with the capability that holds the epoch open.
+type Waiting = (Capability<Epoch>, BTreeMap<u16, Vec<Batch>>);
+
+struct Driver {
+    parts: SinkParts,
+    waiting: BTreeMap<Epoch, Waiting>,
+    /// Per epoch the operations of the shards that have not confirmed it.
+    unconfirmed: BTreeMap<Epoch, (Capability<Epoch>, BTreeMap<u16, Vec<Op>>)>,
+}
+
+impl Driver {
+    fn release(
+        &mut self,
+        epoch: Epoch,
+        capability: Capability<Epoch>,
+        batches: BTreeMap<u16, Vec<Batch>>,
+    ) -> Result<()> {
+        let (sink, mut open) = (&self.parts.sink, BTreeMap::new());
+        for (shard, outbox) in &*self.parts.shards.borrow() {
+            let Some(batches) = batches.get(shard) else { continue };
+            let changes: Changes = consolidate(&sink.schema, sink.key.as_deref(), batches)?;
+            if changes.ops.is_empty() {
+                continue;
+            }
+            open.insert(*shard, changes.ops.clone());
+            outbox.send(epoch, changes);
+        }
+        if !open.is_empty() {
+            self.unconfirmed.insert(epoch, (capability, open));
+        }
+        Ok(())
+    }
+
+    /// What has been confirmed since the last call, as letters of refused rows; counts the rest.
+    fn confirmations(&mut self) -> Vec<(Epoch, Vec<DeadLetter>)> {
+        let mut confirmed = Vec::new();
+        for (shard, outbox) in &*self.parts.shards.borrow() {
+            for notice in outbox.notices.try_iter() {
+                let Notice::Confirmed(epoch, receipt) = notice else { continue };
+                let Some((_, open)) = self.unconfirmed.get_mut(&epoch) else { continue };
+                let Some(ops) = open.remove(shard) else { continue };
+                confirmed.push((epoch, count(&self.parts, epoch, &ops, receipt)));
+            }
+        }
+        confirmed
+    }
+
+    fn settle(&mut self, epoch: Epoch) {
+        if self.unconfirmed.get(&epoch).is_some_and(|(_, open)| open.is_empty()) {
+            self.unconfirmed.remove(&epoch);
+        }
+    }
+}
+
+/// Counts the fates of an epoch's rows in a shard.
+fn count(parts: &SinkParts, epoch: Epoch, ops: &[Op], receipt: Receipt) -> Vec<DeadLetter> {
+    let total: i64 = ops.iter().map(|op| diff_of(*op)).sum();
+    let dead: i64 = receipt.refused.iter().map(|(row, _)| diff_of(ops[*row])).sum();
+    let duplicates = receipt.duplicates as i64;
+    let account = |fate| Count::Account(parts.account, fate);
+    parts.ledger.add(epoch, account(Fate::Dead), dead);
+    parts.ledger.add(epoch, account(Fate::Deduplicated), duplicates);
+    parts.ledger.add(epoch, account(Fate::Emitted), total - dead - duplicates);
+    receipt.refused.into_iter().map(|(_, letter)| letter).collect()
+}
