@@ -44,9 +44,10 @@ impl Problem {
     /// The mistake as the author sees it: at its own place, else at that of the expression among `culprits`
     /// which it must come from, else in the column `item`, else at `fallback`.
     pub fn into_diagnostic(self, culprits: &[Span], item: Option<Span>, fallback: Span) -> Diagnostic {
-        let culprit = match self.near.or(item) {
-            Some(region) => culprits.iter().find(|culprit| overlap(**culprit, region)).copied(),
-            None => culprits.first().copied(),
+        let within = |region: Span| culprits.iter().find(|culprit| overlap(**culprit, region)).copied();
+        let culprit = match (self.near, item) {
+            (None, None) => culprits.first().copied(),
+            (near, item) => near.and_then(within).or_else(|| item.and_then(within)),
         };
         let span = self.span.or(culprit).or(self.near).or(item).unwrap_or(fallback);
         let mut diagnostic = Diagnostic::new(span, self.message);

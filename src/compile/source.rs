@@ -198,9 +198,7 @@ fn check(
             let message = "CHECK cannot use the ingestion time: a rule must give the same answer every time";
             return Err(Diagnostic::new(check.span, message).hint("check a field of the record"));
         }
-        condition(&planned, &scope, "CHECK").map_err(|problem| {
-            placed(problem, check, catalog, flow)
-        })
+        condition(&planned, &scope, "CHECK").map_err(|problem| placed(problem, check, catalog, flow))
     });
     match compiled {
         Ok(compiled) => Some(PlanExpr { text: check.text.clone(), ..compiled }),

@@ -36,7 +36,7 @@ pub fn fill(request: &SimulateRequest, settings: &Settings) -> Result<()> {
             sent
         }
         None => {
-            let directory = topic_directory(&settings.state_dir, &request.topic);
+            let directory = topic_directory(&settings.state_dir, &request.topic)?;
             fleet.send(&stop, &mut TopicWriter::open(&directory, count)?)?
         }
     };

@@ -83,7 +83,7 @@ fn boolean(place: &str, expr: &Expr, scope: &Scope) -> Result<(), Problem> {
         Some(found) if !matches!(found, DataType::Boolean | DataType::Null) => {
             let (text, found) = (text::expression(expr, scope), types::name(&found));
             let problem = Problem::new(format!("{place} needs a BOOLEAN, but `{text}` is {found}"));
-            Err(problem.hint("compare it with something").near(columns_span(expr)))
+            Err(problem.hint("compare it with something").or_at(columns_span(expr)))
         }
         _ => Ok(()),
     }

@@ -209,3 +209,17 @@ fn long_expressions_are_compiled_up_to_the_limit() {
     assert!(nested(20).is_ok());
     assert!(nested(20_000).is_err());
 }
+
+#[test]
+fn the_queries_of_the_reference_compile() {
+    let reference = include_str!("../../../docs/sql.md");
+    let blocks = |from: &str, to: &str| {
+        let section = reference.split(from).nth(1).and_then(|rest| rest.split(to).next()).unwrap_or_default();
+        let blocks = section.split("```sql\n").skip(1);
+        blocks.filter_map(|block| block.split("```").next()).collect::<Vec<_>>().join("\n")
+    };
+    let source = blocks("### CREATE SOURCE", "\n### ");
+    let queries = blocks("## Queries", "\n## ");
+    assert!(source.contains("CREATE SOURCE") && queries.contains("UNION ALL"));
+    compiled(&format!("{source}\n{queries}")).unwrap_or_else(|wrong| panic!("{wrong}"));
+}
