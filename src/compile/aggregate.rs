@@ -26,7 +26,19 @@ impl Lowering<'_> {
             return Err(vec![problem.hint("add GROUP BY with the columns that name a row of the result")]);
         }
         let scope = Scope { no_now: Some("`now()` cannot be used in GROUP BY"), ..Scope::over(&flow) };
-        let keys = outputs(&group_by.group_expr, &group_by.schema, &scope)?;
+        // The planner's schema has a column only once that is named twice.
+        let mut groups: Vec<Expr> = Vec::new();
+        for group in &group_by.group_expr {
+            if !groups.contains(group) {
+                groups.push(group.clone());
+            }
+        }
+        if groups.len() + group_by.aggr_expr.len() != group_by.schema.fields().len() {
+            return Err(vec![
+                Problem::new("this GROUP BY is not supported yet").hint("name each column once"),
+            ]);
+        }
+        let keys = outputs(&groups, &group_by.schema, &scope)?;
         let calls = aggregates(&group_by.aggr_expr, &scope)?;
         let (fields, columns) = described(&keys, &calls, &flow);
         let names =

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TreeNode};
@@ -193,7 +194,10 @@ fn physical(expr: Expr, schema: &DFSchemaRef) -> Result<Arc<dyn PhysicalExpr>, P
     let mut props = ExecutionProps::new();
     props.config_options = Some(options);
     let physical = create_physical_expr(&simplified, schema, &props).map_err(error)?;
-    protect::reveal(physical).map_err(error)
+    let physical = protect::reveal(physical).map_err(error)?;
+    // Constants that a function does not take, such as date_trunc('yaer', ...), fail without any row as well.
+    physical.evaluate(&RecordBatch::new_empty(Arc::clone(schema.inner()))).map_err(error)?;
+    Ok(physical)
 }
 
 fn cast(expr: Arc<dyn PhysicalExpr>, from: &DataType, to: &DataType) -> Arc<dyn PhysicalExpr> {

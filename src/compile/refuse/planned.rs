@@ -36,6 +36,9 @@ fn node(expr: &Expr, scope: &Scope) -> Result<(), Problem> {
                 Ok(())
             }
         }
+        Expr::Literal(ScalarValue::Float64(Some(value)), _) if !value.is_finite() => {
+            Err(Problem::new("the number is too large for a DOUBLE"))
+        }
         Expr::Not(inner) => boolean("NOT", inner, scope),
         Expr::InList(list) => list.list.iter().try_for_each(|value| comparable(&list.expr, value, scope)),
         Expr::Between(between) => {
