@@ -36,7 +36,13 @@ impl SimulatorConnector {
 
     /// The same events as fast as they are taken.
     pub fn bounded(name: &str, settings: &Simulator, start_ms: i64) -> Self {
-        SimulatorConnector { name: name.into(), settings: settings.clone(), start_ms, began: None, first_offset: 0 }
+        SimulatorConnector {
+            name: name.into(),
+            settings: settings.clone(),
+            start_ms,
+            began: None,
+            first_offset: 0,
+        }
     }
 }
 
