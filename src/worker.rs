@@ -193,6 +193,7 @@ impl Loop {
         }
         if worker == 0 {
             self.watch()?;
+            self.job.reserve(self.control.next.get())?;
         }
         self.publish(worker, self.released(), confirmed);
         Ok(())
