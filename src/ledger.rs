@@ -103,6 +103,16 @@ impl Layout {
         found.expect("every downstream of a plan has a leg")
     }
 
+    /// Number of accounts.
+    pub fn accounts(&self) -> usize {
+        self.accounts.len()
+    }
+
+    /// How an account is named in reports.
+    pub fn account_name(&self, account: usize) -> &str {
+        &self.accounts[account].name
+    }
+
     fn size(&self) -> usize {
         3 * self.sources.len() + self.aggregations + self.legs.len() + FATES.len() * self.accounts.len()
     }
@@ -205,8 +215,9 @@ impl<'a> LedgerReport<'a> {
     }
 
     /// Rows that entered an account: a record that its source could not use counts for each of them.
-    fn entered(&self, account: &Account) -> i64 {
-        account.legs.iter().map(|leg| self.get(Count::LegIn(*leg)) + self.source_dead(*leg)).sum()
+    pub fn entered(&self, account: usize) -> i64 {
+        let legs = &self.layout.accounts[account].legs;
+        legs.iter().map(|leg| self.get(Count::LegIn(*leg)) + self.source_dead(*leg)).sum()
     }
 
     fn source_dead(&self, leg: usize) -> i64 {
@@ -216,10 +227,11 @@ impl<'a> LedgerReport<'a> {
         }
     }
 
-    fn fate(&self, index: usize, fate: Fate) -> i64 {
-        let account = &self.layout.accounts[index];
-        let before: i64 = account.legs.iter().map(|leg| self.source_dead(*leg)).sum();
-        self.get(Count::Account(index, fate)) + if fate == Fate::Dead { before } else { 0 }
+    /// Rows of an account by fate.
+    pub fn fate(&self, account: usize, fate: Fate) -> i64 {
+        let legs = &self.layout.accounts[account].legs;
+        let before: i64 = legs.iter().map(|leg| self.source_dead(*leg)).sum();
+        self.get(Count::Account(account, fate)) + if fate == Fate::Dead { before } else { 0 }
     }
 
     /// Records read by source `source`.
@@ -227,14 +239,14 @@ impl<'a> LedgerReport<'a> {
         self.get(Count::Read(source))
     }
 
-    /// Rows that reached `to` and stayed: acknowledged by a sink, visible in a view.
-    pub fn emitted(&self, to: Downstream) -> i64 {
-        self.fate(self.layout.account(to), Fate::Emitted)
+    /// Records of source `source` that became dead letters before they reached a leg.
+    pub fn read_dead(&self, source: usize) -> i64 {
+        self.get(Count::SourceDead(source))
     }
 
-    /// Records and rows that became dead letters, each once per account that it was meant for.
-    pub fn dead(&self) -> i64 {
-        (0..self.layout.accounts.len()).map(|account| self.fate(account, Fate::Dead)).sum()
+    /// Rows that were meant for `to`, by fate.
+    pub fn count(&self, to: Downstream, fate: Fate) -> i64 {
+        self.fate(self.layout.account(to), fate)
     }
 
     /// Sum of the absolute residuals of all sources, edges and accounts. Zero, or rows were lost or doubled.
@@ -250,8 +262,8 @@ impl<'a> LedgerReport<'a> {
             };
             (self.get(out) - self.get(Count::LegIn(leg))).abs()
         });
-        let accounts = self.layout.accounts.iter().enumerate().map(|(index, account)| {
-            let fates: i64 = FATES.iter().map(|(fate, _)| self.fate(index, *fate)).sum();
+        let accounts = (0..self.layout.accounts.len()).map(|account| {
+            let fates: i64 = FATES.iter().map(|(fate, _)| self.fate(account, *fate)).sum();
             (self.entered(account) - fates).abs()
         });
         sources.chain(edges).chain(accounts).sum()
@@ -264,7 +276,7 @@ impl<'a> LedgerReport<'a> {
         let legs = self.layout.accounts.iter().enumerate().map(|(index, account)| {
             let mut leg = Map::new();
             leg.insert("leg".into(), json!(account.name));
-            leg.insert("in".into(), json!(self.entered(account)));
+            leg.insert("in".into(), json!(self.entered(index)));
             for (fate, name) in FATES {
                 leg.insert(name.into(), json!(self.fate(index, fate)));
             }

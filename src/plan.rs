@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
 use datafusion_physical_expr::PhysicalExpr;
 
 /// A whole dataflow.
@@ -152,6 +152,38 @@ pub enum ColumnType {
     Timestamp,
     /// `Utf8` that holds JSON text
     Json,
+}
+
+/// Metadata of an Arrow field (key, value) that says that its text is JSON, see [`ColumnType::field`].
+pub const JSON_TYPE: (&str, &str) = ("tidemill.type", "json");
+
+impl ColumnType {
+    /// The Arrow type that holds the values.
+    pub fn arrow_type(self) -> DataType {
+        match self {
+            ColumnType::Text | ColumnType::Json => DataType::Utf8,
+            ColumnType::BigInt => DataType::Int64,
+            ColumnType::Int => DataType::Int32,
+            ColumnType::Double => DataType::Float64,
+            ColumnType::Boolean => DataType::Boolean,
+            ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Nanosecond, None),
+        }
+    }
+
+    /// A field of this type. That of a JSON column carries [`JSON_TYPE`], because its Arrow type is that of
+    /// a text.
+    pub fn field(self, name: impl Into<String>, nullable: bool) -> Field {
+        let field = Field::new(name, self.arrow_type(), nullable);
+        match self {
+            ColumnType::Json => field.with_metadata([JSON_TYPE].map(|(k, v)| (k.into(), v.into())).into()),
+            _ => field,
+        }
+    }
+}
+
+/// Whether the text of this field is JSON.
+pub fn is_json(field: &Field) -> bool {
+    field.metadata().get(JSON_TYPE.0).is_some_and(|kind| kind == JSON_TYPE.1)
 }
 
 /// Where the value of a column comes from.

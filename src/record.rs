@@ -1,6 +1,7 @@
 //! Records on their way from a connector's reader through a decoder into an epoch.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
 
 use arrow::array::{RecordBatch, UInt64Array};
 
@@ -15,6 +16,24 @@ pub struct Partition {
     pub name: Arc<str>,
     /// Kafka partition number; 0 in a file.
     pub number: u32,
+}
+
+/// The partitions of all sources by the numbers that stand in origins. Sources tell it, sinks and dead letters
+/// ask it; shared by all threads of a process.
+#[derive(Debug, Default)]
+pub struct PartitionNames(RwLock<BTreeMap<(u16, u32), Partition>>);
+
+impl PartitionNames {
+    /// Makes a partition of source number `source` known.
+    pub fn add(&self, source: u16, partition: &Partition) {
+        let mut names = self.0.write().expect("no panic under this lock");
+        names.insert((source, partition.id), partition.clone());
+    }
+
+    /// The partition with number `id` of source number `source`.
+    pub fn find(&self, source: u16, id: u32) -> Option<Partition> {
+        self.0.read().expect("no panic under this lock").get(&(source, id)).cloned()
+    }
 }
 
 /// One record as a reader found it.
@@ -122,7 +141,10 @@ impl RawBuilder {
 
     /// Hands over what was kept and starts anew.
     pub fn finish(&mut self) -> RawRecords {
-        let (records, bytes) = (std::mem::take(&mut self.records), std::mem::take(&mut self.bytes));
+        // Chunks are alike: with room for as much again, records are copied once.
+        let (record_count, byte_count) = (self.records.len(), self.bytes.len());
+        let records = std::mem::replace(&mut self.records, Vec::with_capacity(record_count));
+        let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(byte_count));
         RawRecords { end: records.len(), records: Arc::new(records), bytes: Arc::new(bytes), start: 0 }
     }
 }

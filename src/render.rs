@@ -1,1 +1,371 @@
 //! Rows as JSON text, the way every sink, dead letter and live read shows them.
+//!
+//! One row is one JSON object on one line, with the fields of the schema in their order. NULL is written as
+//! `null`, never left out. A DOUBLE is its shortest text that reads back as the same number; JSON has no
+//! text for NaN and the infinities, which become `null`. A TIMESTAMP is RFC 3339 in UTC with microseconds, or
+//! nanoseconds where there are any. JSON columns are embedded as they are.
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{
+    DataType, Float64Type, Int32Type, Int64Type, Schema, TimeUnit, TimestampNanosecondType,
+};
+use arrow::util::display::array_value_to_string;
+
+use crate::json::{self, Scanner};
+use crate::plan::is_json;
+use crate::time::EventTime;
+
+/// Writes rows of one schema.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+/// use tidemill::render::RowWriter;
+///
+/// let did: ArrayRef = Arc::new(StringArray::from(vec!["981"]));
+/// let soc: ArrayRef = Arc::new(Int64Array::from(vec![None]));
+/// let rows = RecordBatch::try_from_iter([("did", did), ("soc", soc)])?;
+/// let writer = RowWriter::new(rows.schema_ref(), None);
+/// let mut out = Vec::new();
+/// writer.write_row(&mut out, &rows, 0);
+/// assert_eq!(out, br#"{"did":"981","soc":null}"#);
+/// # Ok::<(), arrow::error::ArrowError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct RowWriter {
+    fields: Vec<FieldWriter>,
+    document: Option<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct FieldWriter {
+    name: String,
+    /// `"name":`
+    label: Vec<u8>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Text,
+    Json,
+    BigInt,
+    Int,
+    Double,
+    Boolean,
+    Timestamp,
+    /// A type that no column of SQL has: its display text, as a JSON string.
+    Other,
+}
+
+impl RowWriter {
+    /// A writer of rows of `schema`. `document` is a JSON column: the fields of its object come first, as they
+    /// were received, in place of the column; a field with the name of another column is left out.
+    pub fn new(schema: &Schema, document: Option<usize>) -> Self {
+        let fields = schema.fields().iter().map(|field| {
+            let mut label = Vec::new();
+            json::write_string(&mut label, field.name());
+            label.push(b':');
+            let kind = match field.data_type() {
+                DataType::Utf8 if is_json(field) => Kind::Json,
+                DataType::Utf8 => Kind::Text,
+                DataType::Int64 => Kind::BigInt,
+                DataType::Int32 => Kind::Int,
+                DataType::Float64 => Kind::Double,
+                DataType::Boolean => Kind::Boolean,
+                DataType::Timestamp(TimeUnit::Nanosecond, _) => Kind::Timestamp,
+                _ => Kind::Other,
+            };
+            FieldWriter { name: field.name().clone(), label, kind }
+        });
+        RowWriter { fields: fields.collect(), document }
+    }
+
+    /// Appends row `row` as a JSON object.
+    pub fn write_row(&self, out: &mut Vec<u8>, rows: &RecordBatch, row: usize) {
+        let mut object = Members::begin(out);
+        let spread = self.document.is_some_and(|column| self.spread(&mut object, rows, column, row));
+        for (column, field) in self.fields.iter().enumerate() {
+            if !(spread && self.document == Some(column)) {
+                field.write(object.next(), rows.column(column), row);
+            }
+        }
+        object.end();
+    }
+
+    /// Appends a JSON object of some columns, in the order given: the key of a row.
+    pub fn write_key(&self, out: &mut Vec<u8>, rows: &RecordBatch, columns: &[usize], row: usize) {
+        let mut object = Members::begin(out);
+        for column in columns {
+            self.fields[*column].write(object.next(), rows.column(*column), row);
+        }
+        object.end();
+    }
+
+    /// Writes the fields of the document. `false` if it is something else than an object or NULL and has to be
+    /// written as a column.
+    fn spread(&self, object: &mut Members<'_>, rows: &RecordBatch, column: usize, row: usize) -> bool {
+        let column = rows.column(column);
+        if column.is_null(row) {
+            return true;
+        }
+        let Some(documents) = column.as_string_opt::<i32>() else {
+            return false;
+        };
+        let text = documents.value(row);
+        let mut scratch = String::new();
+        let mut scanner = Scanner::new(text);
+        if !matches!(scanner.enter_object(0), Ok(true)) {
+            return false;
+        }
+        // JSON columns hold what a decoder has scanned; what comes of a broken text ends with its good part.
+        let mut first = true;
+        while let Ok(Some(key)) = scanner.next_key(first) {
+            first = false;
+            let Ok(value) = scanner.value(1) else {
+                break;
+            };
+            let name = key.content(text, &mut scratch);
+            let added = |(at, field): (usize, &FieldWriter)| self.document != Some(at) && field.name == name;
+            if self.fields.iter().enumerate().any(added) {
+                continue;
+            }
+            let out = object.next();
+            out.extend_from_slice(key.raw(text).as_bytes());
+            out.push(b':');
+            write_json(out, value.raw(text));
+        }
+        true
+    }
+}
+
+/// The members of an object that is being written.
+struct Members<'o> {
+    out: &'o mut Vec<u8>,
+    first: bool,
+}
+
+impl<'o> Members<'o> {
+    fn begin(out: &'o mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Members { out, first: true }
+    }
+
+    /// Where the next member is to be written.
+    fn next(&mut self) -> &mut Vec<u8> {
+        if !self.first {
+            self.out.push(b',');
+        }
+        self.first = false;
+        self.out
+    }
+
+    fn end(self) {
+        self.out.push(b'}');
+    }
+}
+
+impl FieldWriter {
+    fn write(&self, out: &mut Vec<u8>, column: &dyn Array, row: usize) {
+        out.extend_from_slice(&self.label);
+        if column.is_null(row) {
+            out.extend_from_slice(b"null");
+            return;
+        }
+        match self.kind {
+            Kind::Text => json::write_string(out, column.as_string::<i32>().value(row)),
+            Kind::Json => write_json(out, column.as_string::<i32>().value(row)),
+            Kind::BigInt => write_integer(out, column.as_primitive::<Int64Type>().value(row)),
+            Kind::Int => write_integer(out, column.as_primitive::<Int32Type>().value(row).into()),
+            Kind::Double => write_double(out, column.as_primitive::<Float64Type>().value(row)),
+            Kind::Boolean => {
+                out.extend_from_slice(if column.as_boolean().value(row) { b"true" } else { b"false" });
+            }
+            Kind::Timestamp => {
+                out.push(b'"');
+                write_timestamp(out, column.as_primitive::<TimestampNanosecondType>().value(row));
+                out.push(b'"');
+            }
+            Kind::Other => json::write_string(out, &array_value_to_string(column, row).unwrap_or_default()),
+        }
+    }
+}
+
+/// JSON text without line breaks, which can stand between tokens only.
+fn write_json(out: &mut Vec<u8>, text: &str) {
+    let start = out.len();
+    out.extend_from_slice(text.as_bytes());
+    for byte in &mut out[start..] {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+}
+
+fn write_integer(out: &mut Vec<u8>, value: i64) {
+    serde_json::to_writer(out, &value).expect("a vector takes all that is written");
+}
+
+fn write_double(out: &mut Vec<u8>, value: f64) {
+    serde_json::to_writer(out, &value).expect("a vector takes all that is written");
+}
+
+/// Appends `2025-10-27T10:07:15.234000Z`: RFC 3339 in UTC with microseconds, or nanoseconds where there are
+/// any. Such texts of the same length sort like the times.
+pub fn write_timestamp(out: &mut Vec<u8>, time: EventTime) {
+    const NANOS_PER_SECOND: i64 = 1_000_000_000;
+    let (seconds, nanos) = (time.div_euclid(NANOS_PER_SECOND), time.rem_euclid(NANOS_PER_SECOND));
+    let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // The inverse of counting days in years that begin in March and eras of 400 years, which are all alike.
+    let shifted = day + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    digits::<4>(out, year);
+    for (mark, value) in [
+        (b'-', month),
+        (b'-', day_of_year - (153 * month_from_march + 2) / 5 + 1),
+        (b'T', second / 3_600),
+        (b':', second / 60 % 60),
+        (b':', second % 60),
+    ] {
+        out.push(mark);
+        digits::<2>(out, value);
+    }
+    out.push(b'.');
+    if nanos % 1_000 == 0 {
+        digits::<6>(out, nanos / 1_000)
+    } else {
+        digits::<9>(out, nanos)
+    }
+    out.push(b'Z');
+}
+
+/// Appends the last `N` decimal digits.
+fn digits<const N: usize>(out: &mut Vec<u8>, mut value: i64) {
+    let mut text = [b'0'; N];
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+    out.extend_from_slice(&text);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{
+        ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray, TimestampNanosecondArray,
+        UInt16Array,
+    };
+    use arrow::datatypes::Field;
+    use chrono::{DateTime, SecondsFormat};
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+    use crate::plan::ColumnType;
+
+    fn batch(columns: Vec<(Field, ArrayRef)>) -> RecordBatch {
+        let (fields, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("columns of the schema")
+    }
+
+    fn row(rows: &RecordBatch, document: Option<usize>, row: usize) -> String {
+        let mut out = Vec::new();
+        RowWriter::new(rows.schema_ref(), document).write_row(&mut out, rows, row);
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn every_type_has_its_text_and_null_is_written() {
+        let rows = batch(vec![
+            (ColumnType::Text.field("te\"xt", true), Arc::new(StringArray::from(vec![Some("a\"\n"), None]))),
+            (ColumnType::BigInt.field("long", true), Arc::new(Int64Array::from(vec![Some(i64::MIN), None]))),
+            (ColumnType::Int.field("int", true), Arc::new(Int32Array::from(vec![Some(-7), None]))),
+            (ColumnType::Double.field("double", true), Arc::new(Float64Array::from(vec![Some(0.1), None]))),
+            (ColumnType::Boolean.field("on", true), Arc::new(BooleanArray::from(vec![Some(true), None]))),
+            (
+                ColumnType::Json.field("json", true),
+                Arc::new(StringArray::from(vec![Some("{\"a\":\n\"0\"}"), None])),
+            ),
+            (
+                ColumnType::Timestamp.field("at", true),
+                Arc::new(TimestampNanosecondArray::from(vec![Some(1), None])),
+            ),
+            (Field::new("other", DataType::UInt16, true), Arc::new(UInt16Array::from(vec![Some(7), None]))),
+        ]);
+        assert_eq!(
+            row(&rows, None, 0),
+            r#"{"te\"xt":"a\"\n","long":-9223372036854775808,"int":-7,"double":0.1,"on":true,"json":{"a": "0"},"at":"1970-01-01T00:00:00.000000001Z","other":"7"}"#
+        );
+        assert_eq!(
+            row(&rows, None, 1),
+            r#"{"te\"xt":null,"long":null,"int":null,"double":null,"on":null,"json":null,"at":null,"other":null}"#
+        );
+        let mut key = Vec::new();
+        RowWriter::new(rows.schema_ref(), None).write_key(&mut key, &rows, &[2, 0], 0);
+        assert_eq!(String::from_utf8(key).as_deref(), Ok(r#"{"int":-7,"te\"xt":"a\"\n"}"#));
+    }
+
+    #[test]
+    fn doubles_read_back_as_the_same_number() {
+        let text = |value: f64| {
+            let mut out = Vec::new();
+            write_double(&mut out, value);
+            String::from_utf8(out).expect("ASCII")
+        };
+        assert_eq!(
+            (text(25.0).as_str(), text(-0.0).as_str(), text(101.5).as_str()),
+            ("25.0", "-0.0", "101.5")
+        );
+        assert_eq!((text(f64::NAN).as_str(), text(f64::NEG_INFINITY).as_str()), ("null", "null"));
+        let mut random = rand_pcg::Pcg64Mcg::seed_from_u64(64);
+        for _ in 0..10_000 {
+            let value = f64::from_bits(random.random());
+            if value.is_finite() {
+                assert_eq!(text(value).parse::<f64>().map(f64::to_bits), Ok(value.to_bits()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_document_is_spread_as_it_was_received() {
+        let documents = [
+            Some(
+                "{\"did\" : \"981\", \"int_value\":\"0\",\"at\\u0065\":{\"x\":\r\n1}, \"f\":1.50, \"at\":1}",
+            ),
+            None,
+            Some("[1]"),
+            Some(" { } "),
+        ];
+        let rows = batch(vec![
+            (ColumnType::Json.field("payload", true), Arc::new(StringArray::from(documents.to_vec()))),
+            (ColumnType::BigInt.field("at", true), Arc::new(Int64Array::from(vec![7; 4]))),
+        ]);
+        assert_eq!(
+            row(&rows, Some(0), 0),
+            "{\"did\":\"981\",\"int_value\":\"0\",\"at\\u0065\":{\"x\":  1},\"f\":1.50,\"at\":7}"
+        );
+        assert_eq!(row(&rows, Some(0), 1), r#"{"at":7}"#);
+        assert_eq!(row(&rows, Some(0), 2), r#"{"payload":[1],"at":7}"#);
+        assert_eq!(row(&rows, Some(0), 3), r#"{"at":7}"#);
+    }
+
+    #[test]
+    fn timestamps_agree_with_chrono() {
+        let mut random = rand_pcg::Pcg64Mcg::seed_from_u64(3339);
+        let ends = [i64::MIN, -1, 0, 999, 1_000, i64::MAX];
+        let times = ends.into_iter().chain((0..20_000).map(|_| random.random::<i64>()));
+        for time in times.flat_map(|time| [time, time / 1_000 * 1_000]) {
+            let mut out = Vec::new();
+            write_timestamp(&mut out, time);
+            let form = if time % 1_000 == 0 { SecondsFormat::Micros } else { SecondsFormat::Nanos };
+            let expected = DateTime::from_timestamp_nanos(time).to_rfc3339_opts(form, true);
+            assert_eq!(String::from_utf8(out).as_deref(), Ok(expected.as_str()), "{time}");
+        }
+    }
+}

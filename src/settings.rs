@@ -38,11 +38,21 @@ pub struct Flow {
 }
 
 /// Connection to Kafka; without servers a topic is a folder in the state directory.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Kafka {
     pub bootstrap_servers: Option<String>,
     /// Given to librdkafka as they are, below the `properties.*` of a source or sink.
     pub properties: BTreeMap<String, String>,
+}
+
+/// Values of properties may be credentials: only their names show.
+impl std::fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kafka")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("properties", &self.properties.keys())
+            .finish()
+    }
 }
 
 /// Connection to MongoDB; without a URI a collection is a table of an SQLite file in the state directory.

@@ -59,6 +59,9 @@ pub struct Binding {
     pub input_hash: u64,
 }
 
+/// Lets a thread wake an operator that is built after it was started.
+pub type Woken = std::sync::Arc<std::sync::OnceLock<timely::scheduling::SyncActivator>>;
+
 /// The end of an epoch as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochClose {

@@ -1,7 +1,7 @@
 //! Our own statements, parsed but not yet understood: names are names and expressions are syntax.
 
 use datafusion_sql::sqlparser::ast;
-use datafusion_sql::sqlparser::tokenizer::Span;
+use datafusion_sql::sqlparser::tokenizer::{Location, Span};
 
 use crate::plan::{ColumnType, Metadata};
 
@@ -11,6 +11,9 @@ pub enum Statement {
     Source(CreateSource),
     View(CreateView),
     Sink(CreateSink),
+    /// A relation whose statement is wrong and reported. Its name stays known, so that the statements that
+    /// read it are not reported for it as well.
+    Broken(Name),
 }
 
 /// A name and where it stands. Unquoted names are in lower case.
@@ -18,6 +21,24 @@ pub enum Statement {
 pub struct Name {
     pub value: String,
     pub span: Span,
+}
+
+impl Name {
+    /// The place of characters `from..to` of a literal's value, or of the whole literal where the two differ:
+    /// doubled quotes, replaced parameters, line breaks.
+    pub fn part(&self, from: usize, to: usize) -> Span {
+        let Span { start, end } = self.span;
+        let length = self.value.chars().count() as u64;
+        let quotes = end.column.saturating_sub(start.column).checked_sub(length);
+        match quotes {
+            Some(quotes @ (0 | 2)) if start.line == end.line => {
+                let first = start.column + quotes / 2;
+                let place = |at: usize| Location::new(start.line, first + at as u64);
+                Span::new(place(from), place(to))
+            }
+            _ => self.span,
+        }
+    }
 }
 
 /// An expression with its text as written.

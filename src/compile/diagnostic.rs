@@ -27,6 +27,16 @@ impl Diagnostic {
         self.hint = Some(hint.into());
         self
     }
+
+    /// Adds the known name that `word` was probably meant to be, else all of them.
+    #[must_use]
+    pub fn hint_known(self, word: &str, what: &str, known: &[&str]) -> Self {
+        match nearest(word, known) {
+            Some(name) => self.hint(format!("did you mean '{name}'?")),
+            None if known.is_empty() => self,
+            None => self.hint(format!("{what}: {}", known.join(", "))),
+        }
+    }
 }
 
 /// All mistakes of a file, in the order of their places.
@@ -39,14 +49,135 @@ pub struct Diagnostics {
     pub list: Vec<Diagnostic>,
 }
 
+impl Diagnostics {
+    /// Puts the mistakes in the order of their places.
+    pub fn new(file: impl Into<String>, text: impl Into<String>, mut list: Vec<Diagnostic>) -> Self {
+        list.sort_by_key(|diagnostic| diagnostic.span.start);
+        Diagnostics { file: file.into(), text: text.into(), list }
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, lines: &[&str], diagnostic: &Diagnostic) -> fmt::Result {
+        let (start, end) = (diagnostic.span.start, diagnostic.span.end);
+        if start.line == 0 {
+            writeln!(f, "{}: {}", self.file, diagnostic.message)?;
+        } else {
+            writeln!(f, "{}:{}:{}: {}", self.file, start.line, start.column, diagnostic.message)?;
+            let index = usize::try_from(start.line - 1).unwrap_or(usize::MAX);
+            if let Some(line) = lines.get(index) {
+                let skipped = usize::try_from(start.column.saturating_sub(1)).unwrap_or(usize::MAX);
+                let width = if end.line == start.line {
+                    usize::try_from(end.column.saturating_sub(start.column)).unwrap_or(1)
+                } else {
+                    line.chars().count().saturating_sub(skipped)
+                };
+                write_line(f, start.line, line, skipped, width.max(1))?;
+            }
+        }
+        if let Some(hint) = &diagnostic.hint {
+            writeln!(f, "  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The line with carets under `width` characters behind the `skipped` first ones.
+fn write_line(
+    f: &mut fmt::Formatter<'_>,
+    number: u64,
+    line: &str,
+    skipped: usize,
+    width: usize,
+) -> fmt::Result {
+    let number = number.to_string();
+    // A tab stays a tab, so that the carets stand below their characters however wide it is shown.
+    let indent: String = line.chars().take(skipped).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    writeln!(f, "  {number} | {line}")?;
+    writeln!(f, "  {:blank$} | {indent}{}", "", "^".repeat(width), blank = number.len())
+}
+
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for diagnostic in &self.list {
-            let start = diagnostic.span.start;
-            writeln!(f, "{}:{}:{}: {}", self.file, start.line, start.column, diagnostic.message)?;
+        let text = self.text.strip_prefix('\u{feff}').unwrap_or(&self.text);
+        let lines: Vec<&str> = text.lines().collect();
+        for (index, diagnostic) in self.list.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            self.write(f, &lines, diagnostic)?;
         }
         Ok(())
     }
 }
 
 impl std::error::Error for Diagnostics {}
+
+/// The candidate that `word` is most probably a misspelling of.
+///
+/// Case is ignored; up to a third of the letters may differ; and where one contains the other, dots and
+/// underscores apart, they count as near: `startup_mode` and `scan.startup.mode`.
+pub fn nearest<'a, S: AsRef<str>>(word: &str, candidates: &'a [S]) -> Option<&'a str> {
+    let plain = |s: &str| s.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
+    let wanted = plain(word);
+    let allowed = (wanted.chars().count() / 3).max(1);
+    let near = candidates
+        .iter()
+        .map(AsRef::as_ref)
+        .map(|candidate| (strsim::damerau_levenshtein(&wanted, &plain(candidate)), candidate))
+        .filter(|(distance, candidate)| *distance <= allowed && *distance < plain(candidate).len())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate);
+    near.or_else(|| {
+        let one_contains_the_other = |candidate: &&str| {
+            let candidate = plain(candidate);
+            candidate.len().min(wanted.len()) >= 4
+                && (candidate.contains(&wanted) || wanted.contains(&candidate))
+        };
+        candidates.iter().map(AsRef::as_ref).find(one_contains_the_other)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion_sql::sqlparser::tokenizer::Location;
+
+    use super::*;
+
+    fn span(line: u64, from: u64, to: u64) -> Span {
+        Span::new(Location::new(line, from), Location::new(line, to))
+    }
+
+    #[test]
+    fn mistakes_are_shown_with_their_line_underlined_in_characters() {
+        let text = "SELECT 'größe',\n\t\"Übermaß\"\nFROM x";
+        let list = vec![
+            Diagnostic::new(span(2, 2, 11), "unknown column 'Übermaß'").hint("did you mean 'u'?"),
+            Diagnostic::new(Span::new(Location::new(1, 8), Location::new(2, 3)), "over two lines"),
+            Diagnostic::new(span(3, 7, 7), "empty place"),
+        ];
+        insta::assert_snapshot!(Diagnostics::new("d.sql", text, list), @r#"
+        d.sql:1:8: over two lines
+          1 | SELECT 'größe',
+            |        ^^^^^^^^
+
+        d.sql:2:2: unknown column 'Übermaß'
+          2 | 	"Übermaß"
+            | 	^^^^^^^^^
+          hint: did you mean 'u'?
+
+        d.sql:3:7: empty place
+          3 | FROM x
+            |       ^
+        "#);
+    }
+
+    #[test]
+    fn nearest_finds_misspellings_and_parts_but_nothing_far() {
+        let known = ["topic", "scan.startup.mode", "collection", "eventTime"];
+        assert_eq!(nearest("topics", &known), Some("topic"));
+        assert_eq!(nearest("colection", &known), Some("collection"));
+        assert_eq!(nearest("startup_mode", &known), Some("scan.startup.mode"));
+        assert_eq!(nearest("eventtime", &known), Some("eventTime"));
+        assert_eq!(nearest("xyz", &known), None);
+        assert_eq!(nearest("a", &["b"]), None);
+    }
+}

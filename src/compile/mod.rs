@@ -1,4 +1,228 @@
-//! SQL text to [`Plan`](crate::plan::Plan): statements, names, types, expressions, legs.
+//! SQL text to [`Plan`]: statements, names, types, expressions, legs.
+//!
+//! [`compile`] goes through the statements in the order of the file. Each `CREATE` becomes a relation in the
+//! catalog or a sink; each query goes through the library's planner and is lowered to legs and aggregations.
 
 pub mod ast;
 pub mod diagnostic;
+pub mod dialect;
+pub mod explain;
+pub mod options;
+pub mod statement;
+
+mod aggregate;
+mod catalog;
+mod expression;
+mod flow;
+mod graph;
+mod guard;
+mod locate;
+mod lower;
+mod names;
+mod problem;
+mod protect;
+mod prune;
+mod query;
+mod refuse_call;
+mod refuse_expression;
+mod refuse_query;
+mod sink;
+mod source;
+mod text;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion_common::TableReference;
+use datafusion_sql::sqlparser::tokenizer::Span;
+
+use self::ast::{CreateSink, CreateSource, CreateView, Name, SinkInput, Statement};
+use self::catalog::Catalog;
+use self::diagnostic::{Diagnostic, Diagnostics};
+use self::expression::failed;
+use self::flow::Flow;
+use self::graph::Graph;
+use self::lower::Lowering;
+use self::problem::Problem;
+use crate::plan::{Plan, ServedView};
+
+/// Planning recurses over expressions, and unoptimised builds need much stack for it.
+const STACK_BYTES: usize = 64 << 20;
+
+/// What is to be compiled.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The file as messages name it.
+    pub file: &'a str,
+    /// The text of the file.
+    pub text: &'a str,
+    /// Name of the dataflow.
+    pub name: &'a str,
+    /// The directory that relative paths start from.
+    pub directory: &'a Path,
+    /// Values of `${NAME}` in options.
+    pub parameters: &'a BTreeMap<String, String>,
+}
+
+/// Compiles a dataflow file, or says everything that is wrong with it.
+pub fn compile(request: &Request) -> Result<Plan, Diagnostics> {
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("compile".to_owned()).stack_size(STACK_BYTES);
+        match builder.spawn_scoped(scope, || compile_here(request)) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            // Without a thread of its own, a deep expression may end the process; others are fine.
+            Err(_) => compile_here(request),
+        }
+    })
+}
+
+fn compile_here(request: &Request) -> Result<Plan, Diagnostics> {
+    let (statements, diagnostics) = statement::parse(request.text, request.parameters);
+    let mut compiler = Compiler { catalog: Catalog::new(), graph: Graph::default(), diagnostics };
+    let names = statements.iter().map(name_of);
+    let names: Vec<(String, Span)> = names.map(|name| (name.value.clone(), name.span)).collect();
+    for (index, statement) in statements.iter().enumerate() {
+        let (before, after) = (&names[..index], &names[index + 1..]);
+        let name = name_of(statement);
+        if let Some((_, first)) = before.iter().find(|(other, _)| *other == name.value) {
+            let message = format!("the name `{}` is already taken in line {}", name.value, first.start.line);
+            compiler.diagnostics.push(Diagnostic::new(name.span, message).hint("choose another name"));
+            continue;
+        }
+        let later =
+            |wanted: &str| after.iter().find(|(name, _)| name == wanted).map(|(_, span)| span.start.line);
+        compiler.statement(statement, &later);
+    }
+    compiler.finish(request)
+}
+
+fn name_of(statement: &Statement) -> &Name {
+    match statement {
+        Statement::Source(create) => &create.name,
+        Statement::View(create) => &create.name,
+        Statement::Sink(create) => &create.name,
+        Statement::Broken(name) => name,
+    }
+}
+
+/// Tells the line in which a relation is defined further down.
+type Later<'a> = dyn Fn(&str) -> Option<u64> + 'a;
+
+struct Compiler {
+    catalog: Catalog,
+    graph: Graph,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Compiler {
+    fn statement(&mut self, statement: &Statement, later: &Later) {
+        match statement {
+            Statement::Source(create) => self.source(create),
+            Statement::View(create) => self.view(create, later),
+            Statement::Sink(create) => self.sink(create, later),
+            Statement::Broken(name) => self.catalog.insert(&name.value, None),
+        }
+    }
+
+    fn source(&mut self, create: &CreateSource) {
+        let index = self.graph.sources.len();
+        let compiled = source::source(create, &self.catalog, index, &mut self.diagnostics);
+        let flow = compiled.map(|(source, flow)| {
+            self.graph.sources.push(source);
+            flow
+        });
+        self.catalog.insert(&create.name.value, flow);
+    }
+
+    fn view(&mut self, create: &CreateView, later: &Later) {
+        options::view_options(&create.options, &mut self.diagnostics);
+        let flow = self.query(&create.query, create.query_span, &create.name.value, later);
+        if let Some(flow) = &flow
+            && let (true, Some(key)) = (create.materialized, &flow.key)
+        {
+            let view = ServedView {
+                name: create.name.value.clone(),
+                schema: Arc::clone(flow.schema.inner()),
+                key: key.clone(),
+            };
+            self.graph.add_view(view, flow);
+        }
+        self.catalog.insert(&create.name.value, flow);
+    }
+
+    fn sink(&mut self, create: &CreateSink, later: &Later) {
+        let flow = match &create.input {
+            SinkInput::Query(query, span) => self.query(query, *span, &create.name.value, later),
+            SinkInput::From(name) => match self.catalog.relation(&name.value) {
+                Some(flow) => flow.cloned(),
+                None => {
+                    let unknown = refuse_query::unknown(&self.catalog, &name.value, name.span, later);
+                    self.diagnostics.push(unknown);
+                    None
+                }
+            },
+        };
+        let options = options::sink_options(&create.options, &mut self.diagnostics);
+        if let (Some(flow), Some(options)) = (flow, options)
+            && let Some(sink) = sink::sink(&create.name, options, &flow, &mut self.diagnostics)
+        {
+            self.graph.add_sink(sink, &flow);
+        }
+    }
+
+    /// Compiles a query of the view or sink `owner`. `None` if anything is wrong with it or what it reads.
+    fn query(
+        &mut self,
+        query: &datafusion_sql::sqlparser::ast::Query,
+        span: Span,
+        owner: &str,
+        later: &Later,
+    ) -> Option<Flow> {
+        let findings = refuse_query::query(&self.catalog, query, span, later);
+        let reads_broken = findings.reads_broken;
+        let mut query = query.clone();
+        let mut found = findings.diagnostics;
+        found.extend(names::columns(&mut query, span));
+        if reads_broken || !found.is_empty() {
+            self.diagnostics.extend(found);
+            return None;
+        }
+        let flow = query::query(&self.catalog, &query).map_err(|error| query::problems(&error));
+        let flow = flow
+            .and_then(|plan| Lowering { catalog: &self.catalog, graph: &mut self.graph, owner }.flow(&plan));
+        let flow = flow
+            .and_then(|flow| flow.named(TableReference::bare(owner)).map_err(|error| vec![failed(&error)]));
+        flow.map_err(|problems| self.report(problems, &query, span)).ok()
+    }
+
+    /// Reports what is wrong with a query, at its place.
+    fn report(&mut self, problems: Vec<Problem>, query: &datafusion_sql::sqlparser::ast::Query, span: Span) {
+        let unplaced = problems.iter().any(|problem| problem.span.is_none());
+        let found = if unplaced { locate::in_query(&self.catalog, query) } else { None };
+        let placed = problems.into_iter().map(|problem| problem.or_at(found).into_diagnostic(span));
+        self.diagnostics.extend(placed);
+    }
+
+    fn finish(mut self, request: &Request) -> Result<Plan, Diagnostics> {
+        if !self.diagnostics.is_empty() {
+            let mut diagnostics = Diagnostics::new(request.file, request.text, self.diagnostics);
+            diagnostics.list.dedup();
+            return Err(diagnostics);
+        }
+        self.graph.remove_unread();
+        Ok(Plan {
+            name: request.name.to_owned(),
+            directory: request.directory.to_owned(),
+            sources: self.graph.sources,
+            aggregations: self.graph.aggregations,
+            views: self.graph.views,
+            sinks: self.graph.sinks,
+            legs: self.graph.legs,
+        })
+    }
+}

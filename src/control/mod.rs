@@ -1,1 +1,22 @@
-//! Everything around the data path: command line, cluster, metrics, live reads.
+//! Everything around the data path: command line, settings, cluster, metrics, live reads.
+
+pub mod api;
+pub mod cli;
+pub mod cluster;
+pub mod configuration;
+pub mod dataflow_path;
+pub mod failure;
+pub mod lineage;
+pub mod live;
+pub mod metrics;
+pub mod nearest;
+pub mod progress;
+pub mod publish;
+pub mod query;
+pub mod run;
+pub mod settlement;
+pub mod shutdown;
+pub mod simulate;
+pub mod status;
+pub mod telemetry;
+pub mod watchdog;

@@ -1,7 +1,7 @@
 //! The source operator of one worker: on each tick it cuts the epoch from the queues of its partitions.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,42 +13,25 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::scheduling::SyncActivator;
 
 use crate::batch::Batch;
 use crate::dead_letter::DeadLetter;
 use crate::error::Result;
 use crate::ingest::binder::Report;
 use crate::ingest::cut::{Cut, PartitionCut, Place};
+use crate::ingest::queue::PartitionQueue;
 use crate::ledger::{Count, Ledger};
 use crate::plan::Source;
 use crate::record::{Chunk, RawRecords};
-use crate::time::{Binding, Epoch, Tick};
-
-/// Decoded records of one partition that wait to be cut; filled by a consumer thread.
-pub trait Queue {
-    /// Takes at most `max_records` records out, oldest first.
-    fn take(&self, max_records: usize) -> Vec<Chunk>;
-
-    /// Number of records that wait.
-    fn queued(&self) -> usize;
-
-    /// Where the reader stands. Says `caught_up` or `ended` only if no record waits.
-    fn place(&self) -> Place;
-}
-
-/// One partition of a source as its worker sees it.
-pub struct LocalPartition {
-    pub id: u32,
-    pub queue: Arc<dyn Queue + Send + Sync>,
-}
+use crate::time::{Binding, Epoch, Tick, Woken};
 
 /// Everything the source operator of one worker is made of.
 pub struct SourceParts {
     pub source: Arc<Source>,
     /// Index in the plan.
     pub index: usize,
-    pub partitions: Vec<LocalPartition>,
+    /// The queues of this worker's partitions.
+    pub partitions: Vec<PartitionQueue>,
     /// Bounded runs: an epoch waits until each partition has this many records or has ended.
     pub bounded: bool,
     pub max_epoch_records: usize,
@@ -56,15 +39,20 @@ pub struct SourceParts {
     pub stop: Arc<AtomicBool>,
     pub ledger: Ledger,
     pub retained: Rc<RefCell<Retained>>,
+    pub progress: SourceProgress,
+    /// Lets the consumer thread wake the operator.
+    pub woken: Woken,
 }
+
+/// The last binding of each partition of a worker, by source and partition, and whether its reader is at the
+/// end of the log; for the status.
+pub type SourceProgress = Rc<RefCell<BTreeMap<(usize, u32), (Binding, bool)>>>;
 
 /// What a source operator gives out.
 pub struct Cuts<'s> {
     pub rows: StreamVec<'s, Epoch, Batch>,
     pub letters: StreamVec<'s, Epoch, DeadLetter>,
     pub reports: StreamVec<'s, Epoch, Report>,
-    /// Wakes the operator from a consumer thread.
-    pub activator: SyncActivator,
 }
 
 /// Records of this worker's partitions as they were received, until the dead letters of their epochs are
@@ -104,15 +92,17 @@ struct Cutter {
 
 impl Cutter {
     fn new(parts: SourceParts) -> Self {
-        let cut = |p: &LocalPartition| PartitionCut::new(parts.source.clone(), parts.index as u16, p.id);
+        let cut = |queue: &PartitionQueue| {
+            PartitionCut::new(parts.source.clone(), parts.index as u16, queue.partition().id)
+        };
         let cuts = parts.partitions.iter().map(cut).collect();
         Cutter { reported: vec![None; parts.partitions.len()], cuts, parts }
     }
 
     /// Whether the epoch can be cut: in a bounded run it must be filled.
     fn ready(&self) -> bool {
-        let filled = |partition: &LocalPartition| {
-            partition.queue.queued() >= self.parts.max_epoch_records || partition.queue.place().ended
+        let filled = |queue: &PartitionQueue| {
+            queue.queued_records() >= self.parts.max_epoch_records || queue.ended()
         };
         !self.parts.bounded
             || self.parts.stop.load(Ordering::Relaxed)
@@ -122,13 +112,16 @@ impl Cutter {
     /// Cuts all partitions.
     fn cut(&mut self, tick: &Tick) -> Result<(Vec<Cut>, Vec<Report>)> {
         let (mut cuts, mut reports) = (Vec::new(), Vec::new());
-        for (place, partition) in self.parts.partitions.iter().enumerate() {
-            let chunks = partition.queue.take(self.parts.max_epoch_records);
-            self.parts.retained.borrow_mut().keep(tick.epoch, self.parts.index, partition.id, &chunks);
-            let cut = self.cuts[place].cut(tick, &chunks, partition.queue.place())?;
+        for (index, queue) in self.parts.partitions.iter().enumerate() {
+            let chunks = queue.take(self.parts.max_epoch_records);
+            let partition = queue.partition().id;
+            self.parts.retained.borrow_mut().keep(tick.epoch, self.parts.index, partition, &chunks);
+            let cut = self.cuts[index].cut(tick, &chunks, place(queue))?;
             self.count(tick.epoch, &cut);
-            if self.reported[place].as_ref().is_none_or(|reported| news(reported, &cut.binding)) {
-                self.reported[place] = Some(cut.binding.clone());
+            let seen = (cut.binding.clone(), queue.caught_up().is_some());
+            self.parts.progress.borrow_mut().insert((self.parts.index, partition), seen);
+            if self.reported[index].as_ref().is_none_or(|reported| news(reported, &cut.binding)) {
+                self.reported[index] = Some(cut.binding.clone());
                 reports.push(Report::Binding(cut.binding.clone()));
             }
             cuts.push(cut);
@@ -145,6 +138,13 @@ impl Cutter {
         ledger.add(epoch, Count::SourceDead(source), cut.letters.len() as i64);
         ledger.add(epoch, Count::SourceOut(source), cut.batches.iter().map(Batch::diff_sum).sum());
     }
+}
+
+/// Where the reader of a queue stands, as far as nothing waits to be cut before that. The queue is asked for
+/// its records last: they can only have come after what was answered before.
+fn place(queue: &PartitionQueue) -> Place {
+    let place = Place { caught_up: queue.caught_up(), ended: queue.ended() };
+    if queue.queued_records() == 0 { place } else { Place::default() }
 }
 
 /// Whether a binding says something that the last one of its partition did not.
@@ -164,7 +164,8 @@ pub fn cut_on_ticks<'s>(
     let mut builder = OperatorBuilder::new(format!("Source {}", parts.source.name), scope);
     let info = builder.operator_info();
     let activator = scope.activator_for(info.address.clone());
-    let sync_activator = scope.worker().sync_activator_for(info.address.to_vec());
+    // Set once: each worker builds its own.
+    let _ = parts.woken.set(scope.worker().sync_activator_for(info.address.to_vec()));
     let mut ticks = builder.new_input(ticks, Pipeline);
     let (rows, rows_stream) = builder.new_output();
     let (letters, letters_stream) = builder.new_output();
@@ -203,5 +204,5 @@ pub fn cut_on_ticks<'s>(
             }
         }
     });
-    Cuts { rows: rows_stream, letters: letters_stream, reports: reports_stream, activator: sync_activator }
+    Cuts { rows: rows_stream, letters: letters_stream, reports: reports_stream }
 }

@@ -14,13 +14,25 @@
 //! ends the process with its message.
 
 pub mod binder;
+#[cfg(test)]
+pub(crate) mod collect;
+pub mod connect;
+pub mod consumer;
 pub mod cut;
 pub mod driver;
+pub mod file;
+pub mod fleet;
+pub mod kafka;
+pub mod queue;
+mod signals;
+pub mod simulator;
 pub mod ticker;
+pub mod topic;
+mod vehicles;
 
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::{Partition, Record};
 
 /// A kind of source, opened for one dataflow.
@@ -51,4 +63,29 @@ pub trait RecordSink {
 
     /// There will never be another record in this partition (a bounded input has ended).
     fn ended(&mut self, partition: usize);
+}
+
+/// Partition numbers of a topic stay below this, see [`crate::batch::Origin::partition`].
+const PARTITIONS_MAX: u32 = 1 << 16;
+
+/// The id of a topic's partition in its source.
+fn partition_id(topic_position: usize, number: u32) -> Result<u32> {
+    if topic_position >= PARTITIONS_MAX as usize || number >= PARTITIONS_MAX {
+        let message = format!("partition {number} of topic number {topic_position}");
+        return Err(Error::config(message).hint("a source has at most 65,536 topics of 65,536 partitions"));
+    }
+    Ok(((topic_position as u32) << 16) | number)
+}
+
+/// The error about a topic that does not exist; `place` says where it was looked for.
+fn missing_topic(topic: &str, place: &str, existing: &[String]) -> Error {
+    let nearest = existing.iter().max_by(|a, b| {
+        let similarity = |name: &str| strsim::jaro_winkler(name, topic);
+        similarity(a).total_cmp(&similarity(b))
+    });
+    let error = Error::config(format!("there is no topic '{topic}' {place}"));
+    match nearest {
+        Some(nearest) => error.hint(format!("the nearest one is '{nearest}'; or create the topic first")),
+        None => error.hint("there is no topic at all; create it first"),
+    }
 }

@@ -39,6 +39,8 @@ pub struct Pace {
 pub struct Gauge {
     /// Frontier behind the operators.
     pub computed: Handle<Epoch>,
+    /// Frontier of what is bound durably.
+    pub durable: Handle<Epoch>,
     /// Frontier behind the sinks and dead letters.
     pub confirmed: Handle<Epoch>,
     /// Bytes that the sinks of this process hold.
@@ -53,6 +55,7 @@ impl Gauge {
     pub fn new(limits: Flow) -> Rc<Self> {
         Rc::new(Gauge {
             computed: Handle::new(),
+            durable: Handle::new(),
             confirmed: Handle::new(),
             sink_bytes: Arc::default(),
             limits,
@@ -100,6 +103,7 @@ struct Clock {
 }
 
 impl Clock {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
     fn wall_ms(&mut self, epoch: Epoch) -> i64 {
         let interval_ms = self.pace.interval.as_millis() as i64;
         let now = match self.pace.clock_ms {

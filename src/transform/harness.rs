@@ -18,6 +18,7 @@ use timely::scheduling::Activator;
 use crate::batch::Batch;
 use crate::dead_letter::DeadLetter;
 use crate::ledger::{Count, Fate, Ledger};
+use crate::plan::Leg;
 use crate::time::{Epoch, EpochClose, Watermark};
 use crate::transform::steps::Steps;
 use crate::transform::{Operator, Output, Progress};
@@ -31,17 +32,16 @@ pub struct Outputs<'s> {
     pub letters: StreamVec<'s, Epoch, DeadLetter>,
 }
 
-/// Runs the steps of a leg. `leg` is its index in the plan and `account` that of its ledger account;
-/// `branch` becomes the index of the rows' origins.
+/// Runs the steps of a leg. `index` is its place in the plan and `account` that of its ledger account.
 pub fn leg<'s>(
     rows: StreamVec<'s, Epoch, Batch>,
-    name: &str,
     mut steps: Steps,
-    branch: u32,
-    (leg, account): (usize, usize),
+    leg: &Leg,
+    (index, account): (usize, usize),
     ledger: Ledger,
 ) -> Outputs<'s> {
-    let mut builder = OperatorBuilder::new(format!("Leg {name}"), rows.scope());
+    let branch = leg.branch;
+    let mut builder = OperatorBuilder::new(format!("Leg {}", leg.name), rows.scope());
     let mut input = builder.new_input(rows, Pipeline);
     let (rows, rows_stream) = builder.new_output();
     let (letters, letters_stream) = builder.new_output();
@@ -54,7 +54,7 @@ pub fn leg<'s>(
             input.for_each(|capability, batches| {
                 let epoch = *capability.time();
                 for mut batch in batches.drain(..) {
-                    ledger.add(epoch, Count::LegIn(leg), batch.diff_sum());
+                    ledger.add(epoch, Count::LegIn(index), batch.diff_sum());
                     if let Some(origin) = &mut batch.origin {
                         origin.index = branch;
                     }

@@ -3,6 +3,13 @@
 //! An [`Operator`] is plain synchronous code over batches. Its driver (`harness`) alone touches timely: it
 //! delivers epochs in order, collects outputs and keeps the ledger.
 
+pub mod aggregate;
+pub mod eval;
+pub mod harness;
+mod letter;
+pub mod steps;
+pub mod view;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 

@@ -3,10 +3,14 @@
 //! The arrangement holds our canonical key bytes and the row in Arrow row format, in memory only. It is
 //! compacted as epochs are released, so that it stays as large as the view.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
-use differential_dataflow::operators::arrange::{Arranged, TraceAgent, arrange_core};
+use differential_dataflow::operators::arrange::arrangement::arrange_core;
+use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::implementations::chunker::ContainerChunker;
 use differential_dataflow::trace::implementations::{ValBatcher, ValBuilder, ValSpine};
 use differential_dataflow::trace::{Cursor, TraceReader};
@@ -23,6 +27,7 @@ use crate::canonical;
 use crate::error::{Error, Result};
 use crate::ledger::{Count, Fate, Ledger};
 use crate::plan::ServedView;
+use crate::render::RowWriter;
 use crate::time::Epoch;
 
 type Bytes = Vec<u8>;
@@ -33,7 +38,10 @@ type Trace = TraceAgent<ValSpine<Bytes, Bytes, Epoch, isize>>;
 pub struct ViewReader {
     view: ServedView,
     converter: RowConverter,
+    writer: RowWriter,
     trace: Trace,
+    /// The changes that came last, for a look at the view.
+    last: Rc<RefCell<Option<Batch>>>,
 }
 
 /// Arranges the changes of a view. They must already be on the worker of their key.
@@ -48,6 +56,8 @@ pub fn arrange<'s>(
     let converter = row_converter(&view.schema)?;
     let encoder = row_converter(&view.schema)?;
     let key = view.key.clone();
+    let last = Rc::new(RefCell::new(None));
+    let newest = last.clone();
     let updates = rows.unary::<CapacityContainerBuilder<Vec<Update>>, _, _, _>(
         Pipeline,
         &format!("Rows {}", view.name),
@@ -62,6 +72,7 @@ pub fn arrange<'s>(
                             Ok(updates) => session.give_iterator(updates.into_iter()),
                             Err(error) => fail(&error),
                         }
+                        *newest.borrow_mut() = Some(batch);
                     }
                 });
             }
@@ -76,7 +87,8 @@ pub fn arrange<'s>(
         ValSpine<Bytes, Bytes, Epoch, isize>,
     >(updates, Pipeline, &view.name);
     arranged.stream.probe_with(probe);
-    Ok(ViewReader { view, converter, trace: arranged.trace })
+    let writer = RowWriter::new(&view.schema, None);
+    Ok(ViewReader { view, converter, writer, trace: arranged.trace, last })
 }
 
 fn row_converter(schema: &SchemaRef) -> Result<RowConverter> {
@@ -127,22 +139,19 @@ impl ViewReader {
         Ok(None)
     }
 
-    /// Up to `limit` rows, in key order from the start: for a look at the view.
-    pub fn sample(&mut self, limit: usize, released: Epoch) -> Result<Vec<RecordBatch>> {
-        let (mut cursor, storage) = self.trace.cursor();
-        let mut rows = Vec::new();
-        while rows.len() < limit && cursor.key_valid(&storage) {
-            while let Some(row) = cursor.get_val(&storage) {
-                let mut count = 0;
-                cursor.map_times(&storage, |epoch, diff| count += if *epoch < released { *diff } else { 0 });
-                if count > 0 {
-                    rows.push(self.decode(row)?);
-                }
-                cursor.step_val(&storage);
-            }
-            cursor.step_key(&storage);
-        }
-        Ok(rows)
+    /// Up to `limit` of the rows that changed last.
+    pub fn newest(&self, limit: usize) -> Vec<RecordBatch> {
+        let last = self.last.borrow();
+        let Some(batch) = &*last else { return Vec::new() };
+        let added = (0..batch.len()).rev().filter(|row| batch.diff(*row) > 0);
+        added.take(limit).map(|row| batch.rows.slice(row, 1)).collect()
+    }
+
+    /// A row as JSON text.
+    pub fn render(&self, row: &RecordBatch) -> String {
+        let mut text = Vec::new();
+        self.writer.write_row(&mut text, row, 0);
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// Lets the arrangement forget how it came to be before `released`.

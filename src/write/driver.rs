@@ -21,7 +21,7 @@ use crate::dead_letter::DeadLetter;
 use crate::error::{Error, Result};
 use crate::ledger::{Count, Fate, Ledger};
 use crate::plan;
-use crate::time::Epoch;
+use crate::time::{Epoch, Woken};
 use crate::write::outbox::{Notice, Outbox};
 use crate::write::release::{consolidate, diff_of};
 use crate::write::{Changes, Op, Receipt};
@@ -78,12 +78,9 @@ pub struct SinkParts {
     pub account: usize,
     pub ledger: Ledger,
     pub shards: Shards,
-    /// Wakes the operator from the sinks' threads; see [`Woken`].
+    /// Lets the sink's threads wake the operator.
     pub woken: Woken,
 }
-
-/// Lets the threads of a sink wake its driver, which is built after them.
-pub type Woken = std::sync::Arc<std::sync::OnceLock<SyncActivator>>;
 
 /// Releases epochs to the shards of a sink. Gives out the letters of rows that the other side refused; its
 /// frontier passes an epoch when the epoch is confirmed.

@@ -74,8 +74,7 @@ pub fn address<'s>(
             });
             letters.for_each(|capability, letters| {
                 let epoch = *capability.time();
-                let (_, waiting) =
-                    waiting.entry(epoch).or_insert_with(|| (capability.retain(0), Vec::new()));
+                let (_, waiting) = waiting.entry(epoch).or_insert_with(|| (capability.retain(0), Vec::new()));
                 waiting.append(letters);
             });
             let mut output = output.activate();
@@ -107,9 +106,6 @@ pub fn address<'s>(
     addressed
 }
 
-
-
-
 /// Writes the letters of released epochs, in the order of their origins. The frontier of what it gives out
 /// passes an epoch when all its letters are safe.
 pub fn write<'s>(
@@ -131,14 +127,14 @@ pub fn write<'s>(
         move |frontiers| {
             input.for_each(|capability, letters| {
                 let epoch = *capability.time();
-                let (_, waiting) =
-                    waiting.entry(epoch).or_insert_with(|| (capability.retain(0), Vec::new()));
+                let (_, waiting) = waiting.entry(epoch).or_insert_with(|| (capability.retain(0), Vec::new()));
                 waiting.append(letters);
             });
             let released = |epoch: &Epoch| !frontiers.iter().any(|frontier| frontier.less_equal(epoch));
             while let Some(entry) = waiting.first_entry().filter(|entry| released(entry.key())) {
                 let (epoch, (capability, mut letters)) = entry.remove_entry();
-                let order = |l: &AddressedLetter| (l.letter.origin, l.letter.row.clone(), l.letter.stage.clone());
+                let order =
+                    |l: &AddressedLetter| (l.letter.origin, l.letter.row.clone(), l.letter.stage.clone());
                 letters.sort_by_cached_key(order);
                 if let Some(outbox) = &outbox {
                     outbox.send(epoch, letters);

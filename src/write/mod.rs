@@ -14,8 +14,24 @@ pub mod letters;
 pub mod outbox;
 pub mod release;
 
+mod backoff;
+mod blackhole;
+mod connect;
+pub mod dead_letters;
+mod file;
+mod final_rows;
+mod ids;
+mod lines;
+mod mongodb;
+mod refusal;
+mod sqlite;
+mod stdout;
+#[cfg(test)]
+mod testing;
+
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 
@@ -23,6 +39,8 @@ use crate::batch::RowOrigin;
 use crate::dead_letter::DeadLetter;
 use crate::error::{Error, Result};
 use crate::time::Epoch;
+
+pub use connect::{Context, connect};
 
 /// Who writes: names progress on the other side.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +111,7 @@ pub struct Health {
     away: AtomicBool,
     stopping: AtomicBool,
     reason: Mutex<String>,
+    stop: Condvar,
 }
 
 impl Health {
@@ -124,7 +143,17 @@ impl Health {
 
     /// Asks waiting loops to give up because the process stops.
     pub fn stop(&self) {
+        let _guard = self.reason.lock().expect("no panic under this lock");
         self.stopping.store(true, Ordering::Relaxed);
+        self.stop.notify_all();
+    }
+
+    /// Waits as long as `limit`, or until waiting loops must give up; tells whether they must.
+    pub fn pause(&self, limit: Duration) -> bool {
+        let guard = self.reason.lock().expect("no panic under this lock");
+        let waited = self.stop.wait_timeout_while(guard, limit, |_| !self.stopping());
+        drop(waited.expect("no panic under this lock"));
+        self.stopping()
     }
 
     /// Whether waiting loops must give up.

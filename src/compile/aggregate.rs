@@ -1,0 +1,217 @@
+//! GROUP BY: aggregations with the rows that they read.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion_common::DFSchema;
+use datafusion_expr::Expr;
+use datafusion_expr::expr::{AggregateFunction as Call, AggregateFunctionParams};
+use datafusion_expr::logical_plan::Aggregate as GroupBy;
+
+use super::expression::{Compiled, Scope, cast_to, columns_span, compile, condition, unalias};
+use super::flow::{Branch, ColumnInfo, Flow};
+use super::lower::{Lowering, Output, one, outputs};
+use super::problem::Problem;
+use super::{prune, text, types};
+use crate::plan::{Aggregate, AggregateFunction, Aggregation, ChangeMode, Downstream, Expr as PlanExpr};
+
+impl Lowering<'_> {
+    pub(super) fn aggregate(&mut self, group_by: &GroupBy) -> Result<Flow, Vec<Problem>> {
+        let flow = self.flow(&group_by.input)?;
+        if group_by.group_expr.is_empty() {
+            let problem = Problem::new("aggregates without GROUP BY are not supported yet");
+            return Err(vec![problem.hint("add GROUP BY with the columns that name a row of the result")]);
+        }
+        let scope = Scope { no_now: Some("`now()` cannot be used in GROUP BY"), ..Scope::over(&flow) };
+        let keys = outputs(&group_by.group_expr, &group_by.schema, &scope)?;
+        let calls = aggregates(&group_by.aggr_expr, &scope)?;
+        let (fields, columns) = described(&keys, &calls, &flow);
+        let names =
+            group_by.schema.iter().map(|(qualifier, field)| (qualifier.cloned(), field.name().clone()));
+        let seen = names
+            .zip(&fields)
+            .map(|((qualifier, name), field)| (qualifier, Arc::new(field.as_ref().clone().with_name(name))));
+        let schema = DFSchema::new_with_metadata(seen.collect(), Default::default()).map_err(one)?;
+        let sources = flow.branches.iter().flat_map(|branch| branch.sources.clone()).collect();
+        let key = (0..keys.len()).collect();
+        let aggregation = Aggregation {
+            name: String::new(),
+            input: Arc::clone(flow.schema.inner()),
+            keys: keys.into_iter().map(|key| key.compiled.expr).collect(),
+            aggregates: calls,
+            schema: Arc::new(Schema::new(fields)),
+            append_only_input: flow.changes == ChangeMode::AppendOnly,
+        };
+        let from = self.add(aggregation, flow.branches);
+        Ok(Flow {
+            schema: Arc::new(schema),
+            columns,
+            changes: ChangeMode::Updating,
+            key: Some(key),
+            branches: vec![Branch { from, steps: Vec::new(), sources }],
+        })
+    }
+
+    /// Adds an aggregation whose input has only the columns that it reads, and the legs that lead to it.
+    fn add(&mut self, aggregation: Aggregation, branches: Vec<Branch>) -> crate::plan::Upstream {
+        let read: BTreeSet<usize> = expressions(&aggregation).flat_map(prune::columns).collect();
+        // Rows without any column would have no number.
+        let keep: Vec<usize> = if read.is_empty() { vec![0] } else { read.into_iter().collect() };
+        let width = aggregation.input.fields().len();
+        let map = prune::Map::keeping(&keep, width);
+        let narrow = |expr: PlanExpr| map.expr(&expr);
+        let input = Arc::new(aggregation.input.project(&keep).unwrap_or_else(|_| Schema::empty()));
+        let aggregates = aggregation.aggregates.into_iter().map(|aggregate| Aggregate {
+            argument: aggregate.argument.map(narrow),
+            order_by: aggregate.order_by.map(narrow),
+            filter: aggregate.filter.map(narrow),
+            ..aggregate
+        });
+        let aggregation = Aggregation {
+            keys: aggregation.keys.into_iter().map(narrow).collect(),
+            aggregates: aggregates.collect(),
+            input: Arc::clone(&input),
+            ..aggregation
+        };
+        let index = self.graph.add_aggregation(self.owner, aggregation);
+        let narrowed = branches.into_iter().map(|branch| {
+            let steps = prune::steps(&branch.steps, &keep, width, &input);
+            Branch { steps, ..branch }
+        });
+        self.graph.add_legs(narrowed, Downstream::Aggregation(index), &input);
+        crate::plan::Upstream::Aggregation(index)
+    }
+}
+
+/// Every expression over the input of an aggregation.
+fn expressions(aggregation: &Aggregation) -> impl Iterator<Item = &PlanExpr> {
+    let calls = aggregation.aggregates.iter();
+    let calls = calls.flat_map(|call| call.argument.iter().chain(&call.order_by).chain(&call.filter));
+    aggregation.keys.iter().chain(calls)
+}
+
+fn aggregates(exprs: &[Expr], scope: &Scope) -> Result<Vec<Aggregate>, Vec<Problem>> {
+    let mut calls = Vec::new();
+    let mut problems = Vec::new();
+    for expr in exprs {
+        let call = match unalias(expr) {
+            Expr::AggregateFunction(call) => aggregate(call, expr, scope),
+            other => Err(Problem::new(format!("`{}` is no aggregate", text::expression(other, scope)))),
+        };
+        match call {
+            Ok(call) => calls.push(call),
+            Err(problem) => problems.push(problem.or_at(columns_span(expr))),
+        }
+    }
+    if problems.is_empty() { Ok(calls) } else { Err(problems) }
+}
+
+fn aggregate(call: &Call, expr: &Expr, scope: &Scope) -> Result<Aggregate, Problem> {
+    let name = call.func.name();
+    let text = text::expression(unalias(expr), scope);
+    let Some(function) = function(name) else {
+        return Err(Problem::new(format!("the aggregate function `{name}` is not supported yet")));
+    };
+    let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment: _ } = &call.params;
+    if *distinct {
+        return Err(Problem::new(format!("{name}(DISTINCT ...) is not supported yet")));
+    }
+    let scope =
+        &Scope { no_now: Some("`now()` cannot be used inside an aggregate function"), ..scope.clone() };
+    let [argument] = args.as_slice() else {
+        return Err(Problem::new(format!("`{name}` takes one argument")));
+    };
+    let counts_rows = function == AggregateFunction::Count
+        && matches!(argument, Expr::Literal(value, _) if !value.is_null());
+    let argument = if counts_rows { None } else { Some(compile(argument, scope)?) };
+    let (argument, result) = typed(function, argument, &text)?;
+    let filter = filter.as_deref().map(|filter| condition(filter, scope, "FILTER")).transpose()?;
+    let ordered = matches!(function, AggregateFunction::FirstValue | AggregateFunction::LastValue);
+    let order_by = match (ordered, order_by.as_slice()) {
+        (true, [sort]) if sort.asc && !sort.nulls_first => Some(compile(&sort.expr, scope)?.expr),
+        (true, _) => {
+            let hint = format!("write {name}(x ORDER BY t), ascending, with one expression");
+            return Err(Problem::new(format!("`{name}` needs an order")).hint(hint));
+        }
+        (false, _) => None,
+    };
+    let nullable = function != AggregateFunction::Count;
+    let field = Arc::new(Field::new(&text, result, nullable));
+    Ok(Aggregate { function, argument: argument.map(|it| it.expr), order_by, filter, field, text })
+}
+
+/// The supported aggregate functions by their names.
+pub(super) fn function(name: &str) -> Option<AggregateFunction> {
+    Some(match name {
+        "count" => AggregateFunction::Count,
+        "sum" => AggregateFunction::Sum,
+        "avg" => AggregateFunction::Avg,
+        "min" => AggregateFunction::Min,
+        "max" => AggregateFunction::Max,
+        "first_value" => AggregateFunction::FirstValue,
+        "last_value" => AggregateFunction::LastValue,
+        _ => return None,
+    })
+}
+
+/// The argument in the type that the function works on, and the type of its result.
+fn typed(
+    function: AggregateFunction,
+    argument: Option<Compiled>,
+    text: &str,
+) -> Result<(Option<Compiled>, DataType), Problem> {
+    let Some(argument) = argument else { return Ok((None, DataType::Int64)) };
+    let works_on = match (function, &argument.data_type) {
+        (AggregateFunction::Sum, DataType::Int32 | DataType::Int64) => DataType::Int64,
+        (AggregateFunction::Sum, DataType::Float64) => DataType::Float64,
+        (AggregateFunction::Avg, DataType::Int32 | DataType::Int64 | DataType::Float64) => DataType::Float64,
+        (AggregateFunction::Sum | AggregateFunction::Avg, other) => {
+            let message =
+                format!("`{text}` needs a number, but `{}` is {}", argument.expr.text, types::name(other));
+            return Err(Problem::new(message).hint("CAST it to BIGINT or DOUBLE"));
+        }
+        (_, other) => other.clone(),
+    };
+    let result = if function == AggregateFunction::Count { DataType::Int64 } else { works_on.clone() };
+    Ok((Some(cast_to(argument, &works_on)), result))
+}
+
+/// The columns of the result: keys, then aggregates, under names that differ.
+fn described(keys: &[Output], calls: &[Aggregate], flow: &Flow) -> (Vec<FieldRef>, Vec<ColumnInfo>) {
+    let mut fields: Vec<FieldRef> = Vec::new();
+    let mut columns = Vec::new();
+    for key in keys {
+        let plain = key.compiled.column.map(|column| flow.schema.field(column).name().clone());
+        let name = unused(plain.unwrap_or_else(|| key.compiled.expr.text.clone()), &fields);
+        fields.push(Arc::new(Field::new(name, key.compiled.data_type.clone(), key.compiled.nullable)));
+        columns.push(ColumnInfo {
+            text: key.compiled.expr.text.clone(),
+            json: key.json,
+            ingestion: key.compiled.ingestion,
+        });
+    }
+    for call in calls {
+        let name = unused(call.text.clone(), &fields);
+        fields.push(Arc::new(call.field.as_ref().clone().with_name(name)));
+        columns.push(ColumnInfo {
+            text: call.text.clone(),
+            json: false,
+            ingestion: reads_ingestion(call, flow),
+        });
+    }
+    (fields, columns)
+}
+
+fn reads_ingestion(call: &Aggregate, flow: &Flow) -> bool {
+    let expressions = call.argument.iter().chain(&call.order_by).chain(&call.filter);
+    expressions.flat_map(prune::columns).any(|column| flow.columns[column].ingestion)
+}
+
+fn unused(name: String, fields: &[FieldRef]) -> String {
+    let taken = |name: &str| fields.iter().any(|field| field.name() == name);
+    if !taken(&name) {
+        return name;
+    }
+    (2..).map(|number| format!("{name} #{number}")).find(|name| !taken(name)).unwrap_or(name)
+}

@@ -1,0 +1,172 @@
+//! What queries can name: relations, functions, types.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::{Result, TableReference, plan_err};
+use datafusion_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use datafusion_functions::core::planner::CoreFunctionPlanner;
+use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
+use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
+use datafusion_functions_aggregate::planner::AggregateFunctionPlanner;
+use datafusion_sql::sqlparser::ast;
+
+use super::flow::Flow;
+use super::types::TIMESTAMP;
+
+/// The relations that have been compiled so far, and all functions.
+pub(super) struct Catalog {
+    /// `None`: a relation whose statement is wrong and reported.
+    relations: BTreeMap<String, Option<Flow>>,
+    functions: HashMap<String, Arc<ScalarUDF>>,
+    aggregates: HashMap<String, Arc<AggregateUDF>>,
+    planners: Vec<Arc<dyn ExprPlanner>>,
+    options: ConfigOptions,
+}
+
+impl Catalog {
+    pub fn new() -> Self {
+        let mut functions = HashMap::new();
+        for function in datafusion_functions::all_default_functions() {
+            for alias in function.aliases() {
+                functions.insert(alias.clone(), Arc::clone(&function));
+            }
+            functions.insert(function.name().to_owned(), function);
+        }
+        let mut aggregates = HashMap::new();
+        for function in datafusion_functions_aggregate::all_default_aggregate_functions() {
+            for alias in function.aliases() {
+                aggregates.insert(alias.clone(), Arc::clone(&function));
+            }
+            aggregates.insert(function.name().to_owned(), function);
+        }
+        let planners: Vec<Arc<dyn ExprPlanner>> = vec![
+            Arc::new(CoreFunctionPlanner::default()),
+            Arc::new(DatetimeFunctionPlanner),
+            Arc::new(UnicodeFunctionPlanner),
+            Arc::new(AggregateFunctionPlanner),
+        ];
+        Catalog {
+            relations: BTreeMap::new(),
+            functions,
+            aggregates,
+            planners,
+            options: ConfigOptions::default(),
+        }
+    }
+
+    /// Makes a relation known, or known to be broken.
+    pub fn insert(&mut self, name: &str, flow: Option<Flow>) {
+        self.relations.insert(name.to_owned(), flow);
+    }
+
+    /// A relation; inside, `None` stands for a broken one.
+    pub fn relation(&self, name: &str) -> Option<Option<&Flow>> {
+        self.relations.get(name).map(Option::as_ref)
+    }
+
+    pub fn relation_names(&self) -> impl Iterator<Item = &str> {
+        self.relations.keys().map(String::as_str)
+    }
+
+    pub fn function(&self, name: &str) -> Option<&Arc<ScalarUDF>> {
+        self.functions.get(name)
+    }
+
+    pub fn aggregate(&self, name: &str) -> Option<&Arc<AggregateUDF>> {
+        self.aggregates.get(name)
+    }
+
+    pub fn function_names(&self) -> impl Iterator<Item = &str> {
+        self.functions.keys().chain(self.aggregates.keys()).map(String::as_str)
+    }
+}
+
+/// A relation as the planner sees it. Never with a plan to inline: the lowering does that, so that a GROUP BY
+/// that several queries read is kept once.
+struct Relation(SchemaRef);
+
+impl TableSource for Relation {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0)
+    }
+}
+
+impl ContextProvider for Catalog {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        match (&name, self.relations.get(name.table())) {
+            (TableReference::Bare { .. }, Some(Some(flow))) => {
+                Ok(Arc::new(Relation(Arc::clone(flow.schema.inner()))))
+            }
+            _ => plan_err!("there is no relation `{name}`"),
+        }
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.planners
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(Types))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.functions.get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {
+        None
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.aggregates.get(name).cloned()
+    }
+
+    fn get_window_meta(&self, _name: &str) -> Option<Arc<WindowUDF>> {
+        None
+    }
+
+    fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        &self.options
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.functions.keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.aggregates.keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// The types that differ from those of the planner.
+#[derive(Debug)]
+struct Types;
+
+impl TypePlanner for Types {
+    fn plan_type_field(&self, sql_type: &ast::DataType) -> Result<Option<FieldRef>> {
+        use ast::{DataType as T, TimezoneInfo as Z};
+        let data_type = match sql_type {
+            T::Timestamp(_, Z::None | Z::WithoutTimeZone) | T::Datetime(_) => TIMESTAMP,
+            T::Timestamp(..) => return plan_err!("the type TIMESTAMP WITH TIME ZONE is not supported yet"),
+            T::JSON | T::JSONB => return plan_err!("casts to JSON are not supported yet"),
+            _ => return Ok(None),
+        };
+        Ok(Some(Arc::new(Field::new("", data_type, true))))
+    }
+}

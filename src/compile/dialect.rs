@@ -1,0 +1,50 @@
+//! The SQL dialect: what `sqlparser` may accept.
+
+use std::any::TypeId;
+
+use datafusion_sql::sqlparser::dialect::{Dialect, GenericDialect};
+
+/// Our SQL. It passes for the generic dialect where the parser asks for one by name, but everything that is
+/// opt-in stays off unless it is named here: what is parsed and then ignored would be a silent lie.
+///
+/// `supports_table_versioning` stays off for that reason; `FOR SYSTEM_TIME` is refused by its tokens.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TidemillDialect;
+
+impl Dialect for TidemillDialect {
+    fn dialect(&self) -> TypeId {
+        TypeId::of::<GenericDialect>()
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        ch == '"'
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        ch.is_alphabetic() || ch == '_'
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        ch.is_alphanumeric() || ch == '_'
+    }
+
+    fn supports_filter_during_aggregation(&self) -> bool {
+        true
+    }
+
+    fn supports_group_by_expr(&self) -> bool {
+        true
+    }
+
+    fn supports_nested_comments(&self) -> bool {
+        true
+    }
+
+    fn supports_window_function_null_treatment_arg(&self) -> bool {
+        true
+    }
+
+    fn supports_array_typedef_with_brackets(&self) -> bool {
+        true
+    }
+}

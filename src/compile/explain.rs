@@ -1,0 +1,369 @@
+//! The compiled plan as a tree, from each sink and served view down to the sources, with what a user must
+//! know before trusting it: keys, change modes, state, what a change costs, and what is guaranteed.
+
+mod delivery;
+mod tree;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use arrow::datatypes::Schema;
+
+use crate::plan::{
+    Aggregate, AggregateFunction, Aggregation, ChangeMode, Column, ColumnOrigin, ColumnType,
+    DeadLetterPolicy, Downstream, Expr, KafkaSource, Leg, Metadata, Plan, ServedView, Shape, Sink, Source,
+    SourceConnector, StartupMode, Step, TimestampFormat, Upstream,
+};
+use tree::Node;
+
+/// Describes a plan for a person.
+pub fn explain(plan: &Plan) -> String {
+    let mut printer = Printer { plan, sources: BTreeSet::new(), aggregations: BTreeSet::new() };
+    let mut text = format!(
+        "dataflow {}: {}, {}, {}, {}\n",
+        plan.name,
+        counted(plan.sources.len(), "source"),
+        counted(plan.aggregations.len(), "aggregation"),
+        counted(plan.views.len(), "served view"),
+        counted(plan.sinks.len(), "sink"),
+    );
+    let sinks: Vec<Node> =
+        plan.sinks.iter().enumerate().map(|(index, sink)| printer.sink(index, sink)).collect();
+    let views: Vec<Node> =
+        plan.views.iter().enumerate().map(|(index, view)| printer.view(index, view)).collect();
+    for node in sinks.into_iter().chain(views) {
+        text.push('\n');
+        text.push_str(&node.to_string());
+    }
+    let idle = plan.sources.iter().enumerate().filter(|(index, _)| !printer.sources.contains(index));
+    for (_, source) in idle {
+        text.push_str(&format!("\nsource {}: not run, no sink or served view reads it\n", source.name));
+    }
+    text
+}
+
+struct Printer<'p> {
+    plan: &'p Plan,
+    /// What stands further up already, and is only named from then on.
+    sources: BTreeSet<usize>,
+    aggregations: BTreeSet<usize>,
+}
+
+impl Printer<'_> {
+    fn sink(&mut self, index: usize, sink: &Sink) -> Node {
+        let to = Downstream::Sink(index);
+        let mut node = Node::new(format!("sink {}", sink.name));
+        node.line("writes", delivery::target(sink));
+        node.line("relation", relation(sink.changes, sink.key.as_deref(), &sink.schema));
+        node.line("columns", names(&sink.schema));
+        let sources = self.sources_of(to);
+        node.line("delivery", delivery::guarantee(sink));
+        node.line("restart", delivery::restart(sink, &sources));
+        let by = match &sink.key {
+            Some(key) if !key.is_empty() => format!("by key {}", key_names(key, &sink.schema)),
+            _ if self.is_from_sources(to) => "by partition".to_owned(),
+            _ => "by row".to_owned(),
+        };
+        let exchange = match sink.shards {
+            0 | 1 => "exchange to the worker of the one shard".to_owned(),
+            shards => format!("exchange {by} to the workers of {shards} shards"),
+        };
+        node.children.push(self.exchanged(exchange, to));
+        node
+    }
+
+    fn view(&mut self, index: usize, view: &ServedView) -> Node {
+        let to = Downstream::View(index);
+        let key = key_names(&view.key, &view.schema);
+        let mut node = Node::new(format!("view {}", view.name));
+        node.line("served", format!("live, one row per key {key}: GET /v1/views/{}/...", view.name));
+        node.line("columns", names(&view.schema));
+        node.line("state", format!("an arrangement in memory: grows with the number of keys {key}"));
+        node.children.push(self.exchanged(format!("exchange by key {key}"), to));
+        node
+    }
+
+    /// The legs to a place, below their exchange.
+    fn exchanged(&mut self, title: String, to: Downstream) -> Node {
+        let plan = self.plan;
+        let mut exchange = Node::new(title);
+        let legs = plan.legs.iter().filter(|leg| leg.to == to);
+        exchange.children = legs.map(|leg| self.leg(leg)).collect();
+        exchange
+    }
+
+    fn leg(&mut self, leg: &Leg) -> Node {
+        let mut node = Node::new(format!("leg {}", leg.name));
+        for step in &leg.steps {
+            match step {
+                Step::Filter(condition) => node.line("filter", expression(condition)),
+                Step::Project { exprs, schema } => node.line("project", projection(exprs, schema)),
+            }
+        }
+        node.line("watermark", self.watermark_of(leg));
+        let below = match leg.from {
+            Upstream::Source(index) => self.source(index),
+            Upstream::Aggregation(index) => self.aggregation(index),
+        };
+        node.children.push(below);
+        node
+    }
+
+    fn watermark_of(&self, leg: &Leg) -> String {
+        let sources: Vec<&Source> = leg.sources.iter().filter_map(|at| self.plan.sources.get(*at)).collect();
+        let list = sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ");
+        match sources.iter().find(|source| source.watermark.is_none()) {
+            Some(without) => format!("none: source {} declares none", without.name),
+            None if sources.is_empty() => "none".to_owned(),
+            None if sources.len() == 1 => format!("that of {list}"),
+            None => format!("the minimum of {list}"),
+        }
+    }
+
+    fn aggregation(&mut self, index: usize) -> Node {
+        let Some(aggregation) = self.plan.aggregations.get(index) else {
+            return Node::new(format!("aggregation {index} is missing"));
+        };
+        let title = format!("aggregate {}", aggregation.name);
+        if !self.aggregations.insert(index) {
+            return Node::new(format!("{title} (see above)"));
+        }
+        let mut node = Node::new(title);
+        let keys = aggregation.keys.iter().map(expression).collect::<Vec<_>>().join(", ");
+        let input = if aggregation.append_only_input { "append-only" } else { "updating" };
+        node.line("input", input.to_owned());
+        match aggregation.keys.len() {
+            0 => node.line("key", "none: one group of all rows, on one worker".to_owned()),
+            _ => node.line("key", format!("({keys})")),
+        }
+        for aggregate in &aggregation.aggregates {
+            node.line("computes", computed(aggregate, aggregation.append_only_input));
+        }
+        node.line("state", state(aggregation, &keys));
+        node.line("emits", "updating: old and new row of each changed group, once per epoch".to_owned());
+        let exchange = match aggregation.keys.len() {
+            0 => "exchange to one worker".to_owned(),
+            _ => format!("exchange by key ({keys})"),
+        };
+        node.children.push(self.exchanged(exchange, Downstream::Aggregation(index)));
+        node
+    }
+
+    fn source(&mut self, index: usize) -> Node {
+        let Some(source) = self.plan.sources.get(index) else {
+            return Node::new(format!("source {index} is missing"));
+        };
+        let title = format!("source {}", source.name);
+        if !self.sources.insert(index) {
+            return Node::new(format!("{title} (see above)"));
+        }
+        let mut node = Node::new(title);
+        node.line("reads", reads(&source.connector));
+        node.line("relation", "append-only, no key".to_owned());
+        for column in &source.columns {
+            node.line("column", declared(column));
+        }
+        for check in &source.checks {
+            node.line("check", expression(check));
+        }
+        node.line("timestamps", timestamps(source.timestamp_format));
+        let (watermark, guard) = time(source);
+        node.line("watermark", watermark);
+        node.line("skew guard", guard);
+        node.line("limit", format!("a record has at most {} bytes", source.max_record_bytes));
+        node.line("dead letters", dead_letters(source));
+        node
+    }
+
+    /// All sources that a place depends on.
+    fn sources_of(&self, to: Downstream) -> Vec<&Source> {
+        let indices: BTreeSet<usize> =
+            self.plan.legs.iter().filter(|leg| leg.to == to).flat_map(|leg| leg.sources.clone()).collect();
+        indices.iter().filter_map(|index| self.plan.sources.get(*index)).collect()
+    }
+
+    fn is_from_sources(&self, to: Downstream) -> bool {
+        let mut legs = self.plan.legs.iter().filter(|leg| leg.to == to);
+        legs.all(|leg| matches!(leg.from, Upstream::Source(_)))
+    }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{s}")
+}
+
+/// An expression in one line, as the user wrote it otherwise.
+fn expression(expr: &Expr) -> String {
+    one_line(&expr.text)
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn names(schema: &Schema) -> String {
+    schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn key_names(key: &[usize], schema: &Schema) -> String {
+    let names = key.iter().filter_map(|index| schema.fields().get(*index)).map(|field| field.name().as_str());
+    format!("({})", names.collect::<Vec<_>>().join(", "))
+}
+
+fn relation(changes: ChangeMode, key: Option<&[usize]>, schema: &Schema) -> String {
+    let changes = match changes {
+        ChangeMode::AppendOnly => "append-only",
+        ChangeMode::Updating => "updating",
+    };
+    match key {
+        Some([]) => format!("{changes}, at most one row"),
+        Some(key) => format!("{changes}, key {}", key_names(key, schema)),
+        None => format!("{changes}, no key"),
+    }
+}
+
+fn projection(exprs: &[Expr], schema: &Schema) -> String {
+    let show = |(expr, name): (&Expr, &String)| {
+        let text = expression(expr);
+        if text.trim_matches('"') == name { text } else { format!("{text} AS {name}") }
+    };
+    exprs
+        .iter()
+        .zip(schema.fields().iter().map(|field| field.name()))
+        .map(show)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// An aggregate with its class and what one more row costs.
+fn computed(aggregate: &Aggregate, append_only: bool) -> String {
+    let cost = match aggregate.function {
+        AggregateFunction::Count => "an addition per change",
+        AggregateFunction::Sum | AggregateFunction::Avg => "an exact addition per change",
+        _ if append_only => "one value per group, a comparison per change",
+        _ => "all values of a group in order, a search per change",
+    };
+    format!("{} [{}: {cost}]", one_line(&aggregate.text), aggregate.function.class())
+}
+
+fn state(aggregation: &Aggregation, keys: &str) -> String {
+    let ordered = |aggregate: &Aggregate| aggregate.function.class() == "ordered";
+    let values = !aggregation.append_only_input && aggregation.aggregates.iter().any(ordered);
+    match (aggregation.keys.is_empty(), values) {
+        (true, false) => "one group: does not grow".to_owned(),
+        (true, true) => "grows with the number of input rows".to_owned(),
+        (false, false) => format!("grows with the number of distinct ({keys})"),
+        (false, true) => format!("grows with the number of distinct ({keys}) and of input rows in each"),
+    }
+}
+
+fn reads(connector: &SourceConnector) -> String {
+    match connector {
+        SourceConnector::Kafka(KafkaSource { topics, startup, .. }) => {
+            let from = match startup {
+                StartupMode::Earliest => "from the earliest record",
+                StartupMode::Latest => "from what arrives after the start",
+            };
+            let s = if topics.len() == 1 { "" } else { "s" };
+            format!("Kafka topic{s} {}, {from}, JSON", topics.join(", "))
+        }
+        SourceConnector::File(file) => format!("files {}, JSON Lines", file.path),
+        SourceConnector::Simulator(simulator) => {
+            let Shape::Vehicles = simulator.shape;
+            let rate = match simulator.rate {
+                0 => "as fast as they are taken".to_owned(),
+                rate => format!("{rate} events/s"),
+            };
+            let count = simulator.count.map_or("without end".to_owned(), |count| format!("{count} events"));
+            format!("simulator of {} vehicles, {rate}, {count}, seed {}", simulator.keys, simulator.seed)
+        }
+    }
+}
+
+fn declared(column: &Column) -> String {
+    let from = match &column.from {
+        ColumnOrigin::Path(path) if path.len() == 1 && path[0] == column.name => String::new(),
+        ColumnOrigin::Path(path) => format!(" from field {}", path.join(".")),
+        ColumnOrigin::Metadata(metadata) => format!(" from metadata {}", metadata_name(*metadata)),
+    };
+    let null = if column.nullable { "" } else { " NOT NULL" };
+    let default = if column.default.is_some() { " with DEFAULT" } else { "" };
+    format!("{} {}{null}{default}{from}", column.name, type_name(column.kind))
+}
+
+fn type_name(kind: ColumnType) -> &'static str {
+    match kind {
+        ColumnType::Text => "TEXT",
+        ColumnType::BigInt => "BIGINT",
+        ColumnType::Int => "INT",
+        ColumnType::Double => "DOUBLE",
+        ColumnType::Boolean => "BOOLEAN",
+        ColumnType::Timestamp => "TIMESTAMP",
+        ColumnType::Json => "JSON",
+    }
+}
+
+fn metadata_name(metadata: Metadata) -> &'static str {
+    match metadata {
+        Metadata::Topic => "topic",
+        Metadata::Partition => "partition",
+        Metadata::Offset => "offset",
+        Metadata::Key => "key",
+        Metadata::Headers => "headers",
+        Metadata::Timestamp => "timestamp",
+        Metadata::IngestionTime => "ingestion_time",
+        Metadata::Payload => "payload",
+    }
+}
+
+fn timestamps(format: TimestampFormat) -> String {
+    let unit = match format {
+        TimestampFormat::EpochSeconds => "seconds",
+        TimestampFormat::EpochMillis => "milliseconds",
+        TimestampFormat::EpochMicros => "microseconds",
+        TimestampFormat::EpochNanos => "nanoseconds",
+    };
+    format!("RFC 3339 text, or numbers of {unit} since 1970")
+}
+
+/// Watermark and skew guard.
+fn time(source: &Source) -> (String, String) {
+    let column = source.watermark.and_then(|watermark| {
+        let column = source.columns.get(watermark.column)?;
+        Some((column.name.as_str(), watermark.delay_ns))
+    });
+    let Some((name, delay_ns)) = column else {
+        return ("none".to_owned(), "none: it needs a WATERMARK".to_owned());
+    };
+    let delay = Duration::from_nanos(delay_ns.unsigned_abs());
+    let sign = if delay_ns < 0 { '+' } else { '-' };
+    let delay = if delay.is_zero() {
+        String::new()
+    } else {
+        format!(" {sign} {}", humantime::format_duration(delay))
+    };
+    let idle = humantime::format_duration(source.idle_timeout);
+    let ahead = humantime::format_duration(source.max_future);
+    (
+        format!(
+            "{name}{delay}, the minimum over partitions; one without data for {idle} at its end is left out"
+        ),
+        format!("a record whose {name} is more than {ahead} ahead of the clock is a dead letter"),
+    )
+}
+
+fn dead_letters(source: &Source) -> String {
+    let letters = match (&source.connector, source.dead_letters) {
+        (_, DeadLetterPolicy::Drop) => return "counted and dropped".to_owned(),
+        (SourceConnector::Kafka(kafka), DeadLetterPolicy::Topic) => {
+            let topics: Vec<String> = kafka.topics.iter().map(|topic| format!("{topic}.dlq")).collect();
+            format!("topic {}", topics.join(", "))
+        }
+        _ => format!("file {}.dlq.jsonl in the state directory", source.name),
+    };
+    format!("{letters}; an epoch's follow when all sinks have confirmed it")
+}
+
+#[cfg(test)]
+mod tests;

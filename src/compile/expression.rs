@@ -1,0 +1,213 @@
+//! Expressions of the planner, turned into something that evaluates batches.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError, Spans};
+use datafusion_expr::execution_props::ExecutionProps;
+use datafusion_expr::simplify::SimplifyContext;
+use datafusion_expr::{Expr, ExprSchemable};
+use datafusion_optimizer::simplify_expressions::ExprSimplifier;
+use datafusion_physical_expr::expressions::{CastExpr, Column as PhysicalColumn};
+use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
+
+use super::flow::{ColumnInfo, Flow};
+use super::problem::Problem;
+use super::{protect, refuse_expression, text, types};
+use crate::plan;
+
+/// Name of the column that holds the epoch's wall clock, see [`plan::Expr::uses_now`].
+pub(super) const NOW: &str = "now()";
+
+/// What an expression can name, and what it may do.
+#[derive(Clone)]
+pub(super) struct Scope<'a> {
+    pub schema: &'a DFSchemaRef,
+    pub columns: &'a [ColumnInfo],
+    /// `None`: `now()` may be used. Else the reason why not.
+    pub no_now: Option<&'static str>,
+}
+
+/// A compiled expression and what is known about its values.
+#[derive(Clone, Debug)]
+pub(super) struct Compiled {
+    pub expr: plan::Expr,
+    /// One of the types of columns.
+    pub data_type: DataType,
+    pub nullable: bool,
+    /// Index of the column, if the expression is one and nothing else.
+    pub column: Option<usize>,
+    /// See [`ColumnInfo::ingestion`].
+    pub ingestion: bool,
+}
+
+impl<'a> Scope<'a> {
+    /// The columns of `flow`, without `now()`.
+    pub fn over(flow: &'a Flow) -> Self {
+        Scope {
+            schema: &flow.schema,
+            columns: &flow.columns,
+            no_now: Some("`now()` can only be used in the SELECT list"),
+        }
+    }
+}
+
+/// Compiles an expression over the columns of `scope`.
+pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Compiled, Problem> {
+    let expr = unalias(expr);
+    if let Expr::Column(column) = expr {
+        return column_itself(column, scope);
+    }
+    let text = text::expression(expr, scope);
+    let located = |problem: Problem| problem.or_at(columns_span(expr));
+    refuse_expression::check(expr, scope).map_err(located)?;
+    let (bound, schema, uses_now) = bind_now(expr, scope).map_err(located)?;
+    let physical = physical(bound, &schema).map_err(located)?;
+    let data_type = physical.data_type(schema.as_arrow()).map_err(|error| located(failed(&error)))?;
+    let column_type = types::column(&data_type).map_err(located)?;
+    let physical = cast(physical, &data_type, &column_type);
+    let ingestion = uses_now || indices(expr, scope).any(|index| scope.columns[index].ingestion);
+    Ok(Compiled {
+        expr: plan::Expr { physical, text, uses_now },
+        data_type: column_type,
+        // Only plain columns keep NOT NULL: the library is not exact about the results of functions.
+        nullable: true,
+        column: None,
+        ingestion,
+    })
+}
+
+/// Compiles a condition. `what` names its place: WHERE, CHECK.
+pub(super) fn condition(expr: &Expr, scope: &Scope, what: &str) -> Result<plan::Expr, Problem> {
+    let compiled = compile(expr, scope)?;
+    if compiled.data_type == DataType::Boolean {
+        return Ok(compiled.expr);
+    }
+    let found = types::name(&compiled.data_type);
+    let problem = Problem::new(format!("{what} needs a BOOLEAN, but `{}` is {found}", compiled.expr.text));
+    Err(problem.hint("compare it with something").or_at(columns_span(expr)))
+}
+
+/// Casts a compiled expression to another type of columns.
+pub(super) fn cast_to(compiled: Compiled, data_type: &DataType) -> Compiled {
+    if compiled.data_type == *data_type {
+        return compiled;
+    }
+    let physical = cast(Arc::clone(&compiled.expr.physical), &compiled.data_type, data_type);
+    let expr = plan::Expr { physical, ..compiled.expr };
+    Compiled { expr, data_type: data_type.clone(), column: None, ..compiled }
+}
+
+/// Column `index` of a relation.
+pub(super) fn column(index: usize, schema: &Schema, text: &str) -> plan::Expr {
+    let physical = Arc::new(PhysicalColumn::new(schema.field(index).name(), index));
+    plan::Expr { physical, text: text.to_owned(), uses_now: false }
+}
+
+/// An expression without the names that were given to it.
+pub(super) fn unalias(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => unalias(&alias.expr),
+        other => other,
+    }
+}
+
+/// The first line of what the planner says, in our style.
+pub(super) fn failed(error: &DataFusionError) -> Problem {
+    let root = error.find_root();
+    let message = root.message();
+    let line = message.lines().next().unwrap_or_default().trim().trim_end_matches('.');
+    let line = line.split(". This issue was likely caused").next().unwrap_or_default();
+    let mut letters = line.chars();
+    let message = match (letters.next(), letters.clone().next()) {
+        // A word in capitals stays as it is.
+        (Some(first), Some(second)) if first.is_uppercase() && !second.is_uppercase() => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => line.to_owned(),
+    };
+    Problem::new(message)
+}
+
+/// The place from the first to the last column that an expression names.
+pub(super) fn columns_span(expr: &Expr) -> Option<datafusion_sql::sqlparser::tokenizer::Span> {
+    let mut spans = Vec::new();
+    let _ = expr.apply(|expr| {
+        if let Expr::Column(Column { spans: Spans(found), .. }) = expr {
+            spans.extend(found.iter().copied());
+        }
+        Ok(datafusion_common::tree_node::TreeNodeRecursion::Continue)
+    });
+    datafusion_common::Span::union_iter(spans).map(super::query::span)
+}
+
+fn column_itself(column: &Column, scope: &Scope) -> Result<Compiled, Problem> {
+    let index = scope.schema.index_of_column(column).map_err(|error| failed(&error))?;
+    let field = scope.schema.field(index);
+    let info = &scope.columns[index];
+    Ok(Compiled {
+        expr: self::column(index, scope.schema.as_arrow(), &info.text),
+        data_type: field.data_type().clone(),
+        nullable: field.is_nullable(),
+        column: Some(index),
+        ingestion: info.ingestion,
+    })
+}
+
+/// Indices of the columns that an expression names.
+pub(super) fn indices<'a>(expr: &'a Expr, scope: &'a Scope) -> impl Iterator<Item = usize> + 'a {
+    expr.column_refs().into_iter().filter_map(|column| scope.schema.maybe_index_of_column(column))
+}
+
+/// Replaces `now()` by a column behind the others.
+fn bind_now(expr: &Expr, scope: &Scope) -> Result<(Expr, DFSchemaRef, bool), Problem> {
+    let bound = expr.clone().transform_up(|expr| match &expr {
+        Expr::ScalarFunction(call) if call.func.name() == "now" => {
+            Ok(Transformed::yes(Expr::Column(Column::new_unqualified(NOW))))
+        }
+        _ => Ok(Transformed::no(expr)),
+    });
+    let bound = bound.map_err(|error| failed(&error))?;
+    if !bound.transformed {
+        return Ok((bound.data, Arc::clone(scope.schema), false));
+    }
+    if let Some(reason) = scope.no_now {
+        return Err(Problem::new(reason).hint("select a METADATA FROM 'ingestion_time' column of the source"));
+    }
+    let now = DFSchema::from_unqualified_fields(
+        vec![Field::new(NOW, types::TIMESTAMP, false)].into(),
+        Default::default(),
+    );
+    let schema = now.and_then(|now| scope.schema.join(&now)).map_err(|error| failed(&error))?;
+    Ok((bound.data, Arc::new(schema), true))
+}
+
+/// Coerces, simplifies and compiles.
+fn physical(expr: Expr, schema: &DFSchemaRef) -> Result<Arc<dyn PhysicalExpr>, Problem> {
+    let options = Arc::new(ConfigOptions::default());
+    let context = SimplifyContext::builder()
+        .with_schema(Arc::clone(schema))
+        .with_config_options(Arc::clone(&options))
+        .build();
+    let simplifier = ExprSimplifier::new(context);
+    let error = |error: DataFusionError| failed(&error);
+    let coerced = simplifier.coerce(expr.clone(), schema).map_err(error)?;
+    refuse_expression::check_coerced(&expr, &coerced, schema)?;
+    let disguised = protect::disguise(coerced, schema).map_err(error)?;
+    let simplified = simplifier.simplify(disguised).map_err(error)?;
+    let mut props = ExecutionProps::new();
+    props.config_options = Some(options);
+    let physical = create_physical_expr(&simplified, schema, &props).map_err(error)?;
+    protect::reveal(physical).map_err(error)
+}
+
+fn cast(expr: Arc<dyn PhysicalExpr>, from: &DataType, to: &DataType) -> Arc<dyn PhysicalExpr> {
+    if from == to { expr } else { Arc::new(CastExpr::new(expr, to.clone(), None)) }
+}
+
+/// The type of an expression as the planner sees it, if it has one.
+pub(super) fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
+    expr.get_type(schema).ok()
+}

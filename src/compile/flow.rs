@@ -1,0 +1,68 @@
+//! What a relation is while it is compiled: where its rows come from and what is known about them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, TableReference};
+
+use crate::plan::{ChangeMode, Step, Upstream};
+
+/// A relation, or an intermediate result of a query.
+#[derive(Clone, Debug)]
+pub(super) struct Flow {
+    /// Names and types of the columns, qualified as the query at hand sees them.
+    pub schema: DFSchemaRef,
+    /// What else is known about each column.
+    pub columns: Vec<ColumnInfo>,
+    pub changes: ChangeMode,
+    /// Columns whose values name a row.
+    pub key: Option<Vec<usize>>,
+    /// The ways by which rows arrive, each of them with this schema; several after a UNION ALL.
+    pub branches: Vec<Branch>,
+}
+
+/// What is known about a column besides name and type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ColumnInfo {
+    /// How messages write it: a name, or the aggregate it is.
+    pub text: String,
+    /// Declared as JSON and not changed since.
+    pub json: bool,
+    /// Depends on when the record was read, so that it differs when the record is read again.
+    pub ingestion: bool,
+}
+
+/// One way from a stateful place to a relation.
+#[derive(Clone, Debug)]
+pub(super) struct Branch {
+    pub from: Upstream,
+    pub steps: Vec<Step>,
+    /// Sources whose rows come this way.
+    pub sources: BTreeSet<usize>,
+}
+
+impl Flow {
+    /// The relation as a query sees it that calls it `name`.
+    pub fn named(&self, name: TableReference) -> Result<Flow, DataFusionError> {
+        let schema = DFSchema::try_from_qualified_schema(name, self.schema.as_arrow())?;
+        Ok(Flow { schema: Arc::new(schema), ..self.clone() })
+    }
+
+    /// Adds a step to the end of every way.
+    pub fn push(&mut self, step: &Step) {
+        for branch in &mut self.branches {
+            branch.steps.push(step.clone());
+        }
+    }
+
+    /// The index of a column by its plain name.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.schema.fields().iter().position(|field| field.name() == name)
+    }
+
+    /// The names of some columns, for messages.
+    pub fn names(&self, columns: &[usize]) -> String {
+        let names: Vec<_> = columns.iter().map(|column| self.columns[*column].text.as_str()).collect();
+        names.join(", ")
+    }
+}

@@ -1,0 +1,172 @@
+//! Finds the place of an error that has none: the innermost expression that cannot be compiled by itself.
+
+use std::ops::ControlFlow;
+
+use datafusion_common::DFSchemaRef;
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{Column, DFSchema};
+use datafusion_expr::{Expr, ExprSchemable};
+use datafusion_sql::sqlparser::ast::{self, GroupByExpr, SelectItem, SetExpr, Spanned, TableFactor, Visit};
+use datafusion_sql::sqlparser::tokenizer::Span;
+
+use super::catalog::Catalog;
+use super::expression::{Scope, compile, condition};
+use super::flow::ColumnInfo;
+use super::problem::known;
+use super::query;
+
+/// The culprit in a query. Its relations must be known.
+pub(super) fn in_query(catalog: &Catalog, query: &ast::Query) -> Option<Span> {
+    Search { catalog, ctes: Vec::new() }.query(query)
+}
+
+/// The culprit in an expression over the columns of `schema`.
+pub(super) fn in_expression(catalog: &Catalog, expr: &ast::Expr, schema: &DFSchemaRef) -> Option<Span> {
+    let mut walk = Walk { catalog, schema };
+    match expr.visit(&mut walk) {
+        ControlFlow::Break(span) => Some(span),
+        ControlFlow::Continue(()) => None,
+    }
+}
+
+struct Search<'a> {
+    catalog: &'a Catalog,
+    ctes: Vec<ast::Cte>,
+}
+
+impl Search<'_> {
+    fn query(&mut self, query: &ast::Query) -> Option<Span> {
+        let outside = self.ctes.len();
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            if let Some(span) = self.query(&cte.query) {
+                return Some(span);
+            }
+            self.ctes.push(cte.clone());
+        }
+        let found = self.body(&query.body);
+        self.ctes.truncate(outside);
+        found
+    }
+
+    fn body(&mut self, body: &SetExpr) -> Option<Span> {
+        match body {
+            SetExpr::Select(select) => self.select(select),
+            SetExpr::Query(query) => self.query(query),
+            SetExpr::SetOperation { left, right, .. } => self.body(left).or_else(|| self.body(right)),
+            _ => None,
+        }
+    }
+
+    fn select(&mut self, select: &ast::Select) -> Option<Span> {
+        for table in &select.from {
+            if let TableFactor::Derived { subquery, .. } = &table.relation
+                && let Some(span) = self.query(subquery)
+            {
+                return Some(span);
+            }
+        }
+        let schema = self.from_schema(select)?;
+        let items = select.projection.iter().filter_map(|item| match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+            _ => None,
+        });
+        let groups: &[ast::Expr] = match &select.group_by {
+            GroupByExpr::Expressions(exprs, _) => exprs,
+            GroupByExpr::All(_) => &[],
+        };
+        let conditions = select.selection.iter().chain(&select.having);
+        let mut all = conditions.clone().chain(items).chain(groups);
+        all.find_map(|expr| in_expression(self.catalog, expr, &schema))
+            .or_else(|| conditions.clone().find_map(|expr| self.not_boolean(expr, &schema)))
+    }
+
+    /// The columns of FROM, found by planning `SELECT *` over it.
+    fn from_schema(&self, select: &ast::Select) -> Option<DFSchemaRef> {
+        let star = SelectItem::Wildcard(ast::WildcardAdditionalOptions::default());
+        let select = ast::Select {
+            projection: vec![star],
+            selection: None,
+            having: None,
+            group_by: GroupByExpr::Expressions(Vec::new(), Vec::new()),
+            ..select.clone()
+        };
+        let with = ast::With {
+            with_token: select.select_token.clone(),
+            recursive: false,
+            cte_tables: self.ctes.clone(),
+        };
+        let query = ast::Query {
+            with: (!self.ctes.is_empty()).then_some(with),
+            body: Box::new(SetExpr::Select(Box::new(select))),
+            order_by: None,
+            limit_clause: None,
+            fetch: None,
+            locks: Vec::new(),
+            for_clause: None,
+            settings: None,
+            format_clause: None,
+            pipe_operators: Vec::new(),
+        };
+        let plan = query::query(self.catalog, &query).ok()?;
+        Some(DFSchemaRef::clone(plan.schema()))
+    }
+
+    fn not_boolean(&self, expr: &ast::Expr, schema: &DFSchemaRef) -> Option<Span> {
+        let planned = query::expression(self.catalog, expr, schema).ok()?;
+        let (planned, schema, columns) = without_aggregates(planned, schema)?;
+        let scope = Scope { schema: &schema, columns: &columns, no_now: None };
+        condition(&planned, &scope, "WHERE").is_err().then(|| expr.span()).filter(known)
+    }
+}
+
+struct Walk<'a> {
+    catalog: &'a Catalog,
+    schema: &'a DFSchemaRef,
+}
+
+impl ast::Visitor for Walk<'_> {
+    type Break = Span;
+
+    fn post_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<Span> {
+        let span = expr.span();
+        if known(&span) && self.fails(expr) { ControlFlow::Break(span) } else { ControlFlow::Continue(()) }
+    }
+}
+
+impl Walk<'_> {
+    fn fails(&self, expr: &ast::Expr) -> bool {
+        let planned = match query::expression(self.catalog, expr, self.schema) {
+            Ok(planned) => planned,
+            // A name that is none of the columns may be an alias, and an unknown column has a place anyway.
+            Err(error) => {
+                return !matches!(error.find_root(), datafusion_common::DataFusionError::SchemaError(..));
+            }
+        };
+        if matches!(planned, Expr::Literal(..)) {
+            return false;
+        }
+        let Some((planned, schema, columns)) = without_aggregates(planned, self.schema) else { return true };
+        let scope = Scope { schema: &schema, columns: &columns, no_now: None };
+        let is_intermediate = |problem: &super::problem::Problem| problem.message.starts_with("columns ");
+        compile(&planned, &scope).is_err_and(|problem| !is_intermediate(&problem))
+    }
+}
+
+/// The expression with a column of the right type in the place of each aggregate.
+fn without_aggregates(expr: Expr, schema: &DFSchemaRef) -> Option<(Expr, DFSchemaRef, Vec<ColumnInfo>)> {
+    let mut fields = Vec::new();
+    let replaced = expr.transform_up(|expr| {
+        if !matches!(expr, Expr::AggregateFunction(_)) {
+            return Ok(Transformed::no(expr));
+        }
+        let name = format!("aggregate {}", fields.len());
+        fields.push(arrow::datatypes::Field::new(&name, expr.get_type(schema)?, true));
+        Ok(Transformed::yes(Expr::Column(Column::new_unqualified(name))))
+    });
+    let extra = DFSchema::from_unqualified_fields(fields.into(), Default::default()).ok()?;
+    let joined = schema.join(&extra).ok()?;
+    let columns = joined.fields().iter();
+    let columns = columns.map(|field| ColumnInfo { text: field.name().clone(), ..ColumnInfo::default() });
+    let columns = columns.collect();
+    Some((replaced.ok()?.data, DFSchemaRef::new(joined), columns))
+}

@@ -1,0 +1,100 @@
+//! Names for the columns of a query: every column of a relation has one, and no two have the same.
+
+use datafusion_sql::sqlparser::ast::{self, Ident, SelectItem, SetExpr, Spanned, TableFactor};
+use datafusion_sql::sqlparser::tokenizer::Span;
+
+use super::diagnostic::Diagnostic;
+use super::problem::or_else;
+use super::query::twice;
+use super::refuse_query::normalized;
+use super::text;
+
+/// Names the columns that have no name. `span` is the place of the query.
+pub(super) fn columns(query: &mut ast::Query, span: Span) -> Vec<Diagnostic> {
+    let mut naming = Naming { span, diagnostics: Vec::new() };
+    naming.query(query);
+    naming.diagnostics
+}
+
+struct Naming {
+    span: Span,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Naming {
+    fn query(&mut self, query: &mut ast::Query) {
+        for cte in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
+            self.query(&mut cte.query);
+        }
+        self.body(&mut query.body, true);
+    }
+
+    /// `first`: whether the columns of this part name those of the whole.
+    fn body(&mut self, body: &mut SetExpr, first: bool) {
+        match body {
+            SetExpr::Select(select) => self.select(select, first),
+            SetExpr::Query(query) => self.query(query),
+            SetExpr::SetOperation { left, right, .. } => {
+                self.body(left, first);
+                self.body(right, false);
+            }
+            _ => {}
+        }
+    }
+
+    fn select(&mut self, select: &mut ast::Select, first: bool) {
+        for table in &mut select.from {
+            if let TableFactor::Derived { subquery, .. } = &mut table.relation {
+                self.query(subquery);
+            }
+        }
+        let mut names: Vec<String> = Vec::new();
+        for (number, item) in select.projection.iter_mut().enumerate() {
+            let span = or_else(item.span(), self.span);
+            let name = match item {
+                SelectItem::UnnamedExpr(expr) => match natural(expr) {
+                    Some(name) => name,
+                    None if first => {
+                        let message = "a column that is computed needs a name";
+                        self.diagnostics.push(Diagnostic::new(span, message).hint("add AS and a name"));
+                        continue;
+                    }
+                    None => format!("#{number}"),
+                },
+                SelectItem::ExprWithAlias { alias, .. } => normalized(alias),
+                _ => continue,
+            };
+            if first && names.contains(&name) {
+                let problem = twice(&text::name(&name));
+                self.diagnostics.push(problem.into_diagnostic(span));
+            }
+            rename(item, &name, span);
+            names.push(name);
+        }
+    }
+}
+
+/// The name that a column has without AS: its own, or that of the function.
+fn natural(expr: &ast::Expr) -> Option<String> {
+    use ast::Expr as E;
+    match expr {
+        E::Identifier(ident) => Some(normalized(ident)),
+        E::CompoundIdentifier(idents) => idents.last().map(normalized),
+        E::Nested(inner) | E::Cast { expr: inner, .. } => natural(inner),
+        E::Function(call) => match call.name.0.as_slice() {
+            [part] => part.as_ident().map(normalized),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Adds AS, unless the planner would give the same name.
+fn rename(item: &mut SelectItem, name: &str, span: Span) {
+    if let SelectItem::UnnamedExpr(expr) = item
+        && !matches!(expr, ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_))
+    {
+        let alias = Ident { value: name.to_owned(), quote_style: Some('"'), span };
+        *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+    }
+}

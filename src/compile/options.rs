@@ -1,0 +1,93 @@
+//! `WITH ( ... )` options, turned into typed values of the plan with every check that needs no schema.
+//!
+//! Names of columns stay names with their places: the compiler resolves them against the relation.
+
+mod reader;
+mod sink;
+mod source;
+mod values;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use datafusion_sql::sqlparser::tokenizer::Span;
+
+use super::ast::{Name, Options};
+use super::diagnostic::Diagnostic;
+use crate::plan::{DeadLetterPolicy, Format, KeyFormat, SourceConnector, TimestampFormat, WriteMode};
+
+/// The options of a `CREATE SOURCE`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceOptions {
+    pub connector: SourceConnector,
+    pub format: Format,
+    pub timestamp_format: TimestampFormat,
+    pub max_future: Duration,
+    pub idle_timeout: Duration,
+    pub max_record_bytes: usize,
+    pub dead_letters: DeadLetterPolicy,
+}
+
+/// The options of a `CREATE SINK`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SinkOptions {
+    pub target: SinkTarget,
+    /// Where mistakes about the connector and its mode are reported: the `mode`, else the `connector`.
+    pub mode_span: Span,
+    /// The columns of `key`, as written; `None` where the option is not given.
+    pub key: Option<Vec<Name>>,
+    /// Where a mistake about the key as a whole is reported: the value of `key`, else `mode_span`.
+    pub key_span: Span,
+    /// The column of `document` (MongoDB).
+    pub document: Option<Name>,
+    pub shards: u16,
+}
+
+/// Where a sink writes to, without what needs the schema of its relation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkTarget {
+    MongoDb {
+        collection: String,
+        database: Option<String>,
+        mode: WriteMode,
+    },
+    Kafka {
+        topic: String,
+        mode: WriteMode,
+        key_format: KeyFormat,
+        partitions: i32,
+        replication: i32,
+        properties: BTreeMap<String, String>,
+    },
+    File {
+        path: String,
+        format: Format,
+    },
+    Stdout,
+    Blackhole,
+}
+
+/// Reads the options of a source. `None` if anything is wrong; every mistake is in `diagnostics` then.
+pub fn source_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<SourceOptions> {
+    source::read(options, diagnostics)
+}
+
+/// Reads the options of a sink. `None` if anything is wrong; every mistake is in `diagnostics` then.
+pub fn sink_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<SinkOptions> {
+    sink::read(options, diagnostics)
+}
+
+/// Reads the options of a view: all of them are refused for now.
+pub fn view_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) {
+    let known = reader::Known {
+        what: "a view".to_owned(),
+        options: Vec::new(),
+        later: vec![
+            ("state_retention", "views with bounded state come later; the state of a GROUP BY stays"),
+            ("deduplicate_horizon", "DISTINCT ON comes later"),
+            ("allowed_lateness", "windows come later"),
+        ],
+        properties: false,
+    };
+    reader::Reader::new(options, diagnostics).check_names(&known);
+}

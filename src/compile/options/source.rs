@@ -1,0 +1,184 @@
+//! Options of `CREATE SOURCE`.
+
+use std::time::Duration;
+
+use super::SourceOptions;
+use super::reader::{Known, Reader, later, never};
+use super::values;
+use crate::compile::ast::Options;
+use crate::compile::diagnostic::Diagnostic;
+use crate::plan::{
+    DeadLetterPolicy, FileSource, Format, KafkaSource, Shape, Simulator, SourceConnector, StartupMode,
+    TimestampFormat,
+};
+
+const MAX_FUTURE: Duration = Duration::from_secs(5 * 60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_RECORD_BYTES: usize = 1 << 20;
+
+/// For all connectors.
+const COMMON: &[&str] = &[
+    "connector",
+    "format",
+    "timestamp_format",
+    "max_future",
+    "idle_timeout",
+    "max_record_bytes",
+    "dead_letters",
+];
+
+/// Options of views that are easily written on a source.
+const OF_VIEWS: &[(&str, &str)] = &[
+    ("allowed_lateness", "an option of windowed views, which come later"),
+    ("state_retention", "an option of views with bounded state, which come later"),
+    ("deduplicate_horizon", "an option of views with DISTINCT ON, which come later"),
+];
+
+/// What the engine itself says to librdkafka.
+const OURS: &[(&str, &str)] = &[
+    ("bootstrap.servers", "connections come from the configuration, so that one file runs everywhere"),
+    ("metadata.broker.list", "connections come from the configuration, so that one file runs everywhere"),
+    ("auto.offset.reset", "use scan.startup.mode = 'earliest' or 'latest'"),
+    ("enable.auto.commit", "offsets are kept by the engine, remove it"),
+    ("enable.auto.offset.store", "offsets are kept by the engine, remove it"),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Connector {
+    Kafka,
+    File,
+    Simulator,
+}
+
+pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<SourceOptions> {
+    let mut reader = Reader::new(options, diagnostics);
+    reader.required("connector", "kafka")?;
+    let connectors =
+        [("kafka", Connector::Kafka), ("file", Connector::File), ("simulator", Connector::Simulator)];
+    let sink = never("mongodb", "MongoDB is a sink; read what is written to it from its topic");
+    let kind = reader.choice("connector", &connectors, &[sink])?;
+    let name = connectors.iter().find(|(_, known)| *known == kind).map_or("", |(name, _)| *name);
+    reader.check_names(&known(kind, name));
+    let connector = match kind {
+        Connector::Kafka => kafka(&mut reader),
+        Connector::File => file(&mut reader),
+        Connector::Simulator => Some(SourceConnector::Simulator(simulator(&mut reader))),
+    };
+    let csv = [later("csv", "only JSON is read for now: one object per record")];
+    let format = reader.choice("format", &[("json", Format::Json)], &csv);
+    let timestamp_format = reader.choice(
+        "timestamp_format",
+        &[
+            ("epoch_ms", TimestampFormat::EpochMillis),
+            ("epoch_s", TimestampFormat::EpochSeconds),
+            ("epoch_us", TimestampFormat::EpochMicros),
+            ("epoch_ns", TimestampFormat::EpochNanos),
+        ],
+        &[never("rfc3339", "remove it: text is always RFC 3339; the option says what a number is")],
+    );
+    let max_future = reader.parsed("max_future", MAX_FUTURE, values::duration);
+    let idle_timeout = reader.parsed("idle_timeout", IDLE_TIMEOUT, values::duration);
+    let max_record_bytes = reader.parsed("max_record_bytes", MAX_RECORD_BYTES, values::bytes);
+    let dead_letters = dead_letters(&mut reader, kind);
+    let (connector, format, timestamp_format) = (connector?, format?, timestamp_format?);
+    reader.finish(SourceOptions {
+        connector,
+        format,
+        timestamp_format,
+        max_future,
+        idle_timeout,
+        max_record_bytes,
+        dead_letters: dead_letters?,
+    })
+}
+
+fn known(kind: Connector, name: &str) -> Known<'static> {
+    let (own, later): (&[&str], &[(&str, &str)]) = match kind {
+        Connector::Kafka => (
+            &["topic", "scan.startup.mode"],
+            &[
+                ("topic_pattern", "name the topics: topic = 'a, b'"),
+                ("scan.startup.timestamp-millis", "use scan.startup.mode = 'earliest' and filter with WHERE"),
+                ("scan.startup.specific-offsets", "use scan.startup.mode = 'earliest' and filter with WHERE"),
+            ],
+        ),
+        Connector::File => (&["path", "pace"], &[]),
+        Connector::Simulator => {
+            (&["shape", "rate", "seed", "count", "keys", "disorder", "duplicates", "broken"], &[])
+        }
+    };
+    Known {
+        what: format!("a source with connector '{name}'"),
+        options: [COMMON, own].concat(),
+        later: [OF_VIEWS, later].concat(),
+        properties: kind == Connector::Kafka,
+    }
+}
+
+fn kafka(reader: &mut Reader<'_>) -> Option<SourceConnector> {
+    let topics = reader.required("topic", "telemetry").and_then(|value| {
+        let list = reader.take(values::list(value, "the name of a topic"))?;
+        let topics: Vec<_> = list.iter().map(|name| reader.take(values::topic(name))).collect();
+        topics.into_iter().collect::<Option<Vec<String>>>()
+    });
+    let from = "use 'earliest' and filter with WHERE";
+    let startup = reader.choice(
+        "scan.startup.mode",
+        &[("earliest", StartupMode::Earliest), ("latest", StartupMode::Latest)],
+        &[later("timestamp", from), later("offsets", from)],
+    );
+    let properties = reader.properties(OURS);
+    Some(SourceConnector::Kafka(KafkaSource { topics: topics?, startup: startup?, properties }))
+}
+
+fn file(reader: &mut Reader<'_>) -> Option<SourceConnector> {
+    reader.choice(
+        "pace",
+        &[("none", ())],
+        &[later("event_time", "files are read as fast as they are taken; remove it")],
+    );
+    let path = reader.required("path", "input/telemetry.jsonl")?.value.clone();
+    Some(SourceConnector::File(FileSource { path }))
+}
+
+fn simulator(reader: &mut Reader<'_>) -> Simulator {
+    let only = "for now the simulator makes vehicles";
+    let shape = reader.choice(
+        "shape",
+        &[("vehicles", Shape::Vehicles)],
+        &[later("sensors", only), later("metrics", only)],
+    );
+    let mut number = |key: &str, default: u64, from: i64| {
+        let read = |value: &_| values::integer(value, from..=i64::MAX).map(i64::unsigned_abs);
+        reader.parsed(key, default, read)
+    };
+    let (rate, seed, keys) = (number("rate", 1000, 0), number("seed", 1, 0), number("keys", 100, 1));
+    let count = reader.entry("count").is_some().then(|| {
+        reader.parsed("count", 0, |value| values::integer(value, 0..=i64::MAX).map(i64::unsigned_abs))
+    });
+    Simulator {
+        shape: shape.unwrap_or_default(),
+        rate,
+        seed,
+        count,
+        keys,
+        disorder: reader.parsed("disorder", 0.0, values::share),
+        duplicates: reader.parsed("duplicates", 0.0, values::share),
+        broken: reader.parsed("broken", 0.0, values::share),
+    }
+}
+
+fn dead_letters(reader: &mut Reader<'_>, kind: Connector) -> Option<DeadLetterPolicy> {
+    let (topic, file, drop) = (
+        ("topic", DeadLetterPolicy::Topic),
+        ("file", DeadLetterPolicy::File),
+        ("drop", DeadLetterPolicy::Drop),
+    );
+    match kind {
+        Connector::Kafka => reader.choice("dead_letters", &[topic, file, drop], &[]),
+        _ => {
+            let no_topic = [never("topic", "only a Kafka source has a topic for them; use 'file' or 'drop'")];
+            reader.choice("dead_letters", &[file, drop], &no_topic)
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What the planner accepts in an expression and we do not: conversions that would fail, or mislead, per row.
+
+use arrow::datatypes::DataType;
+use datafusion_common::DFSchema;
+use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion_expr::{BinaryExpr, Expr, Volatility};
+
+use super::expression::{Scope, columns_span, type_of};
+use super::problem::Problem;
+use super::{text, types};
+
+/// Checks an expression as it was written.
+pub(super) fn check(expr: &Expr, scope: &Scope) -> Result<(), Problem> {
+    let mut found = None;
+    let _ = expr.apply(|expr| {
+        if let Err(problem) = node(expr, scope) {
+            found = Some(problem.or_at(columns_span(expr)));
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found.map_or(Ok(()), Err)
+}
+
+fn node(expr: &Expr, scope: &Scope) -> Result<(), Problem> {
+    match expr {
+        Expr::BinaryExpr(binary) if binary.op.supports_propagation() => comparison(binary, scope),
+        Expr::InList(list) => list.list.iter().try_for_each(|value| comparable(&list.expr, value, scope)),
+        Expr::Between(between) => {
+            comparable(&between.expr, &between.low, scope)?;
+            comparable(&between.expr, &between.high, scope)
+        }
+        Expr::Case(case) if case.expr.is_none() => {
+            case.when_then_expr.iter().try_for_each(|(when, _)| match type_of(when, scope.schema) {
+                Some(found) if !matches!(found, DataType::Boolean | DataType::Null) => {
+                    let when = text::expression(when, scope);
+                    let message = format!("WHEN needs a BOOLEAN, but `{when}` is {}", types::name(&found));
+                    Err(Problem::new(message).hint("compare it with something"))
+                }
+                _ => Ok(()),
+            })
+        }
+        Expr::Cast(cast) => conversion(&cast.expr, cast.field.data_type(), scope),
+        Expr::TryCast(cast) => conversion(&cast.expr, cast.field.data_type(), scope),
+        Expr::ScalarFunction(call) => {
+            let name = call.func.name();
+            if name == "now" || call.func.signature().volatility == Volatility::Immutable {
+                return Ok(());
+            }
+            let message = format!("`{name}()` gives other results when rows are read again");
+            Err(Problem::new(message).hint("only now() is supported, in the SELECT list"))
+        }
+        Expr::AggregateFunction(call) => {
+            Err(Problem::new(format!("`{}()` cannot be used here", call.func.name()))
+                .hint("aggregates belong into the SELECT list or HAVING of a query with GROUP BY"))
+        }
+        Expr::WindowFunction(_) => Err(Problem::new("window functions (OVER) are not supported yet")),
+        Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::ScalarSubquery(_) => {
+            Err(Problem::new("subqueries in expressions are not supported yet"))
+        }
+        Expr::Alias(_) | Expr::Column(_) | Expr::Literal(..) | Expr::BinaryExpr(_) | Expr::Like(_) => Ok(()),
+        Expr::SimilarTo(_) | Expr::Not(_) | Expr::Negative(_) | Expr::Case(_) => Ok(()),
+        Expr::IsNotNull(_) | Expr::IsNull(_) | Expr::IsTrue(_) | Expr::IsFalse(_) => Ok(()),
+        Expr::IsUnknown(_) | Expr::IsNotTrue(_) | Expr::IsNotFalse(_) | Expr::IsNotUnknown(_) => Ok(()),
+        other => Err(Problem::new(format!("`{}` is not supported yet", other.human_display()))),
+    }
+}
+
+fn comparison(binary: &BinaryExpr, scope: &Scope) -> Result<(), Problem> {
+    comparable(&binary.left, &binary.right, scope)
+}
+
+/// The planner would convert the text of every row to a number (or time), which fails on the first other text.
+fn comparable(left: &Expr, right: &Expr, scope: &Scope) -> Result<(), Problem> {
+    let (Some(left_type), Some(right_type)) = (type_of(left, scope.schema), type_of(right, scope.schema))
+    else {
+        return Ok(());
+    };
+    let (text_side, other, other_type) = match (types::is_text(&left_type), types::is_text(&right_type)) {
+        (true, false) => (left, right, right_type),
+        (false, true) => (right, left, left_type),
+        _ => return Ok(()),
+    };
+    // A constant text is converted once, here.
+    if matches!(text_side, Expr::Literal(..)) || other_type == DataType::Null {
+        return Ok(());
+    }
+    let (name, value) = (text::expression(text_side, scope), text::expression(other, scope));
+    let kind = types::name(&other_type);
+    let hint = match other {
+        Expr::Literal(..) => format!("write '{}', or CAST({name} AS {kind})", value.trim_matches('\'')),
+        _ => format!("write CAST({name} AS {kind}), or CAST({value} AS TEXT)"),
+    };
+    Err(Problem::new(format!("`{name}` is TEXT and `{value}` is {kind}: they cannot be compared")).hint(hint))
+}
+
+/// Conversions between numbers and times leave open which unit is meant.
+fn conversion(inner: &Expr, target: &DataType, scope: &Scope) -> Result<(), Problem> {
+    let Some(source) = type_of(inner, scope.schema) else { return Ok(()) };
+    match (&source, target) {
+        (source, DataType::Timestamp(..)) if source.is_numeric() => {
+            Err(Problem::new("a number becomes no TIMESTAMP without a unit")
+                .hint("use to_timestamp_millis(...) or to_timestamp_seconds(...)"))
+        }
+        (DataType::Timestamp(..), target) if target.is_numeric() => {
+            Err(Problem::new("a TIMESTAMP becomes no number without a unit")
+                .hint("use extract(epoch FROM ...), which gives seconds"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks what coercion has made of an expression: it must not have added conversions from text.
+pub(super) fn check_coerced(written: &Expr, coerced: &Expr, schema: &DFSchema) -> Result<(), Problem> {
+    if conversions(coerced, schema) <= conversions(written, schema) {
+        return Ok(());
+    }
+    Err(Problem::new("TEXT is used where a number, a time or a BOOLEAN is needed")
+        .hint("convert it with CAST(... AS ...)"))
+}
+
+/// Number of conversions of texts that are not constant, and of numbers to times.
+fn conversions(expr: &Expr, schema: &DFSchema) -> usize {
+    let mut count = 0;
+    let _ = expr.apply(|expr| {
+        if let Expr::Cast(cast) = expr
+            && !matches!(*cast.expr, Expr::Literal(..))
+            && let Some(source) = type_of(&cast.expr, schema)
+        {
+            let target = cast.field.data_type();
+            let from_text = types::is_text(&source) && !types::is_text(target);
+            let to_time = source.is_numeric() && matches!(target, DataType::Timestamp(..));
+            count += usize::from(from_text || to_time);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    count
+}

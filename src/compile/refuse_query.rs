@@ -1,0 +1,390 @@
+//! What queries may not contain, found in the syntax, where every construct has its place.
+
+use std::ops::ControlFlow;
+
+use datafusion_sql::sqlparser::ast::{
+    self, GroupByExpr, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit,
+};
+use datafusion_sql::sqlparser::tokenizer::Span;
+
+use super::catalog::Catalog;
+use super::diagnostic::Diagnostic;
+use super::problem::or_else;
+use super::refuse_call;
+use super::text;
+
+/// What a look at the syntax of a query has found.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub diagnostics: Vec<Diagnostic>,
+    /// Whether the query reads a relation that is wrong and reported itself.
+    pub reads_broken: bool,
+}
+
+/// Looks at a query. `later` tells the line of a relation that is defined further down.
+pub(super) fn query(
+    catalog: &Catalog,
+    query: &ast::Query,
+    span: Span,
+    later: &dyn Fn(&str) -> Option<u64>,
+) -> Findings {
+    let mut look = Look { catalog, later, span, ctes: Vec::new(), findings: Findings::default() };
+    look.query(query);
+    look.findings
+}
+
+/// Looks at an expression of a source.
+pub(super) fn expression(catalog: &Catalog, expr: &ast::Expr, span: Span) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let mut walk = Walk::new(catalog, Clause::Rule, span, &mut found);
+    let _ = expr.visit(&mut walk);
+    found
+}
+
+/// Where an expression stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clause {
+    Select,
+    Where,
+    GroupBy,
+    Having,
+    /// CHECK or DEFAULT of a source.
+    Rule,
+}
+
+struct Look<'a> {
+    catalog: &'a Catalog,
+    later: &'a dyn Fn(&str) -> Option<u64>,
+    /// Place of the whole query.
+    span: Span,
+    /// Names of WITH that are in scope.
+    ctes: Vec<String>,
+    findings: Findings,
+}
+
+impl Look<'_> {
+    fn refuse(&mut self, span: Span, what: &str, hint: &str) {
+        let diagnostic = Diagnostic::new(or_else(span, self.span), format!("{what} is not supported yet"));
+        self.findings.diagnostics.push(diagnostic.hint(hint));
+    }
+
+    fn query(&mut self, query: &ast::Query) {
+        let outside = self.ctes.len();
+        if let Some(with) = &query.with {
+            if with.recursive {
+                self.refuse(with.with_token.0.span, "WITH RECURSIVE", "use WITH without RECURSIVE");
+            }
+            for cte in &with.cte_tables {
+                self.query(&cte.query);
+                self.ctes.push(normalized(&cte.alias.name));
+            }
+        }
+        self.body(&query.body);
+        let unordered = "a relation has no order; sort where it is read";
+        if let Some(order_by) = &query.order_by {
+            self.refuse(order_by.span(), "ORDER BY", unordered);
+        }
+        if let Some(limit) = &query.limit_clause {
+            self.refuse(limit.span(), "LIMIT", unordered);
+        }
+        if let Some(fetch) = &query.fetch {
+            self.refuse(fetch.span(), "FETCH", unordered);
+        }
+        if !query.locks.is_empty() || query.for_clause.is_some() {
+            self.refuse(self.span, "FOR ...", "remove it");
+        }
+        if !query.pipe_operators.is_empty() || query.settings.is_some() || query.format_clause.is_some() {
+            self.refuse(self.span, "this clause", "write a plain SELECT");
+        }
+        self.ctes.truncate(outside);
+    }
+
+    fn body(&mut self, body: &SetExpr) {
+        match body {
+            SetExpr::Select(select) => self.select(select),
+            SetExpr::Query(query) => self.query(query),
+            SetExpr::SetOperation { left, op, set_quantifier, right } => {
+                if (*op, *set_quantifier) != (SetOperator::Union, SetQuantifier::All) {
+                    let what = match (op, set_quantifier) {
+                        (SetOperator::Union, SetQuantifier::None | SetQuantifier::Distinct) => {
+                            "UNION without ALL".to_owned()
+                        }
+                        (op, SetQuantifier::None) => op.to_string(),
+                        (op, quantifier) => format!("{op} {quantifier}"),
+                    };
+                    self.refuse(right.span(), &what, "use UNION ALL");
+                }
+                self.body(left);
+                self.body(right);
+            }
+            SetExpr::Values(values) => self.refuse(values.span(), "VALUES", "select from a source or view"),
+            other => self.refuse(other.span(), "this kind of query", "write SELECT ... FROM ..."),
+        }
+    }
+
+    fn select(&mut self, select: &ast::Select) {
+        let start = select.select_token.0.span;
+        match &select.distinct {
+            Some(ast::Distinct::Distinct) => self.refuse(start, "SELECT DISTINCT", "use GROUP BY"),
+            Some(ast::Distinct::On(_)) => {
+                self.refuse(start, "SELECT DISTINCT ON", "use GROUP BY with first_value(x ORDER BY t)");
+            }
+            _ => {}
+        }
+        if select.from.is_empty() {
+            self.refuse(start, "SELECT without FROM", "select from a source or view");
+        }
+        if let Some(second) = select.from.get(1) {
+            self.refuse(second.relation.span(), "a join (a comma in FROM)", "select from one relation");
+        }
+        for table in &select.from {
+            self.factor(&table.relation);
+            for join in &table.joins {
+                self.refuse(join.relation.span(), "JOIN", "select from one relation");
+                self.factor(&join.relation);
+            }
+        }
+        self.clauses(select, start);
+        for item in &select.projection {
+            match item {
+                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                    self.walk(expr, Clause::Select);
+                }
+                SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) => {
+                    self.wildcard(options);
+                }
+                other @ SelectItem::ExprWithAliases { .. } => {
+                    self.refuse(other.span(), "AS with several names", "give one name");
+                }
+            }
+        }
+        if let Some(selection) = &select.selection {
+            self.walk(selection, Clause::Where);
+        }
+        match &select.group_by {
+            GroupByExpr::All(_) => self.refuse(start, "GROUP BY ALL", "name the columns"),
+            GroupByExpr::Expressions(exprs, modifiers) => {
+                if !modifiers.is_empty() {
+                    self.refuse(select.group_by.span(), "GROUP BY with a modifier", "name the columns only");
+                }
+                exprs.iter().for_each(|expr| self.walk(expr, Clause::GroupBy));
+            }
+        }
+        if let Some(having) = &select.having {
+            self.walk(having, Clause::Having);
+        }
+    }
+
+    /// Clauses of SELECT that are refused as a whole.
+    fn clauses(&mut self, select: &ast::Select, start: Span) {
+        let refused = [
+            (select.top.is_some(), "TOP"),
+            (select.into.is_some(), "SELECT INTO"),
+            (!select.lateral_views.is_empty(), "LATERAL VIEW"),
+            (select.prewhere.is_some(), "PREWHERE"),
+            (!select.connect_by.is_empty(), "CONNECT BY"),
+            (!select.cluster_by.is_empty(), "CLUSTER BY"),
+            (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
+            (!select.sort_by.is_empty(), "SORT BY"),
+            (!select.named_window.is_empty(), "WINDOW"),
+            (select.qualify.is_some(), "QUALIFY"),
+            (select.value_table_mode.is_some(), "SELECT AS STRUCT"),
+            (select.exclude.is_some(), "EXCLUDE"),
+            (select.select_modifiers.is_some(), "a modifier of SELECT"),
+        ];
+        for (present, name) in refused {
+            if present {
+                self.refuse(start, name, "write a plain SELECT");
+            }
+        }
+    }
+
+    fn wildcard(&mut self, options: &ast::WildcardAdditionalOptions) {
+        let ast::WildcardAdditionalOptions { wildcard_token, .. } = options;
+        let plain = ast::WildcardAdditionalOptions {
+            wildcard_token: wildcard_token.clone(),
+            ..ast::WildcardAdditionalOptions::default()
+        };
+        if *options != plain {
+            self.refuse(options.span(), "`*` with EXCLUDE, REPLACE or RENAME", "name the columns");
+        }
+    }
+
+    fn walk(&mut self, expr: &ast::Expr, clause: Clause) {
+        let mut walk = Walk::new(self.catalog, clause, self.span, &mut self.findings.diagnostics);
+        let _ = expr.visit(&mut walk);
+    }
+
+    fn factor(&mut self, factor: &TableFactor) {
+        let from_one = "select from a source or view by its name";
+        match factor {
+            TableFactor::Table { args: Some(_), .. } => {
+                self.refuse(factor.span(), "a function in FROM", from_one);
+            }
+            TableFactor::Table { version: Some(_), .. } => {
+                self.refuse(factor.span(), "FOR SYSTEM_TIME", from_one);
+            }
+            TableFactor::Table { sample: Some(_), .. } => self.refuse(factor.span(), "TABLESAMPLE", from_one),
+            TableFactor::Table {
+                name,
+                with_hints,
+                with_ordinality,
+                partitions,
+                json_path,
+                index_hints,
+                ..
+            } => {
+                let plain = with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty();
+                if !plain || *with_ordinality || json_path.is_some() {
+                    self.refuse(factor.span(), "an option of a relation in FROM", from_one);
+                }
+                self.relation(name);
+            }
+            TableFactor::Derived { lateral: false, sample: None, subquery, .. } => self.query(subquery),
+            TableFactor::Derived { .. } => self.refuse(factor.span(), "LATERAL", from_one),
+            TableFactor::NestedJoin { table_with_joins, .. } if table_with_joins.joins.is_empty() => {
+                self.factor(&table_with_joins.relation);
+            }
+            TableFactor::NestedJoin { .. } => self.refuse(factor.span(), "JOIN", from_one),
+            other => self.refuse(other.span(), "this in FROM", from_one),
+        }
+    }
+
+    fn relation(&mut self, name: &ast::ObjectName) {
+        let [ast::ObjectNamePart::Identifier(ident)] = name.0.as_slice() else {
+            return self.refuse(name.span(), "a name with dots", "relations have plain names");
+        };
+        let wanted = normalized(ident);
+        if self.ctes.contains(&wanted) {
+            return;
+        }
+        match self.catalog.relation(&wanted) {
+            Some(Some(_)) => {}
+            Some(None) => self.findings.reads_broken = true,
+            None => {
+                let span = or_else(ident.span, self.span);
+                self.findings.diagnostics.push(unknown(self.catalog, &wanted, span, self.later));
+            }
+        }
+    }
+}
+
+/// Says that a relation does not exist, or not yet.
+pub(super) fn unknown(
+    catalog: &Catalog,
+    wanted: &str,
+    span: Span,
+    later: &dyn Fn(&str) -> Option<u64>,
+) -> Diagnostic {
+    let name = text::name(wanted);
+    if let Some(line) = later(wanted) {
+        let message = format!("`{name}` is defined further down, in line {line}");
+        return Diagnostic::new(span, message)
+            .hint("move its statement up: a relation can be read behind it");
+    }
+    let mut diagnostic = Diagnostic::new(span, format!("there is no source or view `{name}`"));
+    let all: Vec<_> = catalog.relation_names().map(text::name).collect();
+    diagnostic.hint = text::did_you_mean(wanted, catalog.relation_names())
+        .or_else(|| (!all.is_empty()).then(|| format!("there are {}", all.join(", "))));
+    diagnostic
+}
+
+/// A name as the planner reads it.
+pub(super) fn normalized(ident: &ast::Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+/// Walks over the parts of an expression.
+struct Walk<'a> {
+    catalog: &'a Catalog,
+    clause: Clause,
+    span: Span,
+    found: &'a mut Vec<Diagnostic>,
+    /// Number of aggregate functions around the place.
+    aggregates: usize,
+    /// Number of refused expressions around the place: nothing inside them is looked at.
+    skipped: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn new(catalog: &'a Catalog, clause: Clause, span: Span, found: &'a mut Vec<Diagnostic>) -> Self {
+        Walk { catalog, clause, span, found, aggregates: 0, skipped: 0 }
+    }
+
+    fn is_aggregate(&self, expr: &ast::Expr) -> bool {
+        matches!(expr, ast::Expr::Function(call) if refuse_call::aggregate(self.catalog, call).is_some())
+    }
+
+    fn look(&self, expr: &ast::Expr) -> Option<Diagnostic> {
+        if let ast::Expr::Function(call) = expr {
+            return refuse_call::check(self.catalog, call, self.clause, self.aggregates > 0);
+        }
+        let (what, hint) = refused(expr)?;
+        Some(Diagnostic::new(expr.span(), format!("{what} is not supported yet")).hint(hint))
+    }
+}
+
+impl ast::Visitor for Walk<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
+        if self.skipped > 0 {
+            self.skipped += 1;
+            return ControlFlow::Continue(());
+        }
+        if let Some(mut diagnostic) = self.look(expr) {
+            diagnostic.span = or_else(diagnostic.span, self.span);
+            self.found.push(diagnostic);
+            self.skipped = 1;
+        } else if self.is_aggregate(expr) {
+            self.aggregates += 1;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
+        if self.skipped > 0 {
+            self.skipped -= 1;
+        } else if self.is_aggregate(expr) {
+            self.aggregates -= 1;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Kinds of expressions that are refused, with a hint.
+fn refused(expr: &ast::Expr) -> Option<(&'static str, &'static str)> {
+    use ast::Expr as E;
+    const FIELD: &str = "declare the field as a column of the source, with PATH 'a.b'";
+    Some(match expr {
+        E::Subquery(_) | E::Exists { .. } | E::InSubquery { .. } => {
+            ("a subquery in an expression", "select from the relation in FROM")
+        }
+        E::AnyOp { .. } | E::AllOp { .. } | E::InUnnest { .. } => ("ANY, ALL or UNNEST", "use IN (...)"),
+        E::GroupingSets(_) | E::Cube(_) | E::Rollup(_) => {
+            ("GROUPING SETS, CUBE or ROLLUP", "write one view per grouping")
+        }
+        E::JsonAccess { .. } | E::CompoundFieldAccess { .. } => ("access to a field of a value", FIELD),
+        E::BinaryOp { op, .. } => {
+            use ast::BinaryOperator as O;
+            match op {
+                O::Arrow | O::LongArrow | O::HashArrow | O::HashLongArrow | O::AtArrow | O::ArrowAt => {
+                    ("access to a field of JSON", FIELD)
+                }
+                _ => return None,
+            }
+        }
+        E::AtTimeZone { .. } => ("AT TIME ZONE", "TIMESTAMP is UTC; use to_char for other zones"),
+        E::Value(value) if matches!(value.value, ast::Value::Placeholder(_)) => {
+            ("a placeholder", "use ${NAME} in a WITH option, or write the value")
+        }
+        E::Array(_) | E::Struct { .. } | E::Map(_) | E::Dictionary(_) | E::Tuple(_) | E::Named { .. } => {
+            ("a value of several parts", "columns are TEXT, BIGINT, INT, DOUBLE, BOOLEAN, TIMESTAMP or JSON")
+        }
+        E::Lambda(_) | E::MatchAgainst { .. } | E::MemberOf(_) | E::Prior(_) | E::OuterJoin(_) => {
+            ("this expression", "write it in another way")
+        }
+        E::Collate { .. } => ("COLLATE", "text is compared by its bytes"),
+        _ => return None,
+    })
+}

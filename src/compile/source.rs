@@ -1,0 +1,327 @@
+//! `CREATE SOURCE`: columns, rules and the watermark.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, StringArray};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion_common::{DFSchema, ScalarValue};
+use datafusion_expr::Expr;
+use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr as Ast, Spanned, Value};
+
+use super::ast::{ColumnDefinition, CreateSource, Expression, WatermarkDefinition};
+use super::catalog::Catalog;
+use super::diagnostic::Diagnostic;
+use super::expression::{Scope, compile, condition, failed};
+use super::flow::{Branch, ColumnInfo, Flow};
+use super::options::source_options;
+use super::problem::Problem;
+use super::{guard, locate, query, refuse_query, text, types};
+use crate::plan::{
+    ArrayRef1, ChangeMode, Column, ColumnOrigin, ColumnType, Expr as PlanExpr, Metadata, Source, Upstream,
+    WatermarkColumn,
+};
+
+/// Compiles a source that will be number `index`. `None` if anything is wrong; it is in `diagnostics` then.
+pub(super) fn source(
+    create: &CreateSource,
+    catalog: &Catalog,
+    index: usize,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<(Source, Flow)> {
+    let before = diagnostics.len();
+    let columns: Vec<_> =
+        create.columns.iter().map(|column| self::column(column, catalog, diagnostics)).collect();
+    for (place, column) in create.columns.iter().enumerate() {
+        if create.columns[..place].iter().any(|other| other.name.value == column.name.value) {
+            let message = format!("the column `{}` is declared twice", text::name(&column.name.value));
+            diagnostics.push(Diagnostic::new(column.name.span, message));
+        }
+    }
+    if diagnostics.len() > before {
+        // Rules over columns that are wrong would only repeat it.
+        let _ = source_options(&create.options, diagnostics);
+        return None;
+    }
+    let flow = flow(create, index, diagnostics)?;
+    let checks = create.checks.iter().filter_map(|check| self::check(check, catalog, &flow, diagnostics));
+    let checks = checks.collect();
+    let watermark = create.watermark.as_ref().map(|it| watermark(it, create, catalog));
+    let watermark = match watermark.transpose() {
+        Ok(watermark) => watermark,
+        Err(diagnostic) => {
+            diagnostics.push(diagnostic);
+            None
+        }
+    };
+    let options = source_options(&create.options, diagnostics);
+    let options = if diagnostics.len() == before { options? } else { return None };
+    let source = Source {
+        name: create.name.value.clone(),
+        columns,
+        schema: Arc::clone(flow.schema.inner()),
+        checks,
+        watermark,
+        connector: options.connector,
+        format: options.format,
+        timestamp_format: options.timestamp_format,
+        max_future: options.max_future,
+        idle_timeout: options.idle_timeout,
+        max_record_bytes: options.max_record_bytes,
+        dead_letters: options.dead_letters,
+    };
+    Some((source, flow))
+}
+
+/// The relation that a source is.
+fn flow(create: &CreateSource, index: usize, diagnostics: &mut Vec<Diagnostic>) -> Option<Flow> {
+    let fields: Vec<_> = create
+        .columns
+        .iter()
+        .map(|column| Field::new(&column.name.value, types::arrow(column.kind), !column.not_null))
+        .collect();
+    let schema = DFSchema::try_from_qualified_schema(
+        datafusion_common::TableReference::bare(create.name.value.as_str()),
+        &Schema::new(fields),
+    );
+    let schema = match schema {
+        Ok(schema) => Arc::new(schema),
+        Err(error) => {
+            diagnostics.push(failed(&error).into_diagnostic(create.name.span));
+            return None;
+        }
+    };
+    let info = |column: &ColumnDefinition| ColumnInfo {
+        text: text::name(&column.name.value),
+        json: column.kind == ColumnType::Json,
+        ingestion: column.metadata == Some(Metadata::IngestionTime),
+    };
+    Some(Flow {
+        schema,
+        columns: create.columns.iter().map(info).collect(),
+        changes: ChangeMode::AppendOnly,
+        key: None,
+        branches: vec![Branch {
+            from: Upstream::Source(index),
+            steps: Vec::new(),
+            sources: BTreeSet::from([index]),
+        }],
+    })
+}
+
+fn column(definition: &ColumnDefinition, catalog: &Catalog, diagnostics: &mut Vec<Diagnostic>) -> Column {
+    let from = match (definition.metadata, &definition.path) {
+        (Some(metadata), path) => {
+            if path.is_some() || definition.default.is_some() {
+                let message = "a METADATA column has neither PATH nor DEFAULT";
+                diagnostics.push(Diagnostic::new(definition.name.span, message));
+            }
+            let allowed = metadata_types(metadata);
+            if !allowed.contains(&definition.kind) {
+                let names: Vec<_> = allowed.iter().map(|kind| types::sql(*kind)).collect();
+                let found = types::sql(definition.kind);
+                let message = format!("this METADATA is {}, not {found}", names.join(" or "));
+                diagnostics.push(Diagnostic::new(definition.kind_span, message));
+            }
+            ColumnOrigin::Metadata(metadata)
+        }
+        (None, Some(path)) => ColumnOrigin::Path(path.clone()),
+        (None, None) => ColumnOrigin::Path(vec![definition.name.value.clone()]),
+    };
+    let default = definition.default.as_ref().map(|default| constant(default, definition, catalog));
+    let default = match default.transpose() {
+        Ok(default) => default.flatten(),
+        Err(diagnostic) => {
+            diagnostics.push(diagnostic);
+            None
+        }
+    };
+    Column {
+        name: definition.name.value.clone(),
+        kind: definition.kind,
+        nullable: !definition.not_null,
+        default,
+        from,
+    }
+}
+
+fn metadata_types(metadata: Metadata) -> &'static [ColumnType] {
+    match metadata {
+        Metadata::Topic | Metadata::Key => &[ColumnType::Text],
+        Metadata::Partition => &[ColumnType::Int, ColumnType::BigInt],
+        Metadata::Offset => &[ColumnType::BigInt],
+        Metadata::Headers | Metadata::Payload => &[ColumnType::Json],
+        Metadata::Timestamp | Metadata::IngestionTime => &[ColumnType::Timestamp],
+    }
+}
+
+/// The value of DEFAULT. `None` for NULL, which is what a missing field is anyway.
+fn constant(
+    default: &Expression,
+    definition: &ColumnDefinition,
+    catalog: &Catalog,
+) -> Result<Option<ArrayRef1>, Diagnostic> {
+    let kind = types::sql(definition.kind);
+    if matches!(&default.ast, Ast::Value(value) if matches!(value.value, Value::Null)) {
+        if definition.not_null {
+            return Err(Diagnostic::new(default.span, "DEFAULT NULL on a column that is NOT NULL"));
+        }
+        return Ok(None);
+    }
+    let empty = Flow {
+        schema: Arc::new(DFSchema::empty()),
+        columns: Vec::new(),
+        changes: ChangeMode::AppendOnly,
+        key: None,
+        branches: Vec::new(),
+    };
+    let located = |problem: Problem| {
+        let is_column = problem.message.starts_with("there is no column");
+        let problem = if is_column { Problem::new("DEFAULT has to be a constant") } else { problem };
+        problem.into_diagnostic(default.span)
+    };
+    let planned = planned(default, catalog, &empty)?;
+    let compiled = compile(&planned, &Scope::over(&empty)).map_err(located)?;
+    let value = guard::constant(&compiled.expr.physical).map_err(|error| located(failed(&error)))?;
+    let value = value.to_array().map_err(|error| located(failed(&error)))?;
+    let fits = matches!(
+        (&compiled.data_type, definition.kind),
+        (DataType::Int64 | DataType::Int32, ColumnType::BigInt | ColumnType::Int | ColumnType::Double)
+            | (DataType::Float64, ColumnType::Double)
+            | (DataType::Utf8, ColumnType::Text | ColumnType::Json | ColumnType::Timestamp)
+            | (DataType::Boolean, ColumnType::Boolean)
+            | (DataType::Timestamp(..), ColumnType::Timestamp)
+    );
+    if !fits {
+        let found = types::name(&compiled.data_type);
+        return Err(Diagnostic::new(
+            default.span,
+            format!("the column is {kind}, but its DEFAULT is {found}"),
+        ));
+    }
+    if definition.kind == ColumnType::Json {
+        valid_json(&value).map_err(|message| Diagnostic::new(default.span, message))?;
+    }
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let value = cast_with_options(&value, &types::arrow(definition.kind), &options)
+        .map_err(|_| Diagnostic::new(default.span, format!("`{}` is no {kind}", default.text)))?;
+    Ok((value.null_count() == 0).then_some(ArrayRef1(value)))
+}
+
+fn valid_json(value: &dyn Array) -> Result<(), String> {
+    let text = value.as_any().downcast_ref::<StringArray>().filter(|array| array.is_valid(0));
+    let Some(text) = text else { return Ok(()) };
+    serde_json::from_str::<serde::de::IgnoredAny>(text.value(0))
+        .map(|_| ())
+        .map_err(|error| format!("the DEFAULT of a JSON column has to be JSON: {error}"))
+}
+
+fn check(
+    check: &Expression,
+    catalog: &Catalog,
+    flow: &Flow,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<PlanExpr> {
+    let compiled = planned(check, catalog, flow).and_then(|planned| {
+        let scope = Scope { no_now: Some("`now()` cannot be used in CHECK"), ..Scope::over(flow) };
+        let mut columns = super::expression::indices(&planned, &scope);
+        if columns.any(|column| flow.columns[column].ingestion) {
+            let message = "CHECK cannot use the ingestion time: a rule must give the same answer every time";
+            return Err(Diagnostic::new(check.span, message).hint("check a field of the record"));
+        }
+        condition(&planned, &scope, "CHECK").map_err(|problem| {
+            let found =
+                problem.span.is_none().then(|| locate::in_expression(catalog, &check.ast, &flow.schema));
+            problem.or_at(found.flatten()).into_diagnostic(check.span)
+        })
+    });
+    match compiled {
+        Ok(compiled) => Some(PlanExpr { text: check.text.clone(), ..compiled }),
+        Err(diagnostic) => {
+            diagnostics.push(diagnostic);
+            None
+        }
+    }
+}
+
+/// Plans an expression over the columns of a source.
+fn planned(expression: &Expression, catalog: &Catalog, flow: &Flow) -> Result<Expr, Diagnostic> {
+    if let Some(diagnostic) = refuse_query::expression(catalog, &expression.ast, expression.span).pop() {
+        return Err(diagnostic);
+    }
+    query::expression(catalog, &expression.ast, &flow.schema).map_err(|error| {
+        let problem = query::problems(&error).into_iter().next();
+        let problem = problem.unwrap_or_else(|| failed(&error));
+        let found = problem.span.is_none();
+        let found = found.then(|| locate::in_expression(catalog, &expression.ast, &flow.schema)).flatten();
+        problem.or_at(found).into_diagnostic(expression.span)
+    })
+}
+
+fn watermark(
+    definition: &WatermarkDefinition,
+    create: &CreateSource,
+    catalog: &Catalog,
+) -> Result<WatermarkColumn, Diagnostic> {
+    let WatermarkDefinition { column, expression } = definition;
+    let names = || create.columns.iter().map(|column| column.name.value.as_str());
+    let Some(index) = names().position(|name| name == column.value) else {
+        let message = format!("there is no column `{}`", text::name(&column.value));
+        let mut diagnostic = Diagnostic::new(column.span, message);
+        diagnostic.hint = text::did_you_mean(&column.value, names());
+        return Err(diagnostic);
+    };
+    let declared = &create.columns[index];
+    if declared.kind != ColumnType::Timestamp {
+        let message =
+            format!("the column is {}, but a watermark needs a TIMESTAMP", types::sql(declared.kind));
+        return Err(Diagnostic::new(column.span, message));
+    }
+    if declared.metadata == Some(Metadata::IngestionTime) {
+        let message = "the ingestion time is no event time";
+        return Err(Diagnostic::new(column.span, message).hint("use a TIMESTAMP of the record"));
+    }
+    let is_column = |ast: &Ast| match ast {
+        Ast::Identifier(ident) if ident.quote_style.is_some() => ident.value == column.value,
+        Ast::Identifier(ident) => ident.value.to_lowercase() == column.value,
+        _ => false,
+    };
+    let shape = || {
+        let name = text::name(&column.value);
+        Diagnostic::new(expression.span, "a watermark is the column, or the column minus a constant INTERVAL")
+            .hint(format!("write WATERMARK FOR {name} AS {name} - INTERVAL '10 seconds'"))
+    };
+    let delay_ns = match &expression.ast {
+        ast if is_column(ast) => 0,
+        Ast::BinaryOp { left, op: BinaryOperator::Minus, right } if is_column(left) => {
+            let planned = query::expression(catalog, right, &DFSchema::empty()).map_err(|_| shape())?;
+            let span = super::problem::or_else(right.span(), expression.span);
+            delay(&planned, span)?.ok_or_else(shape)?
+        }
+        _ => return Err(shape()),
+    };
+    Ok(WatermarkColumn { column: index, delay_ns })
+}
+
+/// Nanoseconds of a constant interval; `None` if it is none.
+fn delay(
+    planned: &Expr,
+    span: datafusion_sql::sqlparser::tokenizer::Span,
+) -> Result<Option<i64>, Diagnostic> {
+    const DAY_NS: i64 = 86_400_000_000_000;
+    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = planned else {
+        return Ok(None);
+    };
+    if interval.months != 0 {
+        let message = "months and years have no fixed length";
+        return Err(Diagnostic::new(span, message).hint("use days, hours, minutes or seconds"));
+    }
+    let total = i64::from(interval.days).checked_mul(DAY_NS);
+    let total = total.and_then(|days| days.checked_add(interval.nanoseconds));
+    match total {
+        Some(total) if total >= 0 => Ok(Some(total)),
+        Some(_) => Err(Diagnostic::new(span, "a watermark cannot be ahead of the event time")),
+        None => Err(Diagnostic::new(span, "the interval is too long")),
+    }
+}

@@ -1,0 +1,228 @@
+//! SQL text to statements: tokenised once, cut at `;`, each statement parsed by itself.
+//!
+//! So one mistake costs one statement, and inside brackets one column or option: a file's mistakes are
+//! reported together, not one per run.
+
+#[cfg(test)]
+mod corpus;
+mod refusal;
+mod source_body;
+mod tokens;
+mod types;
+mod with;
+
+use std::collections::BTreeMap;
+
+use datafusion_sql::sqlparser::tokenizer::{Span, Token};
+
+use super::ast::{CreateSink, CreateSource, CreateView, Name, Options, SinkInput, Statement};
+use super::diagnostic::Diagnostic;
+
+use tokens::{SourceText, Tokens};
+
+/// What all parts of the parser share.
+pub(super) struct Context<'a> {
+    /// Replacements for `${NAME}`.
+    pub parameters: &'a BTreeMap<String, String>,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Context<'_> {
+    /// Keeps the value, or reports what is wrong with it.
+    pub(super) fn take<T>(&mut self, result: Result<T, Diagnostic>) -> Option<T> {
+        result.map_err(|diagnostic| self.diagnostics.push(diagnostic)).ok()
+    }
+}
+
+/// Parses the text of a dataflow file; every mistake is reported. Of a wrong statement that would have made a
+/// relation only its name is left, as [`Statement::Broken`].
+pub fn parse(text: &str, parameters: &BTreeMap<String, String>) -> (Vec<Statement>, Vec<Diagnostic>) {
+    let source = SourceText::new(text);
+    let (tokens, lexical) = source.tokenize();
+    let mut context = Context { parameters, diagnostics: Vec::new() };
+    let mut statements = Vec::new();
+    let mut from = 0;
+    while from < tokens.len() {
+        let end = tokens[from..].iter().position(|token| token.token == Token::SemiColon);
+        let to = end.map_or(tokens.len(), |end| from + end);
+        let slice = Tokens::new(&tokens[from..to], end.map(|end| tokens[from + end].span), &source);
+        // What is cut off by a character that is no token would only give errors that follow from it.
+        let cut_off = end.is_none() && lexical.is_some();
+        if !slice.is_empty() && !cut_off {
+            statements.extend(statement(&mut context, slice));
+        }
+        from = to + 1;
+    }
+    let mut diagnostics = context.diagnostics;
+    diagnostics.extend(lexical);
+    if statements.is_empty() && diagnostics.is_empty() {
+        let nothing = Diagnostic::new(Span::empty(), "there is no statement in this file");
+        diagnostics.push(nothing.hint("start with CREATE SOURCE name ( ... ) WITH ( ... )"));
+    }
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+    (statements, diagnostics)
+}
+
+/// What the words behind CREATE make, and how many words that are.
+#[derive(Clone, Copy)]
+enum Kind {
+    Source,
+    View { materialized: bool },
+    Sink,
+}
+
+fn statement(context: &mut Context<'_>, tokens: Tokens<'_>) -> Option<Statement> {
+    let (kind, words) = if tokens.are(0, &["CREATE", "SOURCE"]) {
+        (Kind::Source, 2)
+    } else if tokens.are(0, &["CREATE", "VIEW"]) {
+        (Kind::View { materialized: false }, 2)
+    } else if tokens.are(0, &["CREATE", "MATERIALIZED", "VIEW"]) {
+        (Kind::View { materialized: true }, 3)
+    } else if tokens.are(0, &["CREATE", "SINK"]) {
+        (Kind::Sink, 2)
+    } else {
+        let (diagnostic, name) = refusal::statement(&tokens);
+        context.diagnostics.push(diagnostic);
+        return name.map(Statement::Broken);
+    };
+    let name = context.take(statement_name(&tokens, words, kind))?;
+    let before = context.diagnostics.len();
+    let parsed = match tokens.unbalanced() {
+        Some(unbalanced) => context.take(Err(unbalanced)),
+        None => match kind {
+            Kind::Source => create_source(context, tokens, words + 1, name.clone()),
+            Kind::View { materialized } => {
+                create_view(context, tokens, words + 1, name.clone(), materialized)
+            }
+            Kind::Sink => create_sink(context, tokens, words + 1, name.clone()),
+        },
+    };
+    let whole = context.diagnostics.len() == before;
+    match parsed {
+        Some(statement) if whole => Some(statement),
+        _ if matches!(kind, Kind::Sink) => None,
+        _ => Some(Statement::Broken(name)),
+    }
+}
+
+fn statement_name(tokens: &Tokens<'_>, index: usize, kind: Kind) -> Result<Name, Diagnostic> {
+    if tokens.are(index, &["IF", "NOT", "EXISTS"]) {
+        let span = tokens.range(index, index + 3).span();
+        let message = "IF NOT EXISTS is not supported: a file says what there is";
+        return Err(Diagnostic::new(span, message).hint("remove it"));
+    }
+    let what = match kind {
+        Kind::Source => "the name of the source",
+        Kind::View { .. } => "the name of the view",
+        Kind::Sink => "the name of the sink",
+    };
+    let name = tokens.name(index, what)?;
+    if tokens.get(index + 1) == Some(&Token::Period) {
+        let span = tokens.range(index, index + 3).span();
+        let message = "names have no schema or database in front";
+        return Err(Diagnostic::new(span, message).hint("write the last part only"));
+    }
+    Ok(name)
+}
+
+/// `( ... ) WITH ( ... )`
+fn create_source(
+    context: &mut Context<'_>,
+    tokens: Tokens<'_>,
+    index: usize,
+    name: Name,
+) -> Option<Statement> {
+    if tokens.is(index, "AS") || tokens.is(index, "WITH") || tokens.get(index).is_none() {
+        let message = format!("source '{}' has no columns", name.value);
+        let example = "list them behind the name: (device TEXT NOT NULL, value DOUBLE, ...)";
+        return context.take(Err(Diagnostic::new(tokens.at(index), message).hint(example)));
+    }
+    let (body, next) = context.take(tokens.group(index))?;
+    let body = source_body::parse(context, body);
+    let options = with::clause(context, tokens, next, name.span)?;
+    Some(Statement::Source(CreateSource {
+        name,
+        columns: body.columns,
+        checks: body.checks,
+        watermark: body.watermark,
+        options,
+    }))
+}
+
+/// `[WITH ( ... )] AS SELECT ...`
+fn create_view(
+    context: &mut Context<'_>,
+    tokens: Tokens<'_>,
+    index: usize,
+    name: Name,
+    materialized: bool,
+) -> Option<Statement> {
+    if let Ok((_, next)) = tokens.group(index) {
+        let message = "a list of column names behind the name of a view is not supported yet";
+        let error = Diagnostic::new(tokens.range(index, next).span(), message);
+        return context.take(Err(error.hint("name the columns in the SELECT: expression AS name")));
+    }
+    let mut options = Options { entries: Vec::new(), span: name.span };
+    let mut at = index;
+    if tokens.is(index, "WITH") {
+        let (group, next) = context.take(tokens.group(index + 1))?;
+        options = with::options(context, group, tokens.range(index, next).span());
+        at = next;
+    }
+    if !tokens.is(at, "AS") {
+        let message = format!("expected AS and a SELECT, found {}", tokens.show(at));
+        return context.take(Err(Diagnostic::new(tokens.at(at), message)));
+    }
+    let query = tokens.from(at + 1);
+    if let Some(with) = trailing_with(query) {
+        let error = Diagnostic::new(query.at(with), "WITH ( ... ) of a view stands before AS");
+        let example = format!("CREATE VIEW {} WITH ( ... ) AS SELECT ...", name.value);
+        return context.take(Err(error.hint(example)));
+    }
+    let parsed = parse_query(context, query)?;
+    Some(Statement::View(CreateView { name, materialized, query: parsed, query_span: query.span(), options }))
+}
+
+/// `FROM relation | AS SELECT ...  WITH ( ... )`
+fn create_sink(context: &mut Context<'_>, tokens: Tokens<'_>, index: usize, name: Name) -> Option<Statement> {
+    if tokens.is(index, "FROM") {
+        let input = context.take(tokens.name(index + 1, "the relation to write"))?;
+        let options = with::clause(context, tokens, index + 2, name.span)?;
+        return Some(Statement::Sink(CreateSink { name, input: SinkInput::From(input), options }));
+    }
+    if !tokens.is(index, "AS") {
+        let message = format!("expected FROM or AS, found {}", tokens.show(index));
+        let error = Diagnostic::new(tokens.at(index), message);
+        return context.take(Err(error.hint(
+            "CREATE SINK name FROM relation WITH ( ... ), or CREATE SINK name AS SELECT ... WITH ( ... )",
+        )));
+    }
+    let rest = tokens.from(index + 1);
+    let at = trailing_with(rest).unwrap_or(rest.len());
+    let query = rest.range(0, at);
+    let parsed = parse_query(context, query);
+    let options = with::clause(context, rest, at, name.span)?;
+    let input = SinkInput::Query(parsed?, query.span());
+    Some(Statement::Sink(CreateSink { name, input, options }))
+}
+
+/// The last `WITH (` outside of brackets that is not the first word: there it would begin a CTE, and those
+/// have a name behind the WITH.
+fn trailing_with(query: Tokens<'_>) -> Option<usize> {
+    let found = query.depths().filter(|(index, depth, _)| {
+        *depth == 0 && *index > 0 && query.is(*index, "WITH") && query.get(index + 1) == Some(&Token::LParen)
+    });
+    found.map(|(index, _, _)| index).last()
+}
+
+fn parse_query(
+    context: &mut Context<'_>,
+    query: Tokens<'_>,
+) -> Option<Box<datafusion_sql::sqlparser::ast::Query>> {
+    let refused = refusal::clauses(&query);
+    if !refused.is_empty() {
+        context.diagnostics.extend(refused);
+        return None;
+    }
+    context.take(query.query())
+}

@@ -1,0 +1,130 @@
+//! What is known and not supported yet, by name: refused when the file is read, never at run time.
+
+use super::tokens::Tokens;
+use crate::compile::ast::Name;
+use crate::compile::diagnostic::{Diagnostic, nearest};
+
+/// Statements that start with CREATE.
+const CREATED: &[(&str, &str)] = &[
+    ("TABLE", "read the topic or file as a CREATE SOURCE, and take the latest row per key with last_value"),
+    ("FUNCTION", "use the built-in functions; a longer expression can be named by a view"),
+    ("AGGREGATE", "use the built-in aggregate functions"),
+    ("CONNECTION", "connection settings come from the configuration, see config/default.toml"),
+    ("SECRET", "secrets come from the configuration or the environment"),
+    ("STREAM", "a stream of records is a CREATE SOURCE; what is computed from it is a CREATE VIEW"),
+    ("INDEX", "a materialized view is read by its key"),
+    ("TYPE", "the columns of a source have the built-in types; nested fields are read with PATH"),
+    ("SCHEMA", "a file is one dataflow; its names need no schema"),
+    ("DATABASE", "a file is one dataflow; its names need no database"),
+];
+
+/// Other statements, by their first word.
+const OTHER: &[(&str, &str)] = &[
+    (
+        "SELECT",
+        "a SELECT stands in a view or sink: CREATE SINK out AS SELECT ... WITH (connector = 'stdout')",
+    ),
+    ("WITH", "a SELECT stands in a view or sink: CREATE SINK out AS WITH ... WITH (connector = 'stdout')"),
+    ("VALUES", "rows come from a CREATE SOURCE; for a few fixed ones use the file connector"),
+    ("INSERT", "write CREATE SINK name AS SELECT ... WITH ( ... )"),
+    ("UPDATE", "a view is what its SELECT says; change the SELECT"),
+    ("DELETE", "a view is what its SELECT says; filter with WHERE"),
+    ("MERGE", "an upsert sink merges by key: CREATE SINK ... WITH (mode = 'upsert')"),
+    ("DROP", "a file says what there is; remove the statement that creates it"),
+    ("ALTER", "a file says what there is; change the statement that creates it"),
+    ("SET", "settings come from the configuration, --config or TIDEMILL_*"),
+    ("EXPLAIN", "use the command 'tidemill explain'"),
+    ("SHOW", "use the command 'tidemill explain'"),
+    ("DESCRIBE", "use the command 'tidemill explain'"),
+    ("EMIT", "views without a window emit every change as it is"),
+    ("USE", "a file is one dataflow; its names need no database"),
+    ("COPY", "read a file with a CREATE SOURCE, write one with a CREATE SINK"),
+    ("BEGIN", "a file is read as a whole"),
+    ("COMMIT", "a file is read as a whole"),
+    ("EXECUTE", "a file is one set of statements; all of them run"),
+];
+
+/// Clauses of queries that the parser would take and the planner would drop, or that are for later.
+const CLAUSES: &[(&[&str], &str)] = &[
+    (&["FOR", "SYSTEM_TIME"], "joins with the versions of a table come later"),
+    (&["EMIT", "CHANGES"], "remove it: a view without a window emits every change as it is"),
+    (&["EMIT", "FINAL"], "windows come later; a view without a window emits every change as it is"),
+    (&["EMIT", "ON"], "windows come later; a view without a window emits every change as it is"),
+    (&["FOR", "UPDATE"], "remove it: there are no locks"),
+    (&["FOR", "SHARE"], "remove it: there are no locks"),
+    (&["FOR", "NO"], "remove it: there are no locks"),
+    (&["FOR", "KEY"], "remove it: there are no locks"),
+    (&["FOR", "JSON"], "remove it: sinks write JSON"),
+    (&["FOR", "XML"], "remove it: sinks write JSON"),
+    (&["FOR", "BROWSE"], "remove it: there are no locks"),
+    (&["TABLESAMPLE"], "filter with WHERE"),
+    (&["MATCH_RECOGNIZE"], "patterns over rows come later"),
+    (&["LATERAL"], "joins come later"),
+    (&["DISTRIBUTE", "BY"], "remove it: rows are distributed by the key of the view"),
+    (&["CONNECT", "BY"], "recursive queries are not planned"),
+    (&["WITH", "RECURSIVE"], "recursive queries are not planned"),
+    (&["INTO"], "write CREATE SINK name AS SELECT ... WITH ( ... )"),
+];
+
+/// Why a statement that is none of ours is refused, and the name that it would have made.
+pub(super) fn statement(tokens: &Tokens<'_>) -> (Diagnostic, Option<Name>) {
+    const MODIFIERS: &[&str] = &["OR", "REPLACE", "TEMPORARY", "TEMP", "EXTERNAL", "UNIQUE", "RECURSIVE"];
+    let Some(word) = tokens.word(0) else {
+        let message = format!("expected a statement, found {}", tokens.show(0));
+        return (Diagnostic::new(tokens.at(0), message).hint(STATEMENTS), None);
+    };
+    let word = word.to_uppercase();
+    if word != "CREATE" {
+        return (other(tokens, &word), None);
+    }
+    let is_modifier = |index: &usize| MODIFIERS.iter().any(|modifier| tokens.is(*index, modifier));
+    let at = (1..tokens.len()).find(|index| !is_modifier(index)).unwrap_or(tokens.len());
+    let what = tokens.word(at).map(str::to_uppercase).unwrap_or_default();
+    let name = tokens.name(at + 1 + usize::from(what == "MATERIALIZED"), "a name").ok();
+    let ours = ["SOURCE", "VIEW", "MATERIALIZED", "SINK"].contains(&what.as_str());
+    if ours && at > 1 {
+        let span = tokens.range(1, at).span();
+        let message = format!("{} is not supported: a file says what there is", tokens.range(1, at).text());
+        return (Diagnostic::new(span, message).hint("remove it"), name);
+    }
+    if let Some((_, hint)) = CREATED.iter().find(|(known, _)| *known == what) {
+        let span = tokens.range(0, at + 1).span();
+        return (Diagnostic::new(span, format!("CREATE {what} is not supported yet")).hint(*hint), name);
+    }
+    let message = format!("expected SOURCE, VIEW, MATERIALIZED VIEW or SINK, found {}", tokens.show(at));
+    let error = Diagnostic::new(tokens.at(at), message);
+    let near = nearest(&what, &["SOURCE", "VIEW", "MATERIALIZED VIEW", "SINK"]).map(str::to_owned);
+    let error = near.into_iter().fold(error, |error, near| error.hint(format!("did you mean {near}?")));
+    (error, name)
+}
+
+const STATEMENTS: &str = "statements are CREATE SOURCE, CREATE VIEW, CREATE MATERIALIZED VIEW, CREATE SINK";
+
+fn other(tokens: &Tokens<'_>, word: &str) -> Diagnostic {
+    if let Some((_, hint)) = OTHER.iter().find(|(known, _)| *known == word) {
+        let message = match word {
+            "SELECT" | "WITH" | "VALUES" => "a query alone is not supported yet: its rows go nowhere".into(),
+            _ => format!("{word} is not supported yet"),
+        };
+        return Diagnostic::new(tokens.at(0), message).hint(*hint);
+    }
+    let error = Diagnostic::new(tokens.at(0), format!("unknown statement {}", tokens.show(0)));
+    match nearest(word, &["CREATE"]) {
+        Some(near) => error.hint(format!("did you mean {near}?")),
+        None => error.hint(STATEMENTS),
+    }
+}
+
+/// The clauses of a query that are refused before the planner could drop them in silence.
+pub(super) fn clauses(query: &Tokens<'_>) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for index in 0..query.len() {
+        let clause = CLAUSES.iter().find(|(words, _)| query.are(index, words));
+        if let Some((words, hint)) = clause {
+            let span = query.range(index, index + words.len()).span();
+            let message = format!("{} is not supported yet", words.join(" "));
+            found.push(Diagnostic::new(span, message).hint(*hint));
+        }
+    }
+    found
+}

@@ -1,0 +1,272 @@
+//! The brackets of `CREATE SOURCE`: columns, CHECK and WATERMARK, one mistake each.
+
+use datafusion_sql::sqlparser::tokenizer::Token;
+
+use super::Context;
+use super::tokens::Tokens;
+use super::types;
+use crate::compile::ast::{ColumnDefinition, Expression, Name, WatermarkDefinition};
+use crate::compile::diagnostic::Diagnostic;
+use crate::plan::{ColumnType, Metadata};
+
+/// What stands in the brackets.
+#[derive(Default)]
+pub(super) struct Body {
+    pub columns: Vec<ColumnDefinition>,
+    pub checks: Vec<Expression>,
+    pub watermark: Option<WatermarkDefinition>,
+}
+
+/// Parses all items; those that are wrong are reported and left out.
+pub(super) fn parse(context: &mut Context<'_>, tokens: Tokens<'_>) -> Body {
+    let mut body = Body::default();
+    for item in tokens.split_commas() {
+        if let Err(diagnostic) = parse_item(context, &mut body, item) {
+            context.diagnostics.push(diagnostic);
+        }
+    }
+    body
+}
+
+fn parse_item(context: &mut Context<'_>, body: &mut Body, item: Tokens<'_>) -> Result<(), Diagnostic> {
+    if item.is_empty() {
+        let message = format!("expected a column, found {}", item.show(0));
+        return Err(Diagnostic::new(item.at(0), message).hint("remove the comma before it"));
+    }
+    if item.is(0, "CHECK") && item.get(1) == Some(&Token::LParen) {
+        body.checks.push(check(item)?);
+        return Ok(());
+    }
+    if item.are(0, &["WATERMARK", "FOR"]) {
+        let watermark = watermark(item)?;
+        if body.watermark.is_some() {
+            let message = "a source has one WATERMARK; this is the second";
+            return Err(Diagnostic::new(item.span(), message).hint("remove one of them"));
+        }
+        body.watermark = Some(watermark);
+        return Ok(());
+    }
+    refuse_constraint(item)?;
+    let column = column(context, body, item)?;
+    if body.columns.iter().any(|other| other.name.value == column.name.value) {
+        let message = format!("column '{}' is declared twice", column.name.value);
+        return Err(Diagnostic::new(column.name.span, message).hint("rename one, and read its field by PATH"));
+    }
+    body.columns.push(column);
+    Ok(())
+}
+
+fn refuse_constraint(item: Tokens<'_>) -> Result<(), Diagnostic> {
+    let (words, hint) = if item.are(0, &["PRIMARY", "KEY"]) {
+        (2, "a source has no key; the key of a view is its GROUP BY")
+    } else if item.is(0, "UNIQUE") && item.get(1) == Some(&Token::LParen) {
+        (1, "a source has no key; the key of a view is its GROUP BY")
+    } else if item.are(0, &["FOREIGN", "KEY"]) {
+        (2, "validation rules are NOT NULL and CHECK")
+    } else if item.is(0, "CONSTRAINT") && item.is(2, "CHECK") {
+        (2, "write CHECK ( ... ) without a name; a dead letter names the rule by its text")
+    } else {
+        return Ok(());
+    };
+    let clause = item.range(0, words);
+    let message = format!("{} is not supported yet", clause.text());
+    Err(Diagnostic::new(clause.span(), message).hint(hint))
+}
+
+/// `CHECK ( expression )`, and nothing behind it.
+fn check(tokens: Tokens<'_>) -> Result<Expression, Diagnostic> {
+    let (condition, next) = tokens.group(1)?;
+    tokens.end(next, "CHECK ( ... )")?;
+    condition.expression("a condition")
+}
+
+/// `WATERMARK FOR column AS expression`
+fn watermark(item: Tokens<'_>) -> Result<WatermarkDefinition, Diagnostic> {
+    let column = item.name(2, "the event time column")?;
+    if !item.is(3, "AS") {
+        let message = format!("expected AS, found {}", item.show(3));
+        let example = format!("WATERMARK FOR {0} AS {0} - INTERVAL '10 seconds'", item.range(2, 3).text());
+        return Err(Diagnostic::new(item.at(3), message).hint(example));
+    }
+    let expression = item.from(4).expression("an expression")?;
+    Ok(WatermarkDefinition { column, expression })
+}
+
+/// `name TYPE clause ...`
+fn column(
+    context: &mut Context<'_>,
+    body: &mut Body,
+    item: Tokens<'_>,
+) -> Result<ColumnDefinition, Diagnostic> {
+    let name = item.name(0, "the name of a column")?;
+    let starts = clause_starts(item);
+    let kind_tokens = item.range(1, starts.first().copied().unwrap_or(item.len()));
+    if kind_tokens.is_empty() {
+        let message = format!("column '{}' has no type", name.value);
+        return Err(Diagnostic::new(name.span, message).hint(types::ALL));
+    }
+    // The clauses are looked at even if the type is wrong: they have mistakes of their own.
+    let kind = context.take(types::parse(kind_tokens));
+    let mut column = ColumnDefinition {
+        name,
+        kind: kind.unwrap_or(ColumnType::Text),
+        kind_span: kind_tokens.span(),
+        not_null: false,
+        default: None,
+        path: None,
+        metadata: None,
+    };
+    let mut seen: Vec<String> = Vec::new();
+    for (index, start) in starts.iter().enumerate() {
+        let clause = item.range(*start, starts.get(index + 1).copied().unwrap_or(item.len()));
+        let word = clause.word(0).unwrap_or_default().to_uppercase();
+        if word != "CHECK" && seen.contains(&word) {
+            let message = format!("{word} stands twice");
+            context.diagnostics.push(Diagnostic::new(clause.span(), message).hint("remove one of them"));
+            continue;
+        }
+        seen.push(word);
+        let result = parse_clause(&mut column, &mut body.checks, clause);
+        context.take(result);
+    }
+    if kind.is_some() {
+        context.take(consistent(&column));
+    }
+    Ok(column)
+}
+
+/// Where the clauses behind the type start.
+fn clause_starts(item: Tokens<'_>) -> Vec<usize> {
+    const WORDS: &[&str] = &[
+        "DEFAULT",
+        "PATH",
+        "METADATA",
+        "CHECK",
+        "PRIMARY",
+        "UNIQUE",
+        "REFERENCES",
+        "CONSTRAINT",
+        "GENERATED",
+        "AS",
+        "COLLATE",
+        "COMMENT",
+    ];
+    let starts = |index: usize| {
+        let before = |word: &str| index > 1 && item.is(index - 1, word);
+        if item.is(index, "NOT") {
+            return item.is(index + 1, "NULL") && !before("IS");
+        }
+        if item.is(index, "NULL") {
+            return !before("NOT") && !before("IS") && !before("DEFAULT");
+        }
+        WORDS.iter().any(|word| item.is(index, word))
+    };
+    let outside = item.depths().filter(|(index, depth, _)| *depth == 0 && *index > 0);
+    outside.map(|(index, _, _)| index).filter(|index| starts(*index)).collect()
+}
+
+fn parse_clause(
+    column: &mut ColumnDefinition,
+    checks: &mut Vec<Expression>,
+    clause: Tokens<'_>,
+) -> Result<(), Diagnostic> {
+    let word = clause.word(0).unwrap_or_default().to_uppercase();
+    match word.as_str() {
+        "NOT" => {
+            clause.end(2, "NOT NULL")?;
+            column.not_null = true;
+        }
+        "NULL" => clause.end(1, "NULL")?,
+        "DEFAULT" => column.default = Some(clause.from(1).expression("a value")?),
+        "CHECK" => checks.push(check(clause)?),
+        "PATH" => {
+            column.path = Some(path(&clause.string(1, "the path of a field")?)?);
+            clause.end(2, "PATH '...'")?;
+        }
+        "METADATA" => {
+            column.metadata = Some(metadata(clause)?);
+            clause.end(3, "METADATA FROM '...'")?;
+        }
+        _ => return Err(refused_clause(clause, &word)),
+    }
+    Ok(())
+}
+
+fn refused_clause(clause: Tokens<'_>, word: &str) -> Diagnostic {
+    let (what, hint) = match word {
+        "PRIMARY" | "UNIQUE" => ("a key of a source", "the key of a view is its GROUP BY"),
+        "AS" | "GENERATED" => ("a computed column", "compute it in a view: SELECT *, expression AS name"),
+        "COMMENT" => ("COMMENT", "write it as a comment behind --"),
+        "CONSTRAINT" => ("the name of a constraint", "write CHECK ( ... ) without a name"),
+        "COLLATE" => ("COLLATE", "texts are compared by their bytes"),
+        _ => ("a reference to another relation", "validation rules are NOT NULL and CHECK"),
+    };
+    Diagnostic::new(clause.span(), format!("{what} is not supported yet")).hint(hint)
+}
+
+/// `'pos.lat'`, cut at its dots.
+fn path(literal: &Name) -> Result<Vec<String>, Diagnostic> {
+    let mut from = 0;
+    for part in literal.value.split('.') {
+        let length = part.chars().count();
+        if part.trim().is_empty() {
+            let message = "a path consists of the names of fields with dots between them; one is empty";
+            return Err(Diagnostic::new(literal.part(from, from + length.max(1)), message));
+        }
+        if part.contains(['[', ']', '$', '*']) {
+            let message = format!("'{part}' is not the name of a field; JSONPath is not supported yet");
+            let error = Diagnostic::new(literal.part(from, from + length), message);
+            return Err(error.hint("name the fields from the top: PATH 'position.lat'"));
+        }
+        from += length + 1;
+    }
+    Ok(literal.value.split('.').map(str::to_owned).collect())
+}
+
+const METADATA: &[(&str, Metadata, ColumnType)] = &[
+    ("topic", Metadata::Topic, ColumnType::Text),
+    ("partition", Metadata::Partition, ColumnType::BigInt),
+    ("offset", Metadata::Offset, ColumnType::BigInt),
+    ("key", Metadata::Key, ColumnType::Text),
+    ("headers", Metadata::Headers, ColumnType::Json),
+    ("timestamp", Metadata::Timestamp, ColumnType::Timestamp),
+    ("ingestion_time", Metadata::IngestionTime, ColumnType::Timestamp),
+    ("payload", Metadata::Payload, ColumnType::Json),
+];
+
+/// `METADATA FROM 'offset'`
+fn metadata(clause: Tokens<'_>) -> Result<Metadata, Diagnostic> {
+    if !clause.is(1, "FROM") {
+        let message = format!("expected FROM, found {}", clause.show(1));
+        return Err(Diagnostic::new(clause.at(1), message).hint("METADATA FROM 'offset'"));
+    }
+    let literal = clause.string(2, "what is known about a record")?;
+    let found = METADATA.iter().find(|(name, _, _)| *name == literal.value);
+    found.map(|(_, metadata, _)| *metadata).ok_or_else(|| {
+        let known: Vec<&str> = METADATA.iter().map(|(name, _, _)| *name).collect();
+        Diagnostic::new(literal.span, format!("unknown metadata '{}'", literal.value)).hint_known(
+            &literal.value,
+            "known are",
+            &known,
+        )
+    })
+}
+
+/// The clauses of a column must go together.
+fn consistent(column: &ColumnDefinition) -> Result<(), Diagnostic> {
+    let Some(metadata) = column.metadata else { return Ok(()) };
+    let span = column.name.span;
+    if column.path.is_some() || column.default.is_some() {
+        let message = format!("column '{}' is METADATA: it has no PATH and no DEFAULT", column.name.value);
+        return Err(Diagnostic::new(span, message).hint("remove one of the two"));
+    }
+    let Some((name, _, kind)) = METADATA.iter().find(|(_, known, _)| *known == metadata) else {
+        return Ok(());
+    };
+    let also = metadata == Metadata::Partition && column.kind == ColumnType::Int;
+    if column.kind == *kind || also {
+        return Ok(());
+    }
+    let message = format!("metadata '{name}' is {}, not {}", types::name(*kind), types::name(column.kind));
+    Err(Diagnostic::new(column.kind_span, message).hint(format!("declare it as {}", types::name(*kind))))
+}

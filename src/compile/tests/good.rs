@@ -1,0 +1,191 @@
+//! Plans of good files, as `explain` shows them.
+
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use super::{compiled, plan};
+use crate::compile::explain::explain;
+use crate::plan::{Column, ColumnOrigin, Downstream, SinkConnector, Step};
+
+const VEHICLES: &str = r#"
+CREATE SOURCE telemetry_raw (
+    did            TEXT      NOT NULL,
+    name           TEXT      NOT NULL,
+    float_value    DOUBLE,
+    int_value      BIGINT,
+    "eventTime"    TIMESTAMP NOT NULL,
+    "receivedTime" TIMESTAMP,
+    CHECK (float_value IS NOT NULL OR int_value IS NOT NULL),
+    WATERMARK FOR "eventTime" AS "eventTime" - INTERVAL '10 seconds'
+) WITH (connector = 'kafka', topic = 'telemetry_raw', format = 'json');
+
+CREATE MATERIALIZED VIEW vehicle_latest_state AS
+SELECT did,
+       max("eventTime")                                                              AS "eventTime",
+       last_value(float_value ORDER BY "eventTime") FILTER (WHERE name = 'odometer') AS odo,
+       last_value(int_value   ORDER BY "eventTime") FILTER (WHERE name = 'soc')      AS soc,
+       last_value(int_value   ORDER BY "eventTime") FILTER (WHERE name = 'speed')    AS speed
+FROM telemetry_raw
+GROUP BY did;
+
+CREATE SINK latest_state FROM vehicle_latest_state
+WITH (connector = 'mongodb', collection = 'mongo_vehicle_latest_state', mode = 'upsert');
+"#;
+
+#[test]
+fn the_vehicle_example_becomes_one_aggregation_for_a_view_and_a_sink() {
+    let plan = compiled(VEHICLES).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let names: Vec<_> = plan.legs.iter().map(|leg| leg.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "telemetry_raw->vehicle_latest_state",
+            "vehicle_latest_state->view",
+            "vehicle_latest_state->latest_state"
+        ]
+    );
+    assert_eq!(plan.aggregations[0].name, "vehicle_latest_state/aggregate");
+    insta::assert_snapshot!(explain(&plan));
+}
+
+/// Everything that is supported, in one file.
+const EVERYTHING: &str = r#"
+CREATE VIEW speeds AS
+SELECT did, f AS speed, "eventTime", payload, at FROM telemetry WHERE name = 'speed' AND f IS NOT NULL;
+
+CREATE VIEW signals AS
+SELECT did, name, "eventTime", f AS value FROM telemetry WHERE f >= 0 OR i > 5
+UNION ALL
+SELECT did, 'counted', "eventTime", i FROM telemetry WHERE i IS NOT NULL
+UNION ALL
+SELECT did, 'speed', "eventTime", speed * 3.6 FROM speeds;
+
+CREATE MATERIALIZED VIEW totals AS
+SELECT did, upper(name) AS signal, count(*) AS signals, count(value) AS known, sum(value) AS total,
+       avg(value + 1) FILTER (WHERE value > 0) AS mean, min(value) AS least,
+       first_value(name ORDER BY "eventTime") AS first, max("eventTime") AS newest
+FROM signals
+GROUP BY did, upper(name)
+HAVING count(*) > 1 AND max(value) < 1e6;
+
+CREATE MATERIALIZED VIEW devices_by_count AS
+SELECT signals, count(*) AS devices, sum(n) AS n
+FROM (SELECT did, signals, 1 AS n FROM totals WHERE total IS NOT NULL) AS known
+GROUP BY signals;
+
+CREATE VIEW unused AS SELECT name, sum(i) AS i FROM telemetry GROUP BY name;
+
+CREATE SINK history AS SELECT payload, at AS "dbIngestion_time", now() AS written FROM telemetry
+WITH (connector = 'mongodb', collection = 'history', mode = 'append', document = 'payload');
+
+CREATE SINK normalized AS SELECT did, name, "eventTime", value FROM signals
+WITH (connector = 'kafka', topic = 'signals', key = 'did', key.format = 'raw');
+
+CREATE SINK totals_out FROM totals WITH (connector = 'kafka', topic = 'totals', mode = 'upsert', key = 'signal, did');
+
+CREATE SINK counts AS
+WITH speeding AS (SELECT did, speed FROM speeds WHERE speed > 130)
+SELECT did, count(*), max(speed) AS top FROM speeding GROUP BY 1
+WITH (connector = 'file', path = 'counts.jsonl');
+
+CREATE SINK devices FROM devices_by_count WITH (connector = 'stdout');
+"#;
+
+#[test]
+fn everything_that_is_supported_becomes_legs_and_aggregations() {
+    let plan = plan(EVERYTHING);
+    insta::assert_snapshot!(explain(&plan));
+}
+
+#[test]
+fn legs_count_their_branches() {
+    let plan = plan(EVERYTHING);
+    let legs: Vec<_> = plan.legs.iter().map(|leg| format!("{} {}", leg.name, leg.branch)).collect();
+    assert_eq!(
+        legs,
+        [
+            "telemetry->totals 0",
+            "telemetry->totals#2 1",
+            "telemetry->totals#3 2",
+            "totals->view 0",
+            "totals->devices_by_count 0",
+            "devices_by_count->view 0",
+            "telemetry->history 0",
+            "telemetry->normalized 0",
+            "telemetry->normalized#2 1",
+            "telemetry->normalized#3 2",
+            "totals->totals_out 0",
+            "telemetry->counts 0",
+            "counts->counts 0",
+            "devices_by_count->devices 0",
+        ]
+    );
+    let aggregations: Vec<_> =
+        plan.aggregations.iter().map(|it| (it.name.as_str(), it.append_only_input)).collect();
+    let expected =
+        [("totals/aggregate", true), ("devices_by_count/aggregate", false), ("counts/aggregate", true)];
+    assert_eq!(aggregations, expected);
+    for leg in &plan.legs {
+        let end = match leg.to {
+            Downstream::Aggregation(index) => &plan.aggregations[index].input,
+            Downstream::View(index) => &plan.views[index].schema,
+            Downstream::Sink(index) => &plan.sinks[index].schema,
+        };
+        assert_eq!(&leg.schema, end, "{}", leg.name);
+        let last = leg.steps.iter().rev().find_map(|step| match step {
+            Step::Project { schema, .. } => Some(schema),
+            Step::Filter(_) => None,
+        });
+        assert_eq!(last.unwrap_or(&leg.schema), end, "{}", leg.name);
+    }
+}
+
+#[test]
+fn sinks_know_their_keys_and_what_is_not_compared() {
+    let plan = plan(EVERYTHING);
+    let SinkConnector::MongoDb(history) = &plan.sinks[0].connector else { panic!("history") };
+    assert_eq!((history.id.as_slice(), history.not_compared.as_slice()), (&[][..], &[1, 2][..]));
+    assert_eq!(plan.sinks[0].document, Some(0));
+    let SinkConnector::Kafka(totals) = &plan.sinks[2].connector else { panic!("totals") };
+    assert_eq!((totals.key.as_slice(), plan.sinks[2].key.as_deref()), (&[1, 0][..], Some(&[0, 1][..])));
+}
+
+#[test]
+fn defaults_and_metadata_of_sources_are_typed() {
+    let plan = compiled(
+        r#"CREATE SOURCE s (
+            a BIGINT NOT NULL DEFAULT 1 + 1, b DOUBLE DEFAULT 3, c TEXT DEFAULT 'it''s', d BOOLEAN DEFAULT true,
+            e TIMESTAMP DEFAULT '2024-01-01T01:00:00+01:00', f JSON DEFAULT '{"a": 1}', g INT DEFAULT -1,
+            h TEXT DEFAULT NULL, p INT METADATA FROM 'partition', lat DOUBLE PATH 'pos.lat',
+            CHECK (a > 0 AND c <> ''), WATERMARK FOR e AS e - INTERVAL '1 day 2 hours'
+        ) WITH (connector = 'file', path = 'x.jsonl');"#,
+    );
+    let plan = plan.unwrap_or_else(|wrong| panic!("{wrong}"));
+    let source = &plan.sources[0];
+    let default = |column: &Column| {
+        let value = column.default.as_ref().map(|value| {
+            let options = FormatOptions::default();
+            let format = ArrayFormatter::try_new(&value.0, &options).expect("format");
+            format!("{} {}", value.0.data_type(), format.value(0))
+        });
+        value.unwrap_or_default()
+    };
+    let defaults: Vec<_> = source.columns.iter().map(default).collect();
+    assert_eq!(
+        defaults,
+        [
+            "Int64 2",
+            "Float64 3.0",
+            "Utf8 it's",
+            "Boolean true",
+            "Timestamp(ns) 2024-01-01T00:00:00",
+            "Utf8 {\"a\": 1}",
+            "Int32 -1",
+            "",
+            "",
+            ""
+        ]
+    );
+    assert_eq!(source.checks[0].text, "a > 0 AND c <> ''");
+    assert_eq!(source.columns[9].from, ColumnOrigin::Path(vec!["pos".to_owned(), "lat".to_owned()]));
+    assert_eq!(source.watermark.map(|it| (it.column, it.delay_ns)), Some((4, 93_600_000_000_000)));
+}

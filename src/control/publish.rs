@@ -1,0 +1,132 @@
+//! From what a worker knows to the [`Status`] that everybody reads.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::status::{LegStatus, PartitionStatus, Phase, SinkStatus, SourceStatus, StateStatus, Status, ViewStatus};
+use crate::job::Job;
+use crate::ledger::{Fate, LedgerReport};
+use crate::plan::Downstream;
+use crate::time::{Binding, Epoch, NANOS_PER_MILLI, Watermark};
+
+/// Rows of a view that are shown.
+pub const NEWEST: usize = 3;
+
+/// What a worker can say at a moment.
+pub struct Facts<'a> {
+    /// The last binding of each partition that this worker reads, with whether the reader is at the log end.
+    pub partitions: Vec<(Binding, bool)>,
+    /// Rows of each view that changed last, as JSON.
+    pub newest: Vec<Vec<String>>,
+    /// The next epoch to be released and to be confirmed; `None` after the end.
+    pub released: Option<Epoch>,
+    pub confirmed: Option<Epoch>,
+    /// The next epoch to be cut.
+    pub next: Epoch,
+    /// The ledgers of all workers; on worker 0 only.
+    pub ledger: Option<LedgerReport<'a>>,
+}
+
+/// The status of a job that has not started.
+pub fn initial(job: &Job, process: usize) -> Status {
+    let source = |(source, (_, partitions)): (&crate::plan::Source, &(_, Vec<crate::record::Partition>))| {
+        let partition = |p: &crate::record::Partition| PartitionStatus {
+            name: p.name.to_string(),
+            number: p.number,
+            ..PartitionStatus::default()
+        };
+        SourceStatus {
+            name: source.name.clone(),
+            partitions: partitions.iter().map(partition).collect(),
+            ..SourceStatus::default()
+        }
+    };
+    Status {
+        dataflow: job.plan.name.clone(),
+        process,
+        sources: job.plan.sources.iter().zip(&job.sources).map(source).collect(),
+        views: job.plan.views.iter().map(|v| ViewStatus { name: v.name.clone(), ..ViewStatus::default() }).collect(),
+        states: job
+            .plan
+            .aggregations
+            .iter()
+            .map(|a| StateStatus { name: a.name.clone(), ..StateStatus::default() })
+            .collect(),
+        sinks: job.plan.sinks.iter().map(|s| SinkStatus { name: s.name.clone(), ..SinkStatus::default() }).collect(),
+        ..Status::default()
+    }
+}
+
+/// Brings the status up to date with what a worker knows.
+pub fn publish(job: &Job, facts: Facts<'_>) {
+    let mut status = job.telemetry.status();
+    status.phase = if job.is_stopping() { Phase::Draining } else { Phase::Running };
+    status.epoch = status.epoch.max(facts.next.saturating_sub(1));
+    status.released = status.released.max(facts.released.map_or(facts.next, |e| e).saturating_sub(1));
+    for (binding, caught_up) in &facts.partitions {
+        let source = usize::from(binding.source);
+        let Some(place) = job.sources[source].1.iter().position(|p| p.id == binding.partition) else { continue };
+        let delay_ns = job.plan.sources[source].watermark.map_or(0, |watermark| watermark.delay_ns);
+        let partition = &mut status.sources[source].partitions[place];
+        partition.offset = binding.to;
+        partition.idle = binding.idle;
+        partition.lag_records = caught_up.then_some(0);
+        if binding.watermark > Watermark::NONE && binding.watermark < Watermark::END {
+            partition.watermark_ms = Some(binding.watermark.0 / NANOS_PER_MILLI);
+            let newest_ms = binding.watermark.0.saturating_add(delay_ns) / NANOS_PER_MILLI;
+            partition.lag_event_ms = Some(wall_ms().saturating_sub(newest_ms));
+        }
+    }
+    for (view, newest) in status.views.iter_mut().zip(facts.newest) {
+        if !newest.is_empty() {
+            view.newest = newest;
+        }
+    }
+    for (sink, health) in status.sinks.iter_mut().zip(&job.sink_health) {
+        sink.away = health.away();
+        sink.confirmed = facts.confirmed.map_or(facts.next, |e| e).saturating_sub(1);
+    }
+    let letters = job.letter_counts.by_reason().filter(|(_, count)| *count > 0);
+    status.letters = letters.map(|(reason, count)| (reason.as_str().to_owned(), count)).collect();
+    if let Some(report) = facts.ledger {
+        fill_ledger(job, &report, &mut status);
+    }
+}
+
+fn fill_ledger(job: &Job, report: &LedgerReport<'_>, status: &mut Status) {
+    let unsigned = |count: i64| u64::try_from(count).unwrap_or_default();
+    for (index, source) in status.sources.iter_mut().enumerate() {
+        source.read = unsigned(report.read(index));
+        source.dead = unsigned(report.read_dead(index));
+    }
+    for (index, view) in status.views.iter_mut().enumerate() {
+        view.rows = unsigned(report.count(Downstream::View(index), Fate::Emitted));
+    }
+    for (index, state) in status.states.iter_mut().enumerate() {
+        state.rows = unsigned(report.count(Downstream::Aggregation(index), Fate::InState));
+    }
+    for (index, sink) in status.sinks.iter_mut().enumerate() {
+        sink.acknowledged = unsigned(report.count(Downstream::Sink(index), Fate::Emitted));
+        sink.duplicates = unsigned(report.count(Downstream::Sink(index), Fate::Deduplicated));
+    }
+    let accounts = (0..job.layout.accounts()).map(|account| {
+        let count = |fate| unsigned(report.fate(account, fate));
+        LegStatus {
+            leg: job.layout.account_name(account).to_owned(),
+            rows_in: unsigned(report.entered(account)),
+            filtered: count(Fate::Filtered),
+            deduplicated: count(Fate::Deduplicated),
+            late: count(Fate::Late),
+            dead: count(Fate::Dead),
+            in_state: count(Fate::InState),
+            emitted: count(Fate::Emitted),
+        }
+    });
+    status.legs = accounts.collect();
+    status.unaccounted = unsigned(report.unaccounted());
+}
+
+/// The machine's clock, milliseconds since the Unix epoch: for people, and for where simulated time begins.
+#[expect(clippy::disallowed_methods, reason = "how far event time is behind is a question to the machine's clock")]
+pub fn wall_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64
+}

@@ -1,0 +1,231 @@
+//! What a running dataflow says about itself: written by a worker each second, read by everybody who looks.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::time::Epoch;
+
+/// The state of one process. Counts are since its start and never fall.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Status {
+    pub dataflow: String,
+    pub process: usize,
+    pub phase: Phase,
+    /// Why nothing moves, if it should.
+    pub stalled: Option<String>,
+    /// The newest epoch that was cut.
+    pub epoch: Epoch,
+    /// The newest epoch that may be seen outside.
+    pub released: Epoch,
+    pub sources: Vec<SourceStatus>,
+    pub views: Vec<ViewStatus>,
+    /// Keyed states of aggregations.
+    pub states: Vec<StateStatus>,
+    pub sinks: Vec<SinkStatus>,
+    /// Dead letters by [`Reason`](crate::dead_letter::Reason), as it is named in letters.
+    pub letters: BTreeMap<String, u64>,
+    pub legs: Vec<LegStatus>,
+    /// Sum of the absolute residuals of all legs and edges: 0, or rows are lost.
+    pub unaccounted: u64,
+}
+
+/// Where a process is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Connecting, opening sinks, finding partitions.
+    #[default]
+    Starting,
+    Running,
+    /// A stop was asked for, or the input has ended: what was read is finished.
+    Draining,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SourceStatus {
+    pub name: String,
+    /// Records read, whether they could be used or not.
+    pub read: u64,
+    /// Records that became dead letters.
+    pub dead: u64,
+    pub partitions: Vec<PartitionStatus>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PartitionStatus {
+    /// Topic or file.
+    pub name: String,
+    pub number: u32,
+    /// First offset that was not read.
+    pub offset: u64,
+    /// Records between what was read and the end of the log; `None` where nobody knows.
+    pub lag_records: Option<u64>,
+    /// How far the greatest event time is behind the wall clock of the newest epoch.
+    pub lag_event_ms: Option<i64>,
+    /// Milliseconds since the Unix epoch; `None` before the first record.
+    pub watermark_ms: Option<i64>,
+    pub idle: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ViewStatus {
+    pub name: String,
+    /// Rows that this process holds.
+    pub rows: u64,
+    /// A few rows that changed last, as JSON, the newest first.
+    pub newest: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct StateStatus {
+    /// Identity of the operator: `<view>/<role>`.
+    pub name: String,
+    /// Groups that are kept.
+    pub groups: u64,
+    /// Rows folded into them.
+    pub rows: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SinkStatus {
+    pub name: String,
+    /// Rows that are safe on the other side.
+    pub acknowledged: u64,
+    /// Rows that were there already with the same content.
+    pub duplicates: u64,
+    /// The newest epoch that is safe on the other side.
+    pub confirmed: Epoch,
+    /// Bytes that wait to be written.
+    pub buffered_bytes: u64,
+    /// Why the sink waits, if it does.
+    pub away: Option<String>,
+}
+
+/// Rows of one leg by fate: `rows_in` is the sum of the others.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LegStatus {
+    pub leg: String,
+    #[serde(rename = "in")]
+    pub rows_in: u64,
+    pub filtered: u64,
+    pub deduplicated: u64,
+    pub late: u64,
+    pub dead: u64,
+    pub in_state: u64,
+    pub emitted: u64,
+}
+
+impl Status {
+    /// Why the process is not ready; nothing when it is.
+    pub fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        match self.phase {
+            Phase::Starting => reasons.push("starting".to_string()),
+            Phase::Draining => reasons.push("stopping".to_string()),
+            Phase::Running => {}
+        }
+        reasons.extend(self.stalled.iter().map(|why| format!("stalled: {why}")));
+        let away = self.sinks.iter().filter_map(|sink| Some((&sink.name, sink.away.as_ref()?)));
+        reasons.extend(away.map(|(sink, why)| format!("sink {sink} is away: {why}")));
+        reasons
+    }
+
+    /// Records read from all sources.
+    pub fn read(&self) -> u64 {
+        self.sources.iter().map(|source| source.read).sum()
+    }
+
+    /// Dead letters of all reasons.
+    pub fn dead(&self) -> u64 {
+        self.letters.values().sum()
+    }
+
+    /// Records that wait in all partitions, as far as known.
+    pub fn lag_records(&self) -> u64 {
+        self.partitions().filter_map(|partition| partition.lag_records).sum()
+    }
+
+    /// The greatest distance of a partition's event time from the clock; idle partitions have none.
+    pub fn lag_event_ms(&self) -> Option<i64> {
+        let busy = self.partitions().filter(|partition| !partition.idle);
+        busy.filter_map(|partition| partition.lag_event_ms).max()
+    }
+
+    fn partitions(&self) -> impl Iterator<Item = &PartitionStatus> {
+        self.sources.iter().flat_map(|source| &source.partitions)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A status with something of everything.
+    pub(crate) fn sample() -> Status {
+        Status {
+            dataflow: "fleet".into(),
+            phase: Phase::Running,
+            epoch: 12,
+            released: 11,
+            sources: vec![SourceStatus {
+                name: "telemetry".into(),
+                read: 100,
+                dead: 3,
+                partitions: vec![
+                    PartitionStatus {
+                        name: "raw".into(),
+                        number: 0,
+                        offset: 60,
+                        lag_records: Some(7),
+                        lag_event_ms: Some(1500),
+                        watermark_ms: Some(1_735_689_600_000),
+                        idle: false,
+                    },
+                    PartitionStatus {
+                        name: "raw".into(),
+                        number: 1,
+                        offset: 40,
+                        lag_event_ms: Some(90_000),
+                        idle: true,
+                        ..PartitionStatus::default()
+                    },
+                ],
+            }],
+            views: vec![ViewStatus { name: "latest".into(), rows: 9, newest: vec![r#"{"did":"a"}"#.into()] }],
+            states: vec![StateStatus { name: "latest/aggregate".into(), groups: 9, rows: 97 }],
+            sinks: vec![SinkStatus {
+                name: "documents".into(),
+                acknowledged: 50,
+                duplicates: 1,
+                confirmed: 11,
+                ..SinkStatus::default()
+            }],
+            letters: BTreeMap::from([("malformed".to_string(), 2), ("not_null".to_string(), 1)]),
+            legs: vec![LegStatus {
+                leg: "telemetry->latest".into(),
+                rows_in: 97,
+                in_state: 97,
+                ..LegStatus::default()
+            }],
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn readiness_gives_every_reason() {
+        assert_eq!(Status::default().not_ready(), ["starting"]);
+        let mut status = sample();
+        assert!(status.not_ready().is_empty());
+        status.sinks[0].away = Some("connection refused".into());
+        status.stalled = Some("epoch 5".into());
+        assert_eq!(status.not_ready(), ["stalled: epoch 5", "sink documents is away: connection refused"]);
+    }
+
+    #[test]
+    fn totals() {
+        let status = sample();
+        assert_eq!((status.read(), status.dead(), status.lag_records()), (100, 3, 7));
+        assert_eq!(status.lag_event_ms(), Some(1500));
+    }
+}

@@ -1,0 +1,203 @@
+//! Read first: how a plan becomes a timely dataflow. This is the only file that names all stages.
+//!
+//! ```text
+//!  ticker --tick--> sources --rows--> legs --> exchange --> aggregations --> legs --> exchange --> sinks
+//!    ^                 |                                                                            |
+//!    |              bindings --> binder --closes--> aggregations                              confirmed
+//!    |                              \----durable--> sinks, dead letters                             |
+//!    '--------------------------- flow control -----------------------------------------------------'
+//! ```
+//!
+//! The graph is the same on all workers. What stands at one place, stands there by exchange: the ticker, the
+//! binder and the dead letters on worker 0, a key group on its worker, a sink shard on its worker.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use timely::dataflow::operators::{Concatenate, Probe};
+use timely::dataflow::{Scope, StreamVec};
+use timely::scheduling::SyncActivator;
+
+use crate::batch::Batch;
+use crate::control::settlement::{self, Settled};
+use crate::dead_letter::{AddressedLetter, DeadLetter};
+use crate::error::{Error, Result};
+use crate::ingest::binder::{self, Journal};
+use crate::ingest::driver::{SourceParts, cut_on_ticks};
+use crate::ingest::ticker::{self, Gauge, Pace, TickerControl};
+use crate::ledger::Ledger;
+use crate::plan::{Aggregation, Downstream, Plan, Upstream};
+use crate::route::exchange::{Destination, exchange};
+use crate::route::shard::{split_by_shard, worker_of_shard};
+use crate::route::split::split;
+use crate::time::{Epoch, Woken};
+use crate::transform::aggregate::KeyedState;
+use crate::transform::eval::Evaluation;
+use crate::transform::harness::{self, StatefulParts};
+use crate::transform::steps::Steps;
+use crate::transform::view::{self, ViewReader};
+use crate::write::driver::{self as sinks, SinkParts, Start};
+use crate::write::letters::{self, Records};
+use crate::write::outbox::Outbox;
+
+/// What a worker brings along; prepared by [`crate::worker`].
+pub struct Parts {
+    pub plan: Arc<Plan>,
+    pub pace: Pace,
+    pub gauge: Rc<Gauge>,
+    pub control: Rc<TickerControl>,
+    pub journal: Box<dyn Journal>,
+    pub ledger: Ledger,
+    /// One per source of the plan.
+    pub sources: Vec<SourceParts>,
+    /// One per sink of the plan: starts the shards of this worker.
+    pub sinks: Vec<(Start, Woken)>,
+    pub records: Records,
+    /// Starts the dead letters' outbox, on worker 0.
+    #[expect(clippy::type_complexity, reason = "a constructor that is called once")]
+    pub letters: Box<dyn FnOnce(SyncActivator) -> Option<Outbox<Vec<AddressedLetter>>>>,
+    /// Ends the process with a message.
+    pub fail: fn(&Error) -> !,
+}
+
+/// What a worker holds in its hands while the dataflow runs.
+pub struct Running {
+    pub views: Vec<ViewReader>,
+    pub settled: Settled,
+}
+
+/// Builds the dataflow of a plan.
+pub fn build(scope: Scope<'_, Epoch>, parts: Parts) -> Result<Running> {
+    let Parts { plan, pace, gauge, control, journal, ledger, sources, records, fail, .. } = parts;
+    let (starts, woken): (Vec<_>, Vec<_>) = parts.sinks.into_iter().unzip();
+
+    let (ready, shards) = sinks::open(scope, starts, fail);
+    let ticks = ticker::ticker(scope, ready, pace, gauge.clone(), control.clone());
+
+    let cuts = sources.into_iter().map(|source| cut_on_ticks(ticks.clone(), source, fail));
+    let cuts: Vec<_> = cuts.collect();
+    let reports = scope.concatenate(cuts.iter().map(|cut| cut.reports.clone()));
+    let bound = binder::binder(ticks, reports, cuts.len(), control, journal);
+    let durable = bound.durable.probe_with(&gauge.durable);
+
+    let mut network = Network {
+        plan: &plan,
+        ledger: &ledger,
+        fail,
+        sources: cuts.iter().map(|cut| cut.rows.clone()).collect(),
+        aggregations: Vec::new(),
+        letters: cuts.iter().map(|cut| cut.letters.clone()).collect(),
+    };
+
+    for (index, aggregation) in plan.aggregations.iter().enumerate() {
+        let to = Downstream::Aggregation(index);
+        let rows = network.arrivals(scope, to, |port| by_group(port, aggregation, scope.peers()));
+        let operator = Box::new(KeyedState::new(aggregation, scope.index(), scope.peers())?);
+        let stateful = StatefulParts {
+            name: aggregation.name.clone(),
+            index,
+            account: ledger.layout().account(to),
+            ports: plan.legs.iter().filter(|leg| leg.to == to).map(|leg| leg.sources.clone()).collect(),
+            ledger: ledger.clone(),
+        };
+        let out = harness::stateful(rows, bound.closes.clone(), operator, stateful);
+        network.letters.push(out.letters);
+        network.aggregations.push(out.rows);
+    }
+
+    let mut views = Vec::new();
+    for (index, view) in plan.views.iter().enumerate() {
+        let to = Downstream::View(index);
+        let rows = network.arrivals(scope, to, |_| by_columns(view.key.clone(), scope.peers()));
+        let account = ledger.layout().account(to);
+        views.push(view::arrange(rows, view.clone(), account, ledger.clone(), &gauge.computed, fail)?);
+    }
+
+    for ((index, sink), (shards, woken)) in plan.sinks.iter().enumerate().zip(shards.into_iter().zip(woken)) {
+        let to = Downstream::Sink(index);
+        let (key, count, peers) = (sink.key.clone(), sink.shards, scope.peers());
+        let rows = network.arrivals(scope, to, |_| by_shard(key.clone(), count, peers, fail));
+        let rows = rows.probe_with(&gauge.computed);
+        let account = ledger.layout().account(to);
+        let parts = SinkParts { sink: sink.clone(), account, ledger: ledger.clone(), shards, woken };
+        network.letters.push(sinks::sink(rows, durable.clone(), parts, fail));
+    }
+
+    let all_letters = scope.concatenate(std::mem::take(&mut network.letters));
+    let addressed = letters::address(all_letters, bound.closes, records);
+    let confirmed = letters::write(addressed, durable, parts.letters).probe_with(&gauge.confirmed);
+    let settled = settlement::settle(confirmed, ledger.clone());
+    Ok(Running { views, settled })
+}
+
+type Split = Box<dyn FnMut(Batch) -> Vec<(Destination, Batch)>>;
+
+/// The part of the dataflow that is built so far.
+struct Network<'s, 'p> {
+    plan: &'p Plan,
+    ledger: &'p Ledger,
+    fail: fn(&Error) -> !,
+    sources: Vec<StreamVec<'s, Epoch, Batch>>,
+    aggregations: Vec<StreamVec<'s, Epoch, Batch>>,
+    letters: Vec<StreamVec<'s, Epoch, DeadLetter>>,
+}
+
+impl<'s> Network<'s, '_> {
+    /// What arrives at `to` by all its legs, on the workers that `split` (made for each leg) sends it to.
+    fn arrivals(
+        &mut self,
+        scope: Scope<'s, Epoch>,
+        to: Downstream,
+        split: impl Fn(u16) -> Split,
+    ) -> StreamVec<'s, Epoch, (u16, Batch)> {
+        let account = self.ledger.layout().account(to);
+        let mut arrivals = Vec::new();
+        for (index, leg) in self.plan.legs.iter().enumerate().filter(|(_, leg)| leg.to == to) {
+            let rows = match leg.from {
+                Upstream::Source(source) => self.sources[source].clone(),
+                Upstream::Aggregation(aggregation) => self.aggregations[aggregation].clone(),
+            };
+            let steps = Steps::new(leg.name.clone(), leg.steps.clone());
+            let out = harness::leg(rows, steps, leg, (index, account), self.ledger.clone());
+            self.letters.push(out.letters);
+            let port = arrivals.len() as u16;
+            arrivals.push(exchange(out.rows, &leg.name, leg.schema.clone(), split(port), self.fail));
+        }
+        scope.concatenate(arrivals)
+    }
+}
+
+/// To the worker of the key group; the slot is the input port of the aggregation.
+fn by_group(port: u16, aggregation: &Aggregation, workers: usize) -> Split {
+    let keys = aggregation.keys.clone();
+    let types: Vec<_> = aggregation.schema.fields().iter().map(|field| field.data_type().clone()).collect();
+    Box::new(move |batch| {
+        // A row whose key cannot be evaluated counts as NULL here; the aggregation makes a letter of it.
+        let mut evaluation = Evaluation::new(&batch);
+        let columns = keys.iter().zip(&types).map(|(key, to)| evaluation.column(key, to));
+        let columns: Vec<_> = columns.collect();
+        let parts = split(&batch, &columns, workers).into_iter();
+        parts.map(|(worker, part)| (Destination { worker, slot: port }, part)).collect()
+    })
+}
+
+/// To the worker of the key group of these columns.
+fn by_columns(key: Vec<usize>, workers: usize) -> Split {
+    Box::new(move |batch| {
+        let columns: Vec<_> = key.iter().map(|column| batch.rows.column(*column).clone()).collect();
+        let parts = split(&batch, &columns, workers).into_iter();
+        parts.map(|(worker, part)| (Destination { worker, slot: 0 }, part)).collect()
+    })
+}
+
+/// To the worker of the sink's shard; the slot is the shard.
+fn by_shard(key: Option<Vec<usize>>, shards: u16, workers: usize, fail: fn(&Error) -> !) -> Split {
+    Box::new(move |batch| match split_by_shard(batch, key.as_deref(), shards) {
+        Ok(parts) => {
+            let destination =
+                |shard| Destination { worker: worker_of_shard(shard, shards, workers), slot: shard };
+            parts.into_iter().map(|(shard, part)| (destination(shard), part)).collect()
+        }
+        Err(error) => fail(&error),
+    })
+}

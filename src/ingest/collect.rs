@@ -1,0 +1,56 @@
+//! What tests read with.
+
+use super::RecordSink;
+use crate::record::Record;
+
+/// Keeps everything a reader says, per partition.
+#[derive(Debug, Default)]
+pub(crate) struct Collected {
+    pub records: Vec<Vec<(u64, Option<Vec<u8>>)>>,
+    pub caught_up: Vec<Option<u64>>,
+    pub ended: Vec<bool>,
+}
+
+impl Collected {
+    pub fn new(partitions: usize) -> Self {
+        Collected {
+            records: vec![Vec::new(); partitions],
+            caught_up: vec![None; partitions],
+            ended: vec![false; partitions],
+        }
+    }
+
+    pub fn counts(&self) -> Vec<usize> {
+        self.records.iter().map(Vec::len).collect()
+    }
+
+    pub fn offsets(&self, partition: usize) -> Vec<u64> {
+        self.records[partition].iter().map(|(offset, _)| *offset).collect()
+    }
+
+    pub fn payloads(&self, partition: usize) -> Vec<String> {
+        let text = |payload: &Option<Vec<u8>>| {
+            payload.as_deref().map_or("<none>".into(), |p| String::from_utf8_lossy(p).into_owned())
+        };
+        self.records[partition].iter().map(|(_, payload)| text(payload)).collect()
+    }
+}
+
+impl RecordSink for Collected {
+    fn record(&mut self, partition: usize, record: &Record<'_>) {
+        let last = self.records[partition].last().map(|(offset, _)| *offset);
+        assert!(last < Some(record.offset), "offsets ascend: {last:?}, {}", record.offset);
+        assert!(!self.ended[partition], "a record after the end");
+        self.records[partition].push((record.offset, record.payload.map(<[u8]>::to_vec)));
+        self.caught_up[partition] = None;
+    }
+
+    fn caught_up(&mut self, partition: usize, next: u64) {
+        self.caught_up[partition] = Some(next);
+    }
+
+    fn ended(&mut self, partition: usize) {
+        assert!(!self.ended[partition], "an end is told once");
+        self.ended[partition] = true;
+    }
+}

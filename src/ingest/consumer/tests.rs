@@ -1,0 +1,163 @@
+use std::sync::mpsc::{Receiver, channel};
+
+use arrow::array::{RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow::datatypes::Schema;
+
+use super::*;
+use crate::record::{Chunk, RawBuilder};
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// Keeps the records and makes rows without columns.
+#[derive(Default)]
+struct Keep {
+    offsets: Vec<u64>,
+    raw: RawBuilder,
+}
+
+impl Decode for Keep {
+    fn push(&mut self, record: &Record<'_>) {
+        assert_ne!(record.payload, Some(&b"panic"[..]), "a bug in the decoder");
+        self.offsets.push(record.offset);
+        self.raw.push(record);
+    }
+
+    fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    fn finish(&mut self) -> Chunk {
+        let options = RecordBatchOptions::new().with_row_count(Some(self.offsets.len()));
+        Chunk {
+            rows: RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)
+                .expect("no column"),
+            offsets: UInt64Array::from(std::mem::take(&mut self.offsets)),
+            rejects: vec![],
+            raw: self.raw.finish(),
+        }
+    }
+}
+
+/// Numbers up to a limit in each partition, in groups of 100, two apart; 0 means an error in its place.
+struct Numbers {
+    next: Vec<u64>,
+    limits: Vec<u64>,
+    steps: Vec<Result<&'static [u8]>>,
+}
+
+impl Reader for Numbers {
+    fn read(&mut self, wanted: &[bool], max_wait: Duration, out: &mut dyn RecordSink) -> Result<()> {
+        let payload = if self.steps.is_empty() { &b"0123456789"[..] } else { self.steps.remove(0)? };
+        let mut any = false;
+        for (partition, limit) in self.limits.iter().enumerate() {
+            if !wanted[partition] || self.next[partition] > *limit {
+                continue;
+            }
+            any = true;
+            for _ in 0..100.min(limit - self.next[partition]) {
+                let offset = self.next[partition] * 2;
+                let payload = Some(payload);
+                out.record(
+                    partition,
+                    &Record { offset, key: None, payload, headers: &[], timestamp_ms: None },
+                );
+                self.next[partition] += 1;
+            }
+            if self.next[partition] == *limit {
+                out.caught_up(partition, limit * 2);
+                out.ended(partition);
+                self.next[partition] += 1;
+            }
+        }
+        if !any {
+            std::thread::park_timeout(max_wait);
+        }
+        Ok(())
+    }
+}
+
+fn start(limits: &[u64], steps: Vec<Result<&'static [u8]>>) -> (ConsumerHandle, Receiver<()>) {
+    let partition = |id| Partition { id, name: "t".into(), number: id };
+    let input = |id| Input { partition: partition(id), decoder: Box::new(Keep::default()) };
+    let inputs = (0..limits.len() as u32).map(input).collect();
+    let reader = Numbers { next: vec![0; limits.len()], limits: limits.to_vec(), steps };
+    let settings = ConsumerSettings {
+        read_ahead: Limits { records: 1_000, bytes: 1 << 20 },
+        chunk: Limits { records: 64, bytes: 1 << 20 },
+        max_wait: Duration::from_millis(20),
+    };
+    let (wake, woken) = channel();
+    let handle = spawn("test", Box::new(reader), inputs, settings, move || {
+        let _ = wake.send(());
+    });
+    (handle.expect("started"), woken)
+}
+
+fn take(queue: &PartitionQueue, max: usize, into: &mut Vec<u64>) {
+    for chunk in queue.take(max) {
+        assert_eq!(chunk.offsets.len(), chunk.raw.len());
+        into.extend(chunk.offsets.values());
+    }
+}
+
+#[test]
+fn a_full_partition_is_not_read_and_the_others_go_on_without_loss() {
+    let (handle, woken) = start(&[20_000, 20_000, 0], vec![]);
+    let (full, free, empty) = (&handle.queues()[0], &handle.queues()[1], &handle.queues()[2]);
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    while second.len() < 20_000 {
+        woken.recv_timeout(LONG).expect("goes on");
+        take(free, 777, &mut second);
+        assert!(full.queued_records() <= 1_000, "{}", full.queued_records());
+        // The last wake can come before the last records are taken.
+        while free.ended() && free.queued_records() > 0 {
+            take(free, 777, &mut second);
+        }
+    }
+    assert_eq!(full.queued_records(), 1_000);
+    assert_eq!((full.ended(), full.caught_up()), (false, None));
+    assert_eq!((free.ended(), free.caught_up()), (true, Some(40_000)));
+    assert_eq!((empty.ended(), empty.caught_up()), (true, Some(0)));
+    while first.len() < 20_000 {
+        take(full, 300, &mut first);
+        if full.queued_records() == 0 && !full.ended() {
+            woken.recv_timeout(LONG).expect("goes on when there is room");
+        }
+    }
+    let all: Vec<u64> = (0..20_000).map(|n| n * 2).collect();
+    assert!(first == all && second == all, "every record once, in order");
+    assert!(handle.take_error().is_none() && handle.away().is_none());
+}
+
+#[test]
+fn a_source_that_is_away_is_waited_for() {
+    let (handle, woken) = start(&[100], vec![Err(Error::away("gone")), Err(Error::away("gone")), Ok(b"x")]);
+    woken.recv_timeout(LONG).expect("back again");
+    assert_eq!(handle.queues()[0].queued_records(), 100);
+    assert!(handle.take_error().is_none());
+}
+
+#[test]
+fn an_error_ends_the_thread_behind_what_was_read() {
+    let (handle, woken) = start(&[1_000], vec![Ok(b"x"), Err(Error::config("no such thing"))]);
+    while woken.recv_timeout(LONG).is_ok() {}
+    assert_eq!(handle.queues()[0].queued_records(), 100);
+    let error = handle.take_error().expect("an error");
+    assert_eq!(error.to_string(), "source test: no such thing");
+
+    let (handle, woken) = start(&[1_000], vec![Ok(b"panic")]);
+    while woken.recv_timeout(LONG).is_ok() {}
+    assert_eq!(handle.take_error().expect("an error").kind(), ErrorKind::Internal);
+}
+
+#[test]
+fn a_stop_is_quick_also_while_the_source_is_away() {
+    let away = || Err(Error::away("gone"));
+    let (handle, _woken) = start(&[100], (0..100).map(|_| away()).collect());
+    while handle.away().is_none() {
+        std::thread::yield_now();
+    }
+    let began = Instant::now();
+    drop(handle);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}

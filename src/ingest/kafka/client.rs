@@ -1,0 +1,219 @@
+//! The client library: its settings, its log, and what its errors mean for us.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use crate::error::{Error, Result};
+use crate::plan::KafkaSource;
+use crate::settings;
+
+pub(super) type Client = BaseConsumer<Context>;
+
+/// What correctness rests on: offsets are ours, an end is told, uncommitted or damaged records are not read.
+const FIXED: [(&str, &str); 6] = [
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("auto.offset.reset", "error"),
+    ("enable.partition.eof", "true"),
+    ("isolation.level", "read_committed"),
+    ("check.crcs", "true"),
+];
+
+/// The older name of a fixed property.
+const AUTO_COMMIT: (&str, &str) = ("auto.commit.enable", "false");
+
+/// What can be changed by `properties.*`.
+const DEFAULTS: [(&str, &str); 9] = [
+    // Needed to assign; nothing is ever committed to it.
+    ("group.id", "tidemill"),
+    ("client.id", "tidemill"),
+    ("allow.auto.create.topics", "false"),
+    // A deep queue and a short pause when it is full: reading is never the brake.
+    ("queued.min.messages", "200000"),
+    ("queued.max.messages.kbytes", "65536"),
+    ("fetch.queue.backoff.ms", "5"),
+    // A broker that is back is noticed soon.
+    ("reconnect.backoff.max.ms", "1000"),
+    ("socket.keepalive.enable", "true"),
+    // With the sinks away nobody polls for a long time, and that is no failure.
+    ("max.poll.interval.ms", "86400000"),
+];
+
+/// All properties of a source's clients, and the servers they connect to.
+pub(super) fn properties(
+    source: &KafkaSource,
+    settings: &settings::Kafka,
+) -> Result<(BTreeMap<String, String>, String)> {
+    let mut properties: BTreeMap<String, String> =
+        DEFAULTS.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    if let Some(servers) = &settings.bootstrap_servers {
+        properties.insert("bootstrap.servers".into(), servers.clone());
+    }
+    for (name, value) in settings.properties.iter().chain(&source.properties) {
+        let fixed = FIXED.iter().chain([&AUTO_COMMIT]).find(|(fixed, _)| fixed == name);
+        if let Some((_, needed)) = fixed
+            && !value.trim().eq_ignore_ascii_case(needed)
+        {
+            let message = format!("the Kafka property '{name}' of a source is always '{needed}'");
+            return Err(Error::config(message).hint("leave it out: no record would be safe otherwise"));
+        }
+        properties.insert(name.clone(), value.clone());
+    }
+    properties.extend(FIXED.iter().map(|(name, value)| (name.to_string(), value.to_string())));
+    match properties.get("bootstrap.servers") {
+        Some(servers) => Ok((properties.clone(), servers.clone())),
+        None => Err(Error::config("no Kafka servers are configured")
+            .hint("set `kafka.bootstrap_servers`, for example to \"localhost:9092\"")),
+    }
+}
+
+/// A client that is not assigned to anything yet. Connects in the background.
+pub(super) fn connect(properties: &BTreeMap<String, String>) -> Result<Client> {
+    let mut config = ClientConfig::new();
+    for (name, value) in properties {
+        config.set(name, value);
+    }
+    config.create_with_context(Context::default()).map_err(|error| match error {
+        // The value is left out, it may be a secret.
+        KafkaError::ClientConfig(_, description, name, _) => {
+            Error::config(format!("the Kafka property '{name}' cannot be set: {description}"))
+        }
+        KafkaError::ClientCreation(description) => {
+            Error::config(format!("the Kafka client cannot be started: {description}"))
+        }
+        other => Error::config("the Kafka client cannot be started").caused_by(other),
+    })
+}
+
+/// Listens to the client's threads.
+#[derive(Debug, Default)]
+pub(super) struct Context {
+    /// The last refusal of our credentials. Calls that fail for it only say that there is no connection.
+    refused: Mutex<Option<String>>,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::warn!(target: "librdkafka", facility, "{message}");
+            }
+            // Failed connections come here again and again; who waits for them says so once.
+            _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Authentication)) {
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        }
+        tracing::debug!(target: "librdkafka", %error, "{reason}");
+    }
+}
+
+impl ConsumerContext for Context {}
+
+/// The error of a call that has failed as a whole.
+pub(super) fn failed(client: &Client, what: &str, error: &KafkaError) -> Error {
+    // Lets the client tell of refused credentials; no partition is read with this client yet.
+    while let Some(Err(_)) = client.poll(Duration::ZERO) {}
+    if let Some(reason) = client.context().refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return refused(&reason).context(format!("cannot {what}"));
+    }
+    match error.rdkafka_error_code() {
+        Some(code) => classify(code, &format!("cannot {what}")),
+        None => Error::away(format!("cannot {what}: {error}")),
+    }
+}
+
+fn refused(reason: &str) -> Error {
+    Error::config(format!("Kafka refuses the credentials: {reason}"))
+        .hint("look at `security.protocol`, `sasl.*` and `ssl.*` in the Kafka properties")
+}
+
+/// What an error means. One that we do not know means waiting, not dropping.
+pub(super) fn classify(code: RDKafkaErrorCode, what: &str) -> Error {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::InvalidTopic => {
+            Error::config(format!("{what}: there is no such topic or partition any more ({code})"))
+                .hint("create it; if it was deleted and created anew, start with a new state directory")
+        }
+        Code::AutoOffsetReset | Code::OffsetOutOfRange => Error::config(format!(
+            "{what}: records were deleted before they were read, data was lost ({code})"
+        ))
+        .hint("raise the topic's retention above the longest outage; a restart begins at what is left"),
+        Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => {
+            refused(&code.to_string()).context(what)
+        }
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed => {
+            Error::config(format!("{what}: Kafka does not permit it ({code})"))
+                .hint("the user needs READ and DESCRIBE on the topic, and READ on the group")
+        }
+        // The client goes on behind a batch that it cannot read, so this must end the run.
+        Code::BadMessage | Code::InvalidMessage | Code::BadCompression | Code::NotImplemented => {
+            Error::config(format!("{what}: a batch of records is damaged or of an unknown kind ({code})"))
+                .hint("a compression that this build lacks, or a broken log: see the broker's log")
+        }
+        Code::Fatal => Error::internal(format!("{what}: {code}")),
+        _ => Error::away(format!("{what}: {code}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::plan::StartupMode;
+
+    fn with(ours: &[(&str, &str)], theirs: &[(&str, &str)]) -> Result<BTreeMap<String, String>> {
+        let map =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let servers = Some("localhost:9092".to_string());
+        let settings = settings::Kafka { bootstrap_servers: servers, properties: map(ours) };
+        let startup = StartupMode::Earliest;
+        let source = KafkaSource { topics: vec!["t".into()], startup, properties: map(theirs) };
+        properties(&source, &settings).map(|(properties, _)| properties)
+    }
+
+    #[test]
+    fn properties_of_the_source_win_over_the_settings_but_not_over_correctness() {
+        let made = with(
+            &[("client.id", "a"), ("fetch.min.bytes", "5")],
+            &[("client.id", "b"), ("check.crcs", " TRUE ")],
+        )
+        .expect("accepted");
+        assert_eq!((made["client.id"].as_str(), made["fetch.min.bytes"].as_str()), ("b", "5"));
+        assert_eq!((made["check.crcs"].as_str(), made["group.id"].as_str()), ("true", "tidemill"));
+        for (name, _) in FIXED.iter().chain([&AUTO_COMMIT]) {
+            let error = with(&[], &[(name, "other")]).expect_err(name);
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        assert!(with(&[("isolation.level", "read_uncommitted")], &[]).is_err());
+    }
+
+    #[test]
+    fn a_wrong_property_is_named_without_its_value() {
+        let made = with(&[], &[("no.such.thing", "hunter2")]).expect("not known to be wrong yet");
+        let error = connect(&made).err().expect("refused");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let text = error.to_string();
+        assert!(text.contains("no.such.thing") && !text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn what_nobody_knows_means_waiting() {
+        let kind = |code| classify(code, "x").kind();
+        assert_eq!(kind(RDKafkaErrorCode::AllBrokersDown), ErrorKind::Away);
+        assert_eq!(kind(RDKafkaErrorCode::Unknown), ErrorKind::Away);
+        assert_eq!(kind(RDKafkaErrorCode::AutoOffsetReset), ErrorKind::Config);
+    }
+}

@@ -1,0 +1,143 @@
+//! Decoded records of one partition between its consumer thread and the cut.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
+
+use crate::record::{Chunk, Partition};
+
+/// Shared by the consumer thread, which fills it, and the timely worker, which empties it on ticks. No call
+/// waits for longer than the other side needs to move a few chunks.
+#[derive(Clone, Debug)]
+pub struct PartitionQueue {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    partition: Partition,
+    limits: Limits,
+    state: Mutex<State>,
+    /// Woken when there is room again.
+    reader: OnceLock<Thread>,
+}
+
+/// How much a partition reads ahead. What one `read` brings can exceed it, the next does not happen then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub records: usize,
+    pub bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    chunks: VecDeque<Chunk>,
+    records: usize,
+    bytes: usize,
+    caught_up: Option<u64>,
+    ended: bool,
+    /// The reader was told that there is no room.
+    refused: bool,
+}
+
+/// What a partition has said since the last time.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub chunks: Vec<Chunk>,
+    pub caught_up: Option<u64>,
+    pub ended: bool,
+}
+
+impl PartitionQueue {
+    pub(super) fn new(partition: Partition, limits: Limits) -> Self {
+        let (state, reader) = (Mutex::default(), OnceLock::new());
+        PartitionQueue { shared: Arc::new(Shared { partition, limits, state, reader }) }
+    }
+
+    /// Whose records these are.
+    pub fn partition(&self) -> &Partition {
+        &self.shared.partition
+    }
+
+    /// Takes at most `max_records` records out, in order.
+    pub fn take(&self, max_records: usize) -> Vec<Chunk> {
+        let mut state = self.state();
+        let (mut taken, mut left) = (Vec::new(), max_records);
+        while left > 0
+            && let Some(chunk) = state.chunks.front_mut()
+        {
+            let part = chunk.split_front(left);
+            if chunk.is_empty() {
+                state.chunks.pop_front();
+            }
+            left -= part.len();
+            state.records -= part.len();
+            state.bytes = state.bytes.saturating_sub(size(&part));
+            taken.push(part);
+        }
+        if state.refused && self.has_room(&state) {
+            state.refused = false;
+            drop(state);
+            if let Some(thread) = self.shared.reader.get() {
+                thread.unpark();
+            }
+        }
+        taken
+    }
+
+    /// Number of records that [`take`](PartitionQueue::take) can give now.
+    pub fn queued_records(&self) -> usize {
+        self.state().records
+    }
+
+    /// The reader was at the end of the log behind the last queued record: the next record will have at least
+    /// this offset. `None` while it knows of more, or does not know.
+    pub fn caught_up(&self) -> Option<u64> {
+        self.state().caught_up
+    }
+
+    /// No record will come behind those that are queued.
+    pub fn ended(&self) -> bool {
+        self.state().ended
+    }
+
+    /// Whether the reader shall go on with this partition. Where not, it is woken when it shall.
+    pub(super) fn wants_more(&self) -> bool {
+        let mut state = self.state();
+        let room = self.has_room(&state);
+        state.refused = !room;
+        room && !state.ended
+    }
+
+    pub(super) fn push(&self, news: News) {
+        let mut state = self.state();
+        if !news.chunks.is_empty() {
+            state.caught_up = None;
+        }
+        for chunk in news.chunks {
+            state.records += chunk.len();
+            state.bytes += size(&chunk);
+            state.chunks.push_back(chunk);
+        }
+        state.caught_up = news.caught_up.or(state.caught_up);
+        state.ended |= news.ended;
+    }
+
+    /// Names the thread that reads; to be called on it.
+    pub(super) fn read_by(&self, thread: Thread) {
+        // A second call would come from the same thread.
+        let _ = self.shared.reader.set(thread);
+    }
+
+    fn has_room(&self, state: &State) -> bool {
+        state.records < self.shared.limits.records && state.bytes < self.shared.limits.bytes
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn size(chunk: &Chunk) -> usize {
+    (0..chunk.raw.len()).map(|index| chunk.raw.size(index)).sum()
+}

@@ -1,0 +1,236 @@
+//! A run of a dataflow in this process: everything that is prepared once and shared by its workers.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use timely::scheduling::SyncActivator;
+
+use crate::control::failure::fatal;
+use crate::control::telemetry::Telemetry;
+use crate::dead_letter::AddressedLetter;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ingest::Connector;
+use crate::ingest::consumer::{self, ConsumerHandle, ConsumerSettings, Input};
+use crate::ingest::queue::Limits;
+use crate::ingest::ticker::Pace;
+use crate::ledger::Layout;
+use crate::parse::JsonDecoder;
+use crate::plan::{Downstream, Plan};
+use crate::record::{Partition, PartitionNames};
+use crate::route::shard::worker_of_shard;
+use crate::settings::Settings;
+use crate::write::dead_letters::DeadLetterWriter;
+use crate::time::Woken;
+use crate::write::driver::Start;
+use crate::write::letters::LetterCounts;
+use crate::write::outbox::{Connect, Outbox};
+use crate::write::{self, Health, Identity, Sink};
+
+/// Everything the workers of this process share.
+pub struct Job {
+    pub plan: Arc<Plan>,
+    pub settings: Settings,
+    pub layout: Arc<Layout>,
+    pub pace: Pace,
+    pub bounded: bool,
+    /// Where every sink writes a file instead of what its connector says.
+    pub output: Option<PathBuf>,
+    pub blackhole: bool,
+    pub lineage: String,
+    pub generation: u64,
+    /// Per source of the plan how to reach it, and its partitions at the start.
+    pub sources: Vec<(Arc<dyn Connector>, Vec<Partition>)>,
+    pub names: Arc<PartitionNames>,
+    /// Drain and stop.
+    pub stop: Arc<AtomicBool>,
+    /// Per sink of the plan.
+    pub sink_health: Vec<Arc<Health>>,
+    pub letters_health: Arc<Health>,
+    pub letter_counts: Arc<LetterCounts>,
+    pub telemetry: Arc<Telemetry>,
+    /// The ledger at the end, on process 0.
+    pub final_ledger: Mutex<Option<serde_json::Value>>,
+    /// The epoch after the last one of this run, on process 0.
+    pub next_epoch: AtomicU64,
+    /// Index of the first worker of this process.
+    pub first_worker: usize,
+    /// Live reads for each worker of this process.
+    pub lookups: Vec<(Sender<LookupRequest>, Receiver<LookupRequest>)>,
+}
+
+/// A live read of one key.
+pub struct LookupRequest {
+    /// Index of the view in the plan.
+    pub view: usize,
+    /// Canonical bytes of the key.
+    pub key: Vec<u8>,
+    /// Takes the row as JSON.
+    pub reply: Sender<Result<Option<String>>>,
+}
+
+/// The worker that reads a partition: known from the numbers alone, so that all processes agree.
+pub fn partition_worker(source: u16, partition: u32, workers: usize) -> usize {
+    let (topic, number) = (partition >> 16, partition & 0xffff);
+    (usize::from(source) + topic as usize + number as usize) % workers
+}
+
+impl Job {
+    /// Starts to read the partitions of a source that worker `worker` of `workers` reads. `wake` is called
+    /// when there is something to cut.
+    pub fn read_source(
+        &self,
+        index: usize,
+        worker: usize,
+        workers: usize,
+        wake: impl Fn() + Send + 'static,
+    ) -> Result<ConsumerHandle> {
+        let (connector, partitions) = &self.sources[index];
+        let source = Arc::new(self.plan.sources[index].clone());
+        let mine = |p: &&Partition| partition_worker(index as u16, p.id, workers) == worker;
+        let partitions: Vec<Partition> = partitions.iter().filter(mine).cloned().collect();
+        let reader = waiting(&source.name, &self.stop, || connector.open(&partitions))?;
+        let mut settings = ConsumerSettings::from(&self.settings.flow);
+        if self.bounded {
+            // An epoch is cut only when it is full, so at least one must fit, whatever its size.
+            let records = 2 * self.settings.flow.max_epoch_records;
+            settings.read_ahead = Limits { records: settings.read_ahead.records.max(records), bytes: usize::MAX };
+        }
+        let input = |partition: Partition| {
+            let decoder = Box::new(JsonDecoder::new(source.clone(), partition.clone()));
+            Input { partition, decoder }
+        };
+        let inputs = partitions.into_iter().map(input).collect();
+        consumer::spawn(&source.name, reader, inputs, settings, wake)
+    }
+
+    /// Who writes, for a shard of a sink.
+    pub fn identity(&self, sink: &str, shards: u16, shard: u16) -> Identity {
+        Identity {
+            lineage: self.lineage.clone(),
+            generation: self.generation,
+            dataflow: self.plan.name.clone(),
+            sink: sink.to_owned(),
+            shards,
+            shard,
+        }
+    }
+
+    fn context(&self) -> write::Context {
+        write::Context {
+            directory: self.plan.directory.clone(),
+            bounded: self.bounded,
+            output: self.output.clone(),
+            blackhole: self.blackhole,
+            partitions: self.names.clone(),
+        }
+    }
+
+    /// For each sink of the plan what starts its shards on worker `worker` of `workers`.
+    pub fn sink_starts(
+        self: &Arc<Self>,
+        worker: usize,
+        workers: usize,
+        bytes: &Arc<AtomicUsize>,
+    ) -> Vec<(Start, Woken)> {
+        let start = |index: usize| {
+            let woken = Woken::default();
+            let (job, bytes, driver) = (self.clone(), bytes.clone(), woken.clone());
+            let start: Start = Box::new(move |opening: SyncActivator| {
+                let shards = job.plan.sinks[index].shards;
+                let mine = (0..shards).filter(|shard| worker_of_shard(*shard, shards, workers) == worker);
+                mine.map(|shard| Ok((shard, job.outbox(index, shard, &bytes, opening.clone(), driver.clone())?)))
+                    .collect()
+            });
+            (start, woken)
+        };
+        (0..self.plan.sinks.len()).map(start).collect()
+    }
+
+    fn outbox(
+        self: &Arc<Self>,
+        index: usize,
+        shard: u16,
+        bytes: &Arc<AtomicUsize>,
+        opening: SyncActivator,
+        driver: Woken,
+    ) -> Result<Outbox> {
+        let sink = self.plan.sinks[index].clone();
+        let health = self.sink_health[index].clone();
+        let (job, thread_health) = (self.clone(), health.clone());
+        let identity = self.identity(&sink.name, sink.shards, shard);
+        let connect: Connect<_> = Box::new(move || -> Result<Box<dyn Sink>> {
+            write::connect(&sink, &job.settings, &job.context(), thread_health)
+        });
+        let wake = move || {
+            // Both are gone when the dataflow is; then nobody waits for the notice.
+            let _ = opening.activate();
+            driver.get().map(SyncActivator::activate);
+        };
+        Outbox::start(identity, connect, health, bytes.clone(), wake, fatal)
+    }
+
+    /// What writes the dead letters.
+    pub fn letter_writer(self: &Arc<Self>) -> Connect<Vec<AddressedLetter>> {
+        let job = self.clone();
+        Box::new(move || {
+            let health = job.letters_health.clone();
+            Ok(Box::new(DeadLetterWriter::new(&job.plan, &job.settings, job.output.clone(), health)?))
+        })
+    }
+
+    /// For each stage that can make letters without origin, the source whose policy applies to them.
+    pub fn stage_sources(&self) -> HashMap<String, usize> {
+        let of_leg = self.plan.legs.iter().map(|leg| (leg.name.clone(), leg.sources.first().copied()));
+        let below = |to: Downstream| {
+            let leg = self.plan.legs.iter().find(|leg| leg.to == to);
+            leg.and_then(|leg| leg.sources.first().copied())
+        };
+        let aggregations = self.plan.aggregations.iter().enumerate();
+        let of_aggregation =
+            aggregations.map(|(index, a)| (a.name.clone(), below(Downstream::Aggregation(index))));
+        let sinks = self.plan.sinks.iter().enumerate();
+        let of_sink = sinks.map(|(index, sink)| (sink.name.clone(), below(Downstream::Sink(index))));
+        let all = of_leg.chain(of_aggregation).chain(of_sink);
+        all.filter_map(|(stage, source)| Some((stage, source?))).collect()
+    }
+
+    /// Whether a stop was asked for.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Sinks whose other side is away, with the reason.
+    pub fn away(&self) -> impl Iterator<Item = (String, String)> {
+        let sinks = self.plan.sinks.iter().map(|sink| sink.name.as_str()).zip(&self.sink_health);
+        let all = sinks.chain(std::iter::once(("dead_letters", &self.letters_health)));
+        all.filter_map(|(name, health)| Some((name.to_owned(), health.away()?)))
+    }
+
+    /// The live reads that wait for worker `worker`.
+    pub fn lookups(&self, worker: usize) -> Option<&Receiver<LookupRequest>> {
+        let local = worker.checked_sub(self.first_worker)?;
+        self.lookups.get(local).map(|(_, requests)| requests)
+    }
+}
+
+/// Does something with a source's other side; waits while that is away, and says so.
+pub fn waiting<T>(name: &str, stop: &AtomicBool, attempt: impl Fn() -> Result<T>) -> Result<T> {
+    let mut pause = Duration::from_millis(250);
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == ErrorKind::Away => {
+                tracing::warn!(source = name, %error, "source is away, waiting");
+            }
+            other => return other.map_err(|error| error.context(format_args!("source \"{name}\""))),
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::away(format!("source \"{name}\": stopped while waiting for the other side")));
+        }
+        std::thread::park_timeout(pause);
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}

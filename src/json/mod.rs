@@ -1,0 +1,92 @@
+//! Reading JSON text where it lies: tokens are spans of the text, nothing is built and nothing is copied.
+//!
+//! Written by hand because of what the product promises and no library offers together: text of a value
+//! exactly as written (also of numbers beyond any type), a bound on nesting that holds for skipped values
+//! too (libraries recurse into these and overflow the stack), and no failure of a record over a number that
+//! nobody reads. The grammar is RFC 8259; the same mutated documents are accepted as by `serde_json`.
+
+mod escape;
+mod scan;
+
+use std::fmt;
+
+pub use escape::{unescape, write_string};
+pub use scan::Scanner;
+
+/// How many containers may be open at once.
+pub const DEPTH_MAX: u32 = 128;
+
+/// What a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// There is none.
+    Missing,
+    Null,
+    True,
+    False,
+    /// A number without fraction and exponent.
+    Integer,
+    /// Any other number.
+    Decimal,
+    /// A string without escapes.
+    Text,
+    /// A string that has to be unescaped.
+    Escaped,
+    Object,
+    Array,
+}
+
+/// A value, or a key, as a span of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    pub kind: Kind,
+    start: u32,
+    end: u32,
+}
+
+impl Token {
+    /// No token.
+    pub const MISSING: Token = Token { kind: Kind::Missing, start: 0, end: 0 };
+
+    fn new(kind: Kind, start: usize, end: usize) -> Self {
+        Token { kind, start: start as u32, end: end as u32 }
+    }
+
+    /// The text without the quotes of a string. `text` is what was scanned.
+    pub fn body(self, text: &str) -> &str {
+        &text[self.start as usize..self.end as usize]
+    }
+
+    /// The text as it stands in the document, quotes included.
+    pub fn raw(self, text: &str) -> &str {
+        match self.kind {
+            Kind::Text | Kind::Escaped => &text[self.start as usize - 1..self.end as usize + 1],
+            _ => self.body(text),
+        }
+    }
+
+    /// The content of a string; `scratch` holds it where it had to be unescaped.
+    pub fn content<'t>(self, text: &'t str, scratch: &'t mut String) -> &'t str {
+        if self.kind != Kind::Escaped {
+            return self.body(text);
+        }
+        scratch.clear();
+        // The scanner has seen that the escapes are good.
+        let _ = unescape(self.body(text), |part| scratch.push_str(part));
+        scratch
+    }
+}
+
+/// Why a text is not JSON, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    pub problem: &'static str,
+    /// Byte of the text, from 0.
+    pub at: usize,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.problem, self.at)
+    }
+}

@@ -1,0 +1,392 @@
+//! The scanner: from a text to tokens, one value after the other.
+
+use super::{DEPTH_MAX, Kind, Malformed, Token, unescape};
+
+/// Reads a JSON text from its beginning.
+///
+/// ```
+/// use tidemill::json::{Kind, Scanner};
+///
+/// let text = r#"{"soc": 100, "on": true}"#;
+/// let mut scanner = Scanner::new(text);
+/// assert!(scanner.enter_object(0)?);
+/// let key = scanner.next_key(true)?.expect("a key");
+/// let value = scanner.value(1)?;
+/// assert_eq!((key.body(text), value.raw(text), value.kind), ("soc", "100", Kind::Integer));
+/// # Ok::<(), tidemill::json::Malformed>(())
+/// ```
+#[derive(Debug)]
+pub struct Scanner<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+}
+
+type Result<T> = std::result::Result<T, Malformed>;
+
+impl<'a> Scanner<'a> {
+    /// A scanner at the beginning of a text of less than 4 GiB.
+    pub fn new(text: &'a str) -> Self {
+        debug_assert!(u32::try_from(text.len()).is_ok(), "tokens have 32-bit positions");
+        Scanner { text, bytes: text.as_bytes(), at: 0 }
+    }
+
+    /// Steps into the object that comes next. `false` and no step if it is another value. `depth` is the
+    /// number of containers that are open already.
+    #[inline]
+    pub fn enter_object(&mut self, depth: u32) -> Result<bool> {
+        if self.next_byte() != b'{' {
+            return Ok(false);
+        }
+        if depth >= DEPTH_MAX {
+            return self.fail("nested too deeply");
+        }
+        self.at += 1;
+        Ok(true)
+    }
+
+    /// The next key of the object that was entered; its value comes next. `None`, and a step out of the
+    /// object, at its end. `first` says that no key of it was read yet.
+    #[inline]
+    pub fn next_key(&mut self, first: bool) -> Result<Option<Token>> {
+        match self.next_byte() {
+            b'}' => {
+                self.at += 1;
+                return Ok(None);
+            }
+            b',' if !first => self.at += 1,
+            _ if first => {}
+            _ => return self.fail("expected ',' or '}'"),
+        }
+        self.key().map(Some)
+    }
+
+    /// The value that comes next. `depth` is the number of containers that are open.
+    #[inline]
+    pub fn value(&mut self, depth: u32) -> Result<Token> {
+        match self.next_byte() {
+            b'{' | b'[' => self.container(depth),
+            _ => self.scalar(),
+        }
+    }
+
+    /// A token from `start`, where [`position`](Scanner::position) was before an object was entered, to here.
+    pub fn object_since(&self, start: usize) -> Token {
+        Token::new(Kind::Object, start, self.at)
+    }
+
+    /// The byte that comes next; the length of the text at its end.
+    pub fn position(&mut self) -> usize {
+        self.next_byte();
+        self.at
+    }
+
+    /// Whether nothing follows but white space.
+    pub fn end(&mut self) -> Result<()> {
+        self.next_byte();
+        if self.at < self.bytes.len() { self.fail("something follows the end of the object") } else { Ok(()) }
+    }
+
+    /// A key and its colon.
+    #[inline]
+    fn key(&mut self) -> Result<Token> {
+        if self.next_byte() != b'"' {
+            return self.fail("expected a key");
+        }
+        let key = self.string()?;
+        if self.next_byte() != b':' {
+            return self.fail("expected ':'");
+        }
+        self.at += 1;
+        Ok(key)
+    }
+
+    #[inline]
+    fn scalar(&mut self) -> Result<Token> {
+        match self.byte(self.at) {
+            b'"' => self.string(),
+            b'-' | b'0'..=b'9' => self.number(),
+            b't' => self.literal("true", Kind::True),
+            b'f' => self.literal("false", Kind::False),
+            b'n' => self.literal("null", Kind::Null),
+            _ => self.fail("expected a value"),
+        }
+    }
+
+    /// A whole object or array. Keeps a bit per open container in place of recursion.
+    fn container(&mut self, depth: u32) -> Result<Token> {
+        let start = self.at;
+        let mut objects = 0u128;
+        let mut open = 0;
+        loop {
+            let bracket = self.next_byte();
+            if bracket == b'{' || bracket == b'[' {
+                if depth + open >= DEPTH_MAX {
+                    return self.fail("nested too deeply");
+                }
+                open += 1;
+                objects = objects << 1 | u128::from(bracket == b'{');
+                self.at += 1;
+                match (self.next_byte(), bracket) {
+                    (b'}', b'{') | (b']', b'[') => {}
+                    (_, b'{') => {
+                        self.key()?;
+                        continue;
+                    }
+                    _ => continue,
+                }
+            } else {
+                self.scalar()?;
+            }
+            if self.close(&mut objects, &mut open)? {
+                let kind = if self.bytes[start] == b'{' { Kind::Object } else { Kind::Array };
+                return Ok(Token::new(kind, start, self.at));
+            }
+        }
+    }
+
+    /// Behind a value: closes containers up to the next comma, and reads the key behind it in an object.
+    /// `true` when none is open any more.
+    #[inline]
+    fn close(&mut self, objects: &mut u128, open: &mut u32) -> Result<bool> {
+        while *open > 0 {
+            match (self.next_byte(), *objects & 1) {
+                (b',', 1) => {
+                    self.at += 1;
+                    self.key()?;
+                    return Ok(false);
+                }
+                (b',', _) => {
+                    self.at += 1;
+                    return Ok(false);
+                }
+                (b'}', 1) | (b']', 0) => {
+                    self.at += 1;
+                    *objects >>= 1;
+                    *open -= 1;
+                }
+                _ => return self.fail("expected ',' or the end of the container"),
+            }
+        }
+        Ok(true)
+    }
+
+    #[inline]
+    fn string(&mut self) -> Result<Token> {
+        let start = self.at + 1;
+        let mut escaped = false;
+        self.at = plain_end(self.bytes, start);
+        while self.byte(self.at) != b'"' {
+            if self.byte(self.at) != b'\\' {
+                return self.fail("control character in a string");
+            }
+            escaped = true;
+            // Whatever is escaped, a quote too, is passed over here and judged below.
+            self.at = plain_end(self.bytes, self.at + 2);
+        }
+        let end = self.at;
+        self.at += 1;
+        if escaped {
+            unescape(&self.text[start..end], |_| ()).map_err(|problem| Malformed { problem, at: start })?;
+            return Ok(Token::new(Kind::Escaped, start, end));
+        }
+        Ok(Token::new(Kind::Text, start, end))
+    }
+
+    #[inline]
+    fn number(&mut self) -> Result<Token> {
+        let start = self.at;
+        let mut kind = Kind::Integer;
+        if self.byte(self.at) == b'-' {
+            self.at += 1;
+        }
+        if self.byte(self.at) == b'0' {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.byte(self.at) == b'.' {
+            kind = Kind::Decimal;
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.byte(self.at), b'e' | b'E') {
+            kind = Kind::Decimal;
+            self.at += 1;
+            if matches!(self.byte(self.at), b'+' | b'-') {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(Token::new(kind, start, self.at))
+    }
+
+    /// One digit or more.
+    #[inline]
+    fn digits(&mut self) -> Result<()> {
+        if !self.byte(self.at).is_ascii_digit() {
+            return self.fail("expected a digit");
+        }
+        while self.byte(self.at).is_ascii_digit() {
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn literal(&mut self, word: &'static str, kind: Kind) -> Result<Token> {
+        if !self.bytes[self.at..].starts_with(word.as_bytes()) {
+            return self.fail("expected a value");
+        }
+        self.at += word.len();
+        Ok(Token::new(kind, self.at - word.len(), self.at))
+    }
+
+    /// Passes white space; gives the byte behind it.
+    #[inline]
+    fn next_byte(&mut self) -> u8 {
+        while matches!(self.byte(self.at), b' ' | b'\n' | b'\r' | b'\t') {
+            self.at += 1;
+        }
+        self.byte(self.at)
+    }
+
+    /// The byte at a position; behind the end a zero, which is nowhere allowed.
+    #[inline]
+    fn byte(&self, at: usize) -> u8 {
+        self.bytes.get(at).copied().unwrap_or(0)
+    }
+
+    #[cold]
+    fn fail<T>(&self, problem: &'static str) -> Result<T> {
+        let cut = self.at >= self.bytes.len();
+        Err(Malformed {
+            problem: if cut { "unexpected end" } else { problem },
+            at: self.at.min(self.bytes.len()),
+        })
+    }
+}
+
+/// The first position from `at` on with a quote, a backslash or a control character; or the end.
+///
+/// Eight bytes at a time: `(x - 1) & !x` has the top bit of the lowest byte that is zero, likewise for less
+/// than 0x20; what it says of higher bytes does not matter, only the lowest is looked at.
+#[inline]
+fn plain_end(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x8080_8080_8080_8080;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = word ^ (ONES * b'"' as u64);
+        let backslash = word ^ (ONES * b'\\' as u64);
+        let found = (quote.wrapping_sub(ONES) & !quote
+            | backslash.wrapping_sub(ONES) & !backslash
+            | word.wrapping_sub(ONES * 0x20) & !word)
+            & TOPS;
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while let Some(byte) = bytes.get(at) {
+        if *byte < 0x20 || *byte == b'"' || *byte == b'\\' {
+            return at;
+        }
+        at += 1;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(text: &str) -> Result<Token> {
+        let mut scanner = Scanner::new(text);
+        let value = scanner.value(0)?;
+        scanner.end()?;
+        Ok(value)
+    }
+
+    #[test]
+    fn values_are_spans_of_the_text() {
+        for (text, kind) in [
+            ("null", Kind::Null),
+            (" true ", Kind::True),
+            ("false", Kind::False),
+            ("-0", Kind::Integer),
+            ("12345678901234567890123", Kind::Integer),
+            ("1e400", Kind::Decimal),
+            ("-1.50E+07", Kind::Decimal),
+            ("\"plain é 12345678\"", Kind::Text),
+            ("\"\\\"12345678\\\"\"", Kind::Escaped),
+            ("{\"a\" : [ { } , [ ] , {\"b\":1,\"c\":\"}\"} ] }", Kind::Object),
+            ("[1,[2,[3]],\"]\"]", Kind::Array),
+        ] {
+            let token = scan(text).expect(text);
+            assert_eq!((token.kind, token.raw(text)), (kind, text.trim()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused() {
+        for text in [
+            "",
+            " ",
+            "nul",
+            "nulll",
+            "NaN",
+            "Infinity",
+            "-",
+            "01",
+            "1.",
+            ".5",
+            "1e",
+            "1e+",
+            "+1",
+            "0x1",
+            "'a'",
+            "\"",
+            "\"a",
+            "\"\\\"",
+            "\"\\",
+            "\"\\x\"",
+            "\"a\nb\"",
+            "\"\\ud800\"",
+            "[",
+            "]",
+            "[1",
+            "[1,",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "[1}",
+            "{",
+            "}",
+            "{1:2}",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{\"a\":1]",
+            "{\"a\":1 \"b\":2}",
+            "{,}",
+            "{}{}",
+            "1 2",
+            "[] x",
+            "{\"a\":1}}",
+        ] {
+            assert!(scan(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded_without_recursion() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(scan(&nested(128)).is_ok());
+        assert_eq!(scan(&nested(129)), Err(Malformed { problem: "nested too deeply", at: 128 }));
+        assert!(scan(&nested(3_000_000)).is_err());
+        let objects = "{\"a\":".repeat(128) + "1" + &"}".repeat(128);
+        assert!(scan(&objects).is_ok());
+        assert!(scan(&format!("[{objects}]")).is_err());
+    }
+}

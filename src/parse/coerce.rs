@@ -1,0 +1,156 @@
+//! From what stands in a record to a value of a column's type.
+
+use super::number;
+use super::timestamp;
+use crate::json::{Kind, Token};
+use crate::plan::{ColumnType, TimestampFormat};
+
+/// One value on its way into a column.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Datum<'a> {
+    Null,
+    /// Also JSON text.
+    Text(&'a str),
+    BigInt(i64),
+    Int(i32),
+    Double(f64),
+    Boolean(bool),
+    /// Nanoseconds since the Unix epoch.
+    Timestamp(i64),
+}
+
+/// The value of a field for a column of type `kind`; `None` if the column cannot hold it.
+#[inline]
+pub(super) fn coerce<'t>(
+    token: Token,
+    kind: ColumnType,
+    format: TimestampFormat,
+    text: &'t str,
+    scratch: &'t mut String,
+) -> Option<Datum<'t>> {
+    match (kind, token.kind) {
+        (_, Kind::Missing | Kind::Null) => Some(Datum::Null),
+        (ColumnType::Json, _) => Some(Datum::Text(token.raw(text))),
+        (_, Kind::Object | Kind::Array) => None,
+        (ColumnType::Text, _) => Some(Datum::Text(token.content(text, scratch))),
+        (ColumnType::Boolean, Kind::True) => Some(Datum::Boolean(true)),
+        (ColumnType::Boolean, Kind::False) => Some(Datum::Boolean(false)),
+        (_, Kind::True | Kind::False) => None,
+        (_, Kind::Integer | Kind::Decimal) => from_number(token.body(text), kind, format),
+        (_, Kind::Text | Kind::Escaped) => {
+            let content = token.content(text, scratch);
+            if content.is_empty() { Some(Datum::Null) } else { from_text(content, kind, format) }
+        }
+    }
+}
+
+#[inline]
+fn from_number<'t>(text: &str, kind: ColumnType, format: TimestampFormat) -> Option<Datum<'t>> {
+    match kind {
+        ColumnType::BigInt => number::integer(text).map(Datum::BigInt),
+        ColumnType::Int => number::integer(text).and_then(|value| i32::try_from(value).ok()).map(Datum::Int),
+        ColumnType::Double => number::double(text).map(Datum::Double),
+        ColumnType::Timestamp => timestamp::number(text, format).map(Datum::Timestamp),
+        ColumnType::Boolean => match number::integer(text)? {
+            0 => Some(Datum::Boolean(false)),
+            1 => Some(Datum::Boolean(true)),
+            _ => None,
+        },
+        ColumnType::Text | ColumnType::Json => None,
+    }
+}
+
+#[inline]
+fn from_text<'t>(text: &str, kind: ColumnType, format: TimestampFormat) -> Option<Datum<'t>> {
+    match kind {
+        ColumnType::Boolean if text.eq_ignore_ascii_case("true") => Some(Datum::Boolean(true)),
+        ColumnType::Boolean if text.eq_ignore_ascii_case("false") => Some(Datum::Boolean(false)),
+        ColumnType::Timestamp => {
+            timestamp::rfc3339(text).or_else(|| timestamp::number(text, format)).map(Datum::Timestamp)
+        }
+        _ => from_number(text, kind, format),
+    }
+}
+
+/// The SQL name of a type.
+pub(super) fn type_name(kind: ColumnType) -> &'static str {
+    match kind {
+        ColumnType::Text => "TEXT",
+        ColumnType::BigInt => "BIGINT",
+        ColumnType::Int => "INT",
+        ColumnType::Double => "DOUBLE",
+        ColumnType::Boolean => "BOOLEAN",
+        ColumnType::Timestamp => "TIMESTAMP",
+        ColumnType::Json => "JSON",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::Scanner;
+
+    /// The value of `json` in a column, as `Debug`; `-` where the column cannot hold it.
+    fn coerced(json: &str, kind: ColumnType) -> String {
+        let token = Scanner::new(json).value(0).expect("JSON");
+        let mut scratch = String::new();
+        let datum = coerce(token, kind, TimestampFormat::EpochMillis, json, &mut scratch);
+        datum.map_or("-".to_owned(), |datum| format!("{datum:?}"))
+    }
+
+    #[test]
+    fn the_table_of_coercions() {
+        use ColumnType::{BigInt, Boolean, Double, Int, Json, Text, Timestamp};
+        for (json, kind, expected) in [
+            ("7.0", BigInt, "BigInt(7)"),
+            ("\"7\"", BigInt, "BigInt(7)"),
+            ("\"\\u0037\"", BigInt, "BigInt(7)"),
+            ("\"\"", BigInt, "Null"),
+            ("null", BigInt, "Null"),
+            ("7.5", BigInt, "-"),
+            ("\"NaN\"", BigInt, "-"),
+            ("true", BigInt, "-"),
+            ("[7]", BigInt, "-"),
+            ("9223372036854775808", BigInt, "-"),
+            ("2147483647", Int, "Int(2147483647)"),
+            ("2147483648", Int, "-"),
+            ("\"-2147483648.0\"", Int, "Int(-2147483648)"),
+            ("1e400", Double, "-"),
+            ("\"1e400\"", Double, "-"),
+            ("\"NaN\"", Double, "-"),
+            ("\"inf\"", Double, "-"),
+            ("-0.0", Double, "Double(-0.0)"),
+            ("18446744073709551616", Double, "Double(1.8446744073709552e19)"),
+            ("\"101.5\"", Double, "Double(101.5)"),
+            ("\"\"", Double, "Null"),
+            ("false", Double, "-"),
+            ("true", Boolean, "Boolean(true)"),
+            ("\"False\"", Boolean, "Boolean(false)"),
+            ("1", Boolean, "Boolean(true)"),
+            ("\"0\"", Boolean, "Boolean(false)"),
+            ("0.0", Boolean, "Boolean(false)"),
+            ("\"\"", Boolean, "Null"),
+            ("2", Boolean, "-"),
+            ("\"yes\"", Boolean, "-"),
+            ("1761559635234", Timestamp, "Timestamp(1761559635234000000)"),
+            ("\"1761559635234\"", Timestamp, "Timestamp(1761559635234000000)"),
+            ("\"2025-10-27T10:07:15.234Z\"", Timestamp, "Timestamp(1761559635234000000)"),
+            ("\"\"", Timestamp, "Null"),
+            ("\"90/02/2032\"", Timestamp, "-"),
+            ("9223372036854775807", Timestamp, "-"),
+            ("true", Timestamp, "-"),
+            ("\"\"", Text, "Text(\"\")"),
+            ("\"a\\nb\"", Text, "Text(\"a\\nb\")"),
+            ("1.50e3", Text, "Text(\"1.50e3\")"),
+            ("true", Text, "Text(\"true\")"),
+            ("{}", Text, "-"),
+            ("[\"a\"]", Text, "-"),
+            ("1.50e3", Json, "Text(\"1.50e3\")"),
+            ("\"a\\nb\"", Json, "Text(\"\\\"a\\\\nb\\\"\")"),
+            ("{ \"a\" : 1 }", Json, "Text(\"{ \\\"a\\\" : 1 }\")"),
+            ("null", Json, "Null"),
+        ] {
+            assert_eq!(coerced(json, kind), expected, "{json} as {kind:?}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Which fields of a record are wanted, and finding them.
+
+use std::collections::HashMap;
+
+use crate::json::{Malformed, Scanner, Token};
+
+/// The paths of all columns as a tree. Each path has a slot, a place for the token that stands there.
+#[derive(Debug)]
+pub(super) struct Fields {
+    /// The objects that are looked into; 0 is the record.
+    nodes: Vec<Node>,
+    slots: usize,
+}
+
+/// One object that is looked into.
+#[derive(Debug, Default)]
+struct Node {
+    members: Vec<Member>,
+    /// Bit n: there is a name of n bytes (63: or more). Most unknown names are dismissed by it.
+    lengths: u64,
+    /// Index of `members` by name, where a search would take long.
+    index: HashMap<String, usize>,
+}
+
+#[derive(Debug)]
+struct Member {
+    name: String,
+    slot: Option<usize>,
+    /// The node of paths that lead further.
+    node: Option<usize>,
+    /// All slots of these, which a second value of the same name makes void.
+    below: Vec<usize>,
+}
+
+/// More members than this are found by the index.
+const SEARCHED_MEMBERS_MAX: usize = 16;
+
+impl Fields {
+    pub(super) fn new() -> Self {
+        Fields { nodes: vec![Node::default()], slots: 0 }
+    }
+
+    /// The slot of a path. Equal paths share it.
+    pub(super) fn slot(&mut self, path: &[String]) -> usize {
+        let mut node = 0;
+        let mut above = Vec::new();
+        for (depth, name) in path.iter().enumerate() {
+            let member = self.nodes[node].member(name);
+            if depth + 1 < path.len() {
+                above.push((node, member));
+                node = match self.nodes[node].members[member].node {
+                    Some(child) => child,
+                    None => {
+                        self.nodes.push(Node::default());
+                        let child = self.nodes.len() - 1;
+                        *self.nodes[node].members[member].node.insert(child)
+                    }
+                };
+            } else if let Some(slot) = self.nodes[node].members[member].slot {
+                return slot;
+            } else {
+                self.nodes[node].members[member].slot = Some(self.slots);
+            }
+        }
+        for (node, member) in above {
+            self.nodes[node].members[member].below.push(self.slots);
+        }
+        self.slots += 1;
+        self.slots - 1
+    }
+
+    /// Number of slots.
+    pub(super) fn len(&self) -> usize {
+        self.slots
+    }
+
+    /// Fills the slots from a record, which is one JSON object and nothing else. Of members with the same
+    /// name the last one counts.
+    pub(super) fn read(
+        &self,
+        text: &str,
+        slots: &mut [Token],
+        scratch: &mut String,
+    ) -> Result<(), Malformed> {
+        slots.fill(Token::MISSING);
+        let mut scanner = Scanner::new(text);
+        if !scanner.enter_object(0)? {
+            let at = scanner.position();
+            let problem = if at == text.len() { "empty" } else { "not a JSON object" };
+            return Err(Malformed { problem, at });
+        }
+        self.object(0, &mut Reading { text, scanner: &mut scanner, slots, scratch }, 1)?;
+        scanner.end()
+    }
+
+    /// The members of an object that was entered. Recursion ends with the declared paths.
+    fn object(&self, node: usize, reading: &mut Reading<'_, '_>, depth: u32) -> Result<(), Malformed> {
+        let node = &self.nodes[node];
+        // Devices send their fields in the same order: after one comes most likely the next declared.
+        let mut guess = 0;
+        let mut first = true;
+        while let Some(key) = reading.scanner.next_key(first)? {
+            first = false;
+            let Some(found) = node.find(key.content(reading.text, reading.scratch), guess) else {
+                reading.scanner.value(depth)?;
+                continue;
+            };
+            guess = found + 1;
+            let member = &node.members[found];
+            let value = match member.node {
+                None => reading.scanner.value(depth)?,
+                Some(child) => {
+                    for slot in &member.below {
+                        reading.slots[*slot] = Token::MISSING;
+                    }
+                    let start = reading.scanner.position();
+                    if reading.scanner.enter_object(depth)? {
+                        self.object(child, reading, depth + 1)?;
+                        reading.scanner.object_since(start)
+                    } else {
+                        reading.scanner.value(depth)?
+                    }
+                }
+            };
+            if let Some(slot) = member.slot {
+                reading.slots[slot] = value;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is at hand while a record is read.
+struct Reading<'a, 'r> {
+    text: &'a str,
+    scanner: &'r mut Scanner<'a>,
+    slots: &'r mut [Token],
+    scratch: &'r mut String,
+}
+
+impl Node {
+    /// Index of the member of this name, which is made if it is new.
+    fn member(&mut self, name: &str) -> usize {
+        if let Some(index) = self.index.get(name) {
+            return *index;
+        }
+        self.lengths |= length_bit(name);
+        self.index.insert(name.to_owned(), self.members.len());
+        self.members.push(Member { name: name.to_owned(), slot: None, node: None, below: Vec::new() });
+        self.members.len() - 1
+    }
+
+    #[inline]
+    fn find(&self, name: &str, guess: usize) -> Option<usize> {
+        if self.members.get(guess).is_some_and(|member| member.name == name) {
+            return Some(guess);
+        }
+        if self.lengths & length_bit(name) == 0 {
+            return None;
+        }
+        if self.members.len() > SEARCHED_MEMBERS_MAX {
+            return self.index.get(name).copied();
+        }
+        self.members.iter().position(|member| member.name == name)
+    }
+}
+
+fn length_bit(name: &str) -> u64 {
+    1 << name.len().min(63)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(paths: &[&[&str]], text: &str) -> Result<Vec<String>, Malformed> {
+        let mut fields = Fields::new();
+        let slots: Vec<usize> = paths
+            .iter()
+            .map(|path| fields.slot(&path.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()))
+            .collect();
+        let mut tokens = vec![Token::MISSING; fields.len()];
+        fields.read(text, &mut tokens, &mut String::new())?;
+        Ok(slots.iter().map(|slot| tokens[*slot].raw(text).to_owned()).collect())
+    }
+
+    #[test]
+    fn paths_lead_into_objects_and_a_parent_may_be_a_column_too() {
+        let paths: &[&[&str]] = &[&["pos", "lat"], &["a"], &["pos"], &["pos", "deep", "x"], &["a"]];
+        let text = r#"{"x":{"lat":9},"pos": {"lat":1.50, "deep":{"y":2,"x":"s"}},"a":[1, 2]}"#;
+        let pos = r#"{"lat":1.50, "deep":{"y":2,"x":"s"}}"#;
+        assert_eq!(read(paths, text).expect("an object"), ["1.50", "[1, 2]", pos, "\"s\"", "[1, 2]"]);
+    }
+
+    #[test]
+    fn a_parent_that_is_missing_or_no_object_gives_nothing() {
+        for text in [r#"{}"#, r#"{"pos":5}"#, r#"{"pos":null}"#, r#"{"pos":[{"lat":1}]}"#, r#"{"pos":"lat"}"#]
+        {
+            assert_eq!(read(&[&["pos", "lat"]], text).expect("an object"), [""], "{text}");
+        }
+    }
+
+    #[test]
+    fn dots_in_a_key_are_no_path() {
+        let text = r#"{"pos.lat":1,"pos":{"lat":2}}"#;
+        assert_eq!(read(&[&["pos.lat"], &["pos", "lat"]], text).expect("an object"), ["1", "2"]);
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_counts_with_all_below_it() {
+        assert_eq!(read(&[&["a"]], r#"{"a":1,"a":2,"b":3,"\u0061":4}"#).expect("an object"), ["4"]);
+        let text = r#"{"pos":{"lat":1,"lng":2},"pos":{"lng":3}}"#;
+        assert_eq!(read(&[&["pos", "lat"], &["pos", "lng"]], text).expect("an object"), ["", "3"]);
+        assert_eq!(read(&[&["pos", "lat"]], r#"{"pos":{"lat":1},"pos":7}"#).expect("an object"), [""]);
+    }
+
+    #[test]
+    fn many_members_are_found_in_any_order() {
+        let names: Vec<String> = (0..40).map(|i| format!("field{i}")).collect();
+        let paths: Vec<Vec<&str>> = names.iter().map(|name| vec![name.as_str()]).collect();
+        let paths: Vec<&[&str]> = paths.iter().map(Vec::as_slice).collect();
+        let members: Vec<String> = (0..50).rev().map(|i| format!("\"field{i}\":{i}")).collect();
+        let found = read(&paths, &format!("{{{}}}", members.join(","))).expect("an object");
+        assert_eq!(found, (0..40).map(|i| i.to_string()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_record_is_one_object() {
+        for text in ["", "  ", "[]", "1", "null", "\"{}\"", "{} {}", "{}x", "{", "{\"a\":NaN}", "nil"] {
+            assert!(read(&[&["a"]], text).is_err(), "{text}");
+        }
+        assert!(read(&[&["a"]], " { } \r\n").is_ok());
+    }
+}

@@ -1,0 +1,166 @@
+//! One process of a run: compile, find the partitions, connect the cluster, run the workers, say how it ended.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::compile;
+use crate::control::api::{self, Api, Server};
+use crate::control::cluster::{self, Agreement};
+use crate::control::dataflow_path::DataflowPath;
+use crate::control::lineage::Lineage;
+use crate::control::live::LiveReads;
+use crate::control::progress::Printer;
+use crate::control::run::RunRequest;
+use crate::control::telemetry::Telemetry;
+use crate::control::{publish, shutdown};
+use crate::error::{Error, Result};
+use crate::ingest::connect;
+use crate::ingest::ticker::Pace;
+use crate::job::{Job, waiting};
+use crate::ledger::Layout;
+use crate::plan::{Plan, Upstream};
+use crate::record::PartitionNames;
+use crate::settings::Settings;
+use crate::worker;
+use crate::write::Health;
+
+/// Compiles the SQL of a dataflow; the error holds all its mistakes.
+pub fn load(dataflow: &DataflowPath, settings: &Settings) -> Result<Plan> {
+    let request = compile::Request {
+        file: &dataflow.file.display().to_string(),
+        text: &dataflow.read()?,
+        name: &dataflow.name,
+        directory: &dataflow.directory,
+        parameters: &settings.parameters,
+    };
+    compile::compile(&request).map_err(|mistakes| Error::config(mistakes.to_string().trim_end().to_owned()))
+}
+
+/// Runs a dataflow to its end or until it is stopped.
+pub fn run(request: RunRequest, settings: Settings) -> Result<()> {
+    let plan = Arc::new(load(&request.dataflow, &settings)?);
+    let shutdown = shutdown::listen(settings.shutdown_timeout)?;
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (flag, topology) = (stop.clone(), request.topology.clone());
+    shutdown.on_request(move || flag.store(true, Ordering::Relaxed));
+
+    // A bounded run into files begins anew each time and leaves nothing behind.
+    let keeps_state = topology.process == 0 && request.output.is_none();
+    let mut lineage =
+        if keeps_state { Some(Lineage::open(&settings.state_dir, &plan.name)?) } else { None };
+    let agreement = Agreement {
+        dataflow: plan.name.clone(),
+        plan: compile::explain::explain(&plan),
+        options: format!("{:?} {:?} {:?}", request.bounded, request.clock_ms, settings.flow),
+    };
+    let (allocators, guard) = cluster::build(&topology, &agreement, &settings.cluster)?;
+    let job = Arc::new(prepare(&request, settings, plan, &lineage, stop)?);
+    let health = job.sink_health.iter().chain([&job.letters_health]).cloned().collect::<Vec<_>>();
+    *job.telemetry.status() = publish::initial(&job, topology.process);
+
+    let live = Arc::new(LiveReads {
+        job: job.clone(),
+        peers: topology.peers(),
+        workers: topology.workers,
+        threads: Mutex::default(),
+    });
+    let server = if job.settings.http.enabled && request.output.is_none() {
+        let peers = api::addresses(job.settings.http.listen, &topology.hosts);
+        let api = Api { telemetry: job.telemetry.clone(), lookup: live.clone(), peers };
+        Some(Server::start(job.settings.http.listen, topology.process, api)?)
+    } else {
+        None
+    };
+    let printer = match request.print_interval {
+        Some(interval) if topology.process == 0 && request.output.is_none() => {
+            Some(Printer::start(job.telemetry.clone(), interval)?)
+        }
+        _ => None,
+    };
+    let running = job.clone();
+    let mut config = timely::WorkerConfig::default();
+    differential_dataflow::configure(&mut config, &differential_dataflow::Config::default());
+    let workers = timely::execute::execute_from(allocators, guard, config, move |timely| {
+        worker::run(timely, &running).unwrap_or_else(|error| crate::control::failure::fatal(&error));
+    });
+    let workers = workers.map_err(|error| Error::internal(format!("cannot start the workers: {error}")))?;
+    *live.threads.lock().expect("no panic under this lock") =
+        workers.guards().iter().map(|guard| guard.thread().clone()).collect();
+    for result in workers.join() {
+        // A panic of a worker has ended the process already.
+        result.map_err(|message| Error::internal(format!("a worker has failed: {message}")))?;
+    }
+    health.iter().for_each(|health| health.stop());
+    drop((server, printer));
+    if let Some(lineage) = lineage.take() {
+        lineage.close(job.next_epoch.load(Ordering::Relaxed))?;
+    }
+    finish(&job)
+}
+
+/// The last line, for machines: what was read and what became of it.
+fn finish(job: &Job) -> Result<()> {
+    let Some(ledger) = job.final_ledger.lock().expect("no panic under this lock").take() else {
+        return Ok(());
+    };
+    crate::control::progress::say(&format!("ledger {ledger}\n"));
+    match ledger["unaccounted"].as_i64() {
+        Some(0) => Ok(()),
+        _ => Err(Error::internal(format!("{} rows are unaccounted for", ledger["unaccounted"]))
+            .hint("this is a bug: please report it with the ledger line")),
+    }
+}
+
+fn prepare(
+    request: &RunRequest,
+    settings: Settings,
+    plan: Arc<Plan>,
+    lineage: &Option<Lineage>,
+    stop: Arc<std::sync::atomic::AtomicBool>,
+) -> Result<Job> {
+    let names = Arc::new(PartitionNames::default());
+    let context = connect::Context {
+        directory: plan.directory.clone(),
+        bounded: request.bounded,
+        input: request.input.clone(),
+        simulator: request.simulator.clone(),
+        start_ms: request.clock_ms.unwrap_or_else(crate::control::publish::wall_ms),
+    };
+    let mut sources = Vec::new();
+    for (index, source) in plan.sources.iter().enumerate() {
+        let connector = connect::connect(source, &settings, &context)?;
+        let is_read = plan.legs.iter().any(|leg| leg.from == Upstream::Source(index));
+        let partitions =
+            if is_read { waiting(&source.name, &stop, || connector.partitions())? } else { Vec::new() };
+        partitions.iter().for_each(|partition| names.add(index as u16, partition));
+        sources.push((connector, partitions));
+    }
+    let pace = Pace {
+        interval: settings.epoch_interval,
+        bounded: request.bounded,
+        clock_ms: request.clock_ms,
+        first_epoch: lineage.as_ref().map_or(1, Lineage::first_epoch),
+    };
+    Ok(Job {
+        layout: Arc::new(Layout::new(&plan)),
+        pace,
+        bounded: request.bounded,
+        output: request.output.clone(),
+        blackhole: request.blackhole,
+        lineage: lineage.as_ref().map_or_else(String::new, |lineage| lineage.id().to_owned()),
+        generation: lineage.as_ref().map_or(0, Lineage::generation),
+        sources,
+        names,
+        stop,
+        sink_health: plan.sinks.iter().map(|_| Health::new()).collect(),
+        letters_health: Health::new(),
+        letter_counts: Arc::default(),
+        telemetry: Telemetry::new(),
+        final_ledger: Mutex::new(None),
+        next_epoch: AtomicU64::new(0),
+        first_worker: request.topology.process * request.topology.workers,
+        lookups: (0..request.topology.workers).map(|_| crossbeam_channel::unbounded()).collect(),
+        plan,
+        settings,
+    })
+}

@@ -1,0 +1,135 @@
+//! Keys to dense numbers: the interner of a keyed state.
+
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A group: a number below [`Groups::slots`], given again after the group is gone.
+pub type Group = u32;
+
+/// Length of the key of a slot that is free.
+const FREE: u32 = u32::MAX;
+/// Keys of gone groups that are kept before the others are moved together.
+const GARBAGE_BYTES_MIN: usize = 1 << 16;
+
+/// The groups of a state with their canonical key bytes and row counts.
+#[derive(Debug, Default)]
+pub struct Groups {
+    table: HashTable<Group>,
+    spans: Vec<Span>,
+    /// The keys, one after the other, with holes.
+    arena: Vec<u8>,
+    garbage_bytes: usize,
+    free: Vec<Group>,
+    /// Sum of the diffs of the rows of each group.
+    pub rows: Vec<i64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u64,
+    length: u32,
+}
+
+impl Groups {
+    /// The group with this key, made if there is none.
+    pub fn intern(&mut self, key: &[u8]) -> Group {
+        let hash = xxh3_64(key);
+        let (spans, arena) = (&self.spans, &self.arena);
+        if let Some(group) = self.table.find(hash, |group| bytes(spans, arena, *group) == key) {
+            return *group;
+        }
+        let span = Span { start: self.arena.len() as u64, length: key.len() as u32 };
+        self.arena.extend_from_slice(key);
+        let group = match self.free.pop() {
+            Some(group) => {
+                self.spans[group as usize] = span;
+                group
+            }
+            None => {
+                self.spans.push(span);
+                self.rows.push(0);
+                (self.spans.len() - 1) as Group
+            }
+        };
+        let (spans, arena) = (&self.spans, &self.arena);
+        self.table.insert_unique(hash, group, |group| xxh3_64(bytes(spans, arena, *group)));
+        group
+    }
+
+    /// The group with this key, if there is one.
+    pub fn find(&self, key: &[u8]) -> Option<Group> {
+        self.table.find(xxh3_64(key), |group| self.key(*group) == key).copied()
+    }
+
+    /// The key of a group.
+    pub fn key(&self, group: Group) -> &[u8] {
+        bytes(&self.spans, &self.arena, group)
+    }
+
+    /// Forgets a group; its number will be given again.
+    pub fn remove(&mut self, group: Group) {
+        let key = bytes(&self.spans, &self.arena, group);
+        let length = key.len();
+        if let Ok(entry) = self.table.find_entry(xxh3_64(key), |other| *other == group) {
+            entry.remove();
+        }
+        self.spans[group as usize].length = FREE;
+        self.rows[group as usize] = 0;
+        self.free.push(group);
+        self.garbage_bytes += length;
+        if self.garbage_bytes > GARBAGE_BYTES_MIN.max(self.arena.len() / 2) {
+            self.compact();
+        }
+    }
+
+    /// Number of slots, those of gone groups included.
+    pub fn slots(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// All groups, in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = Group> {
+        let taken = |(_, span): &(usize, &Span)| span.length != FREE;
+        self.spans.iter().enumerate().filter(taken).map(|(group, _)| group as Group)
+    }
+
+    fn compact(&mut self) {
+        let mut arena = Vec::with_capacity(self.arena.len() - self.garbage_bytes);
+        for span in self.spans.iter_mut().filter(|span| span.length != FREE) {
+            let start = span.start as usize;
+            span.start = arena.len() as u64;
+            arena.extend_from_slice(&self.arena[start..start + span.length as usize]);
+        }
+        self.arena = arena;
+        self.garbage_bytes = 0;
+    }
+}
+
+fn bytes<'a>(spans: &[Span], arena: &'a [u8], group: Group) -> &'a [u8] {
+    let span = spans[group as usize];
+    &arena[span.start as usize..][..span.length as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_keep_their_numbers_while_others_come_and_go() {
+        let mut groups = Groups::default();
+        let key = |i: usize| format!("a rather long key with number {i}").into_bytes();
+        let first: Vec<Group> = (0..5_000).map(|i| groups.intern(&key(i))).collect();
+        for i in (0..5_000).filter(|i| i % 10 != 0) {
+            groups.remove(first[i]);
+        }
+        assert!(groups.arena.len() < 5_000 * 31, "gone keys are dropped");
+        for i in 5_000..6_000 {
+            assert!(groups.intern(&key(i)) < 5_000, "numbers are given again");
+        }
+        for i in 0..5_000 {
+            assert_eq!(groups.find(&key(i)), (i % 10 == 0).then_some(first[i]));
+        }
+        assert!(groups.iter().all(|group| groups.find(groups.key(group)) == Some(group)));
+        assert_eq!((groups.iter().count(), groups.slots()), (1_500, 5_000));
+    }
+}

@@ -1,0 +1,140 @@
+//! first_value and last_value over append-only input: one row per group.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt16Array, UInt32Array, UInt64Array};
+use arrow::datatypes::{DataType, Field, UInt16Type, UInt32Type, UInt64Type};
+
+use crate::batch::RowOrigin;
+use crate::error::Result;
+use crate::transform::aggregate::groups::Group;
+use crate::transform::aggregate::state::{Arguments, Rows, State};
+use crate::transform::aggregate::ties::Ties;
+use crate::transform::aggregate::values::Values;
+
+/// The value of the row with the least or greatest (order key, origin). Rows with a NULL order key are not
+/// selected; a NULL value is a value.
+pub struct Pick<K: Values, V: Values> {
+    last: bool,
+    order_type: DataType,
+    value_type: DataType,
+    slots: Vec<Slot<K::Owned, V::Owned>>,
+}
+
+/// The best row of a group so far; 32 bytes for a number ordered by a time.
+#[derive(Clone, Default)]
+struct Slot<K, V> {
+    order: K,
+    value: V,
+    offset: u64,
+    /// Number of the rest of the origin plus one; 0 means that there is no row yet.
+    lane: u32,
+    is_null: bool,
+}
+
+impl<K: Values, V: Values> Pick<K, V> {
+    /// An empty `last_value` if `last`, else `first_value`.
+    pub fn new(last: bool, order_type: DataType, value_type: DataType) -> Self {
+        Pick { last, order_type, value_type, slots: Vec::new() }
+    }
+
+    fn slots<'a>(&'a self, groups: &'a [Group]) -> impl Iterator<Item = &'a Slot<K::Owned, V::Owned>> {
+        groups.iter().map(|group| &self.slots[*group as usize])
+    }
+}
+
+impl<K: Values, V: Values> State for Pick<K, V> {
+    fn resize(&mut self, slots: usize) {
+        self.slots.resize_with(slots, Slot::default);
+    }
+
+    fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments) {
+        let orders = K::of(arguments.order());
+        let values = V::of(arguments.value());
+        let better = if self.last { Ordering::Greater } else { Ordering::Less };
+        let ties = rows.ties;
+        arguments.each(rows.groups, |row, group| {
+            let slot = &mut self.slots[group];
+            let order = orders.get(row);
+            let wins = slot.lane == 0 || {
+                let compared = order.cmp(&K::view(&slot.order));
+                compared.then_with(|| ties.compare(row, slot.lane - 1, slot.offset)) == better
+            };
+            if wins {
+                let value = values.is_valid(row).then(|| V::own(values.get(row)));
+                *slot = Slot {
+                    order: K::own(order),
+                    is_null: value.is_none(),
+                    value: value.unwrap_or_default(),
+                    offset: ties.offsets[row],
+                    lane: ties.lanes[row] + 1,
+                };
+            }
+        });
+    }
+
+    fn clear(&mut self, group: Group) {
+        self.slots[group as usize] = Slot::default();
+    }
+
+    fn evaluate(&self, groups: &[Group], _: &mut Vec<(usize, String)>) -> ArrayRef {
+        let values = self.slots(groups).map(|slot| (slot.lane != 0 && !slot.is_null).then_some(&slot.value));
+        V::array(values, &self.value_type)
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        vec![
+            Field::new("order", self.order_type.clone(), true),
+            Field::new("value", self.value_type.clone(), true),
+            Field::new("held", DataType::Boolean, true),
+            Field::new("source", DataType::UInt16, true),
+            Field::new("partition", DataType::UInt32, true),
+            Field::new("offset", DataType::UInt64, true),
+            Field::new("index", DataType::UInt32, true),
+        ]
+    }
+
+    fn save(&self, groups: &[Group], ties: &Ties) -> Vec<ArrayRef> {
+        let none = RowOrigin { source: 0, partition: 0, offset: 0, index: 0 };
+        let origins: Vec<RowOrigin> = self
+            .slots(groups)
+            .map(|slot| slot.lane.checked_sub(1).map_or(none, |lane| ties.known.origin(lane, slot.offset)))
+            .collect();
+        let orders = self.slots(groups).map(|slot| (slot.lane != 0).then_some(&slot.order));
+        let held: BooleanArray = self.slots(groups).map(|slot| Some(slot.lane != 0)).collect();
+        vec![
+            K::array(orders, &self.order_type),
+            self.evaluate(groups, &mut Vec::new()),
+            Arc::new(held),
+            Arc::new(UInt16Array::from_iter_values(origins.iter().map(|origin| origin.source))),
+            Arc::new(UInt32Array::from_iter_values(origins.iter().map(|origin| origin.partition))),
+            Arc::new(UInt64Array::from_iter_values(origins.iter().map(|origin| origin.offset))),
+            Arc::new(UInt32Array::from_iter_values(origins.iter().map(|origin| origin.index))),
+        ]
+    }
+
+    fn load(&mut self, groups: &[Group], columns: &[ArrayRef], ties: &mut Ties) -> Result<()> {
+        let (orders, values) = (K::of(&columns[0]), V::of(&columns[1]));
+        let held = columns[2].as_boolean();
+        for (row, group) in
+            groups.iter().enumerate().filter(|(row, _)| held.is_valid(*row) && held.value(*row))
+        {
+            let origin = RowOrigin {
+                source: columns[3].as_primitive::<UInt16Type>().value(row),
+                partition: columns[4].as_primitive::<UInt32Type>().value(row),
+                offset: columns[5].as_primitive::<UInt64Type>().value(row),
+                index: columns[6].as_primitive::<UInt32Type>().value(row),
+            };
+            let value = values.is_valid(row).then(|| V::own(values.get(row)));
+            self.slots[*group as usize] = Slot {
+                order: K::own(orders.get(row)),
+                is_null: value.is_none(),
+                value: value.unwrap_or_default(),
+                offset: origin.offset,
+                lane: ties.known.number(origin) + 1,
+            };
+        }
+        Ok(())
+    }
+}

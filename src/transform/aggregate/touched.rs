@@ -1,0 +1,134 @@
+//! The groups that an epoch has touched, with their rows as they were before it.
+
+use arrow::array::ArrayRef;
+
+use crate::transform::aggregate::groups::{Group, Groups};
+
+/// How many groups are emitted in one call.
+pub const EMIT_GROUPS_MAX: usize = 16_384;
+
+const UNTOUCHED: u32 = u32::MAX;
+
+/// The touched groups of the current epoch.
+#[derive(Default)]
+pub struct Touched {
+    /// Per slot the place in `list`, or [`UNTOUCHED`].
+    places: Vec<u32>,
+    list: Vec<(Group, Old)>,
+    /// Old values of the aggregates, column by column; a chunk for each batch that touched new groups.
+    chunks: Vec<Vec<ArrayRef>>,
+    closing: Option<Closing>,
+}
+
+/// The row of a group before the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Old {
+    /// There was no such group.
+    None,
+    /// The group had no row, because its result was an error.
+    Failed,
+    /// Its aggregates, as (chunk, row).
+    Row(u32, u32),
+}
+
+/// The groups on their way out in the order of their keys, sorted only as far as they are needed.
+struct Closing {
+    groups: Vec<Group>,
+    emitted: usize,
+    /// Ends of parts that hold only lesser keys than the next part, the nearest end last.
+    ends: Vec<usize>,
+}
+
+impl Touched {
+    /// Makes room for groups up to `slots`.
+    pub fn resize(&mut self, slots: usize) {
+        self.places.resize(slots, UNTOUCHED);
+    }
+
+    /// Whether the group has been touched in this epoch.
+    pub fn contains(&self, group: Group) -> bool {
+        self.places[group as usize] != UNTOUCHED
+    }
+
+    /// Whether no group has been touched.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Touches a group for the first time in this epoch.
+    pub fn insert(&mut self, group: Group, old: Old) {
+        self.places[group as usize] = self.list.len() as u32;
+        self.list.push((group, old));
+    }
+
+    /// The result of a touched group was an error before the epoch.
+    pub fn set_failed(&mut self, group: Group) {
+        self.list[self.places[group as usize] as usize].1 = Old::Failed;
+    }
+
+    /// Number of the next chunk of old values.
+    pub fn next_chunk(&self) -> u32 {
+        self.chunks.len() as u32
+    }
+
+    /// Adds a chunk of old values.
+    pub fn push_chunk(&mut self, columns: Vec<ArrayRef>) {
+        self.chunks.push(columns);
+    }
+
+    /// All chunks of old values.
+    pub fn chunks(&self) -> &[Vec<ArrayRef>] {
+        &self.chunks
+    }
+
+    /// What the group was before the epoch.
+    pub fn old(&self, group: Group) -> Old {
+        self.list[self.places[group as usize] as usize].1
+    }
+
+    /// The next groups to emit, in the order of their keys.
+    pub fn next_groups(&mut self, keys: &Groups) -> Vec<Group> {
+        let list = &self.list;
+        let closing = self.closing.get_or_insert_with(|| Closing {
+            groups: list.iter().map(|(group, _)| *group).collect(),
+            emitted: 0,
+            ends: vec![list.len()],
+        });
+        closing.next(keys)
+    }
+
+    /// Whether all groups have been given out.
+    pub fn is_done(&self) -> bool {
+        self.closing.as_ref().is_none_or(|closing| closing.emitted == closing.groups.len())
+    }
+
+    /// Ends the epoch.
+    pub fn clear(&mut self) {
+        for (group, _) in self.list.drain(..) {
+            self.places[group as usize] = UNTOUCHED;
+        }
+        self.chunks.clear();
+        self.closing = None;
+    }
+}
+
+impl Closing {
+    /// Sorting a million keys at once would hold up everybody else; so the nearest part is halved until it
+    /// is small enough, and only that is sorted.
+    fn next(&mut self, keys: &Groups) -> Vec<Group> {
+        let by_key = |left: &Group, right: &Group| keys.key(*left).cmp(keys.key(*right));
+        loop {
+            let Some(end) = self.ends.last().copied() else { return Vec::new() };
+            let part = &mut self.groups[self.emitted..end];
+            if part.len() <= EMIT_GROUPS_MAX {
+                part.sort_unstable_by(by_key);
+                self.emitted = end;
+                self.ends.pop();
+                return part.to_vec();
+            }
+            let half = part.len() / 2;
+            part.select_nth_unstable_by(half, by_key);
+            self.ends.push(self.emitted + half);
+        }
+    }
+}

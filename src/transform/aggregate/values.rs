@@ -1,0 +1,133 @@
+//! Columns of values as the ordered states read and hold them.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray,
+    TimestampNanosecondArray,
+};
+use arrow::buffer::{NullBuffer, ScalarBuffer};
+use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampNanosecondType};
+
+use crate::canonical::{from_ordered_bits, ordered_bits};
+
+/// A column whose values have an order and can be kept.
+pub trait Values: 'static {
+    /// A value in the column or in the state.
+    type Ref<'a>: Copy + Ord;
+    /// A value in the state.
+    type Owned: Clone + Default;
+
+    /// Reads a column.
+    fn of(array: &ArrayRef) -> Self;
+    /// Whether the row is not NULL.
+    fn is_valid(&self, row: usize) -> bool;
+    /// The value of a row that is not NULL.
+    fn get(&self, row: usize) -> Self::Ref<'_>;
+    /// Copies a value into the state.
+    fn own(value: Self::Ref<'_>) -> Self::Owned;
+    /// Looks at a value of the state.
+    fn view(value: &Self::Owned) -> Self::Ref<'_>;
+    /// A column of values of the state.
+    fn array<'a>(values: impl Iterator<Item = Option<&'a Self::Owned>>, data_type: &DataType) -> ArrayRef;
+}
+
+/// Values of fixed width as 64 bits, in the order of the values. -0.0 is 0.0; NaN is one, above all numbers.
+pub struct Fixed {
+    values: ScalarBuffer<i64>,
+    nulls: Option<NullBuffer>,
+}
+
+/// Texts.
+pub struct Text(StringArray);
+
+/// Whether [`Fixed`] holds values of this type; [`Text`] holds Utf8.
+pub fn is_fixed(data_type: &DataType) -> bool {
+    use DataType::{Boolean, Float64, Int32, Int64, Timestamp};
+    matches!(data_type, Boolean | Int32 | Int64 | Float64 | Timestamp(TimeUnit::Nanosecond, None))
+}
+
+fn float_to_fixed(value: f64) -> i64 {
+    (ordered_bits(value) as i64) ^ i64::MIN
+}
+
+fn fixed_to_float(value: i64) -> f64 {
+    from_ordered_bits((value ^ i64::MIN) as u64)
+}
+
+impl Values for Fixed {
+    type Ref<'a> = i64;
+    type Owned = i64;
+
+    fn of(array: &ArrayRef) -> Self {
+        let values = match array.data_type() {
+            DataType::Boolean => array.as_boolean().values().iter().map(i64::from).collect(),
+            DataType::Int32 => {
+                array.as_primitive::<Int32Type>().values().iter().map(|v| i64::from(*v)).collect()
+            }
+            DataType::Float64 => {
+                array.as_primitive::<Float64Type>().values().iter().map(|v| float_to_fixed(*v)).collect()
+            }
+            DataType::Int64 => array.as_primitive::<Int64Type>().values().clone(),
+            _ => array.as_primitive::<TimestampNanosecondType>().values().clone(),
+        };
+        Fixed { values, nulls: array.nulls().cloned() }
+    }
+
+    fn is_valid(&self, row: usize) -> bool {
+        self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row))
+    }
+
+    fn get(&self, row: usize) -> i64 {
+        self.values[row]
+    }
+
+    fn own(value: i64) -> i64 {
+        value
+    }
+
+    fn view(value: &i64) -> i64 {
+        *value
+    }
+
+    fn array<'a>(values: impl Iterator<Item = Option<&'a i64>>, data_type: &DataType) -> ArrayRef {
+        match data_type {
+            DataType::Boolean => Arc::new(values.map(|v| v.map(|v| *v != 0)).collect::<BooleanArray>()),
+            DataType::Int32 => Arc::new(values.map(|v| v.map(|v| *v as i32)).collect::<Int32Array>()),
+            DataType::Float64 => {
+                Arc::new(values.map(|v| v.map(|v| fixed_to_float(*v))).collect::<Float64Array>())
+            }
+            DataType::Int64 => Arc::new(values.map(|v| v.copied()).collect::<Int64Array>()),
+            _ => Arc::new(values.map(|v| v.copied()).collect::<TimestampNanosecondArray>()),
+        }
+    }
+}
+
+impl Values for Text {
+    type Ref<'a> = &'a str;
+    type Owned = Box<str>;
+
+    fn of(array: &ArrayRef) -> Self {
+        Text(array.as_string::<i32>().clone())
+    }
+
+    fn is_valid(&self, row: usize) -> bool {
+        self.0.is_valid(row)
+    }
+
+    fn get(&self, row: usize) -> &str {
+        self.0.value(row)
+    }
+
+    fn own(value: &str) -> Box<str> {
+        value.into()
+    }
+
+    fn view(value: &Box<str>) -> &str {
+        value
+    }
+
+    fn array<'a>(values: impl Iterator<Item = Option<&'a Box<str>>>, _: &DataType) -> ArrayRef {
+        Arc::new(values.collect::<StringArray>())
+    }
+}

@@ -1,0 +1,177 @@
+//! Evaluates expressions so that a row that fails does not take its batch with it.
+//!
+//! What a row gives is what it gives in a batch of its own: where an expression fails on a batch, the batch
+//! is halved until the failing rows stand alone. So results do not depend on how rows were batched.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, TimestampNanosecondArray, new_empty_array,
+    new_null_array,
+};
+use arrow::compute::{CastOptions, cast_with_options, concat};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, TimeUnit};
+use datafusion_common::DataFusionError;
+
+use crate::batch::Batch;
+use crate::dead_letter::{DeadLetter, Reason};
+use crate::plan::Expr;
+use crate::time::NANOS_PER_MILLI;
+use crate::transform::Output;
+use crate::transform::letter::row_json;
+
+/// Evaluates expressions over one batch and collects the rows on which any of them fails.
+pub struct Evaluation<'a> {
+    batch: &'a Batch,
+    /// The rows with the column `now()` behind them, made when an expression first asks for it.
+    with_now: Option<RecordBatch>,
+    failed: Failed,
+}
+
+/// Rows that cannot be used, each with the first thing that was wrong with it.
+#[derive(Debug, Default)]
+pub struct Failed(BTreeMap<usize, Failure>);
+
+/// What was wrong with a row.
+#[derive(Debug, PartialEq, Eq)]
+struct Failure {
+    reason: Reason,
+    rule: String,
+    error: String,
+}
+
+impl<'a> Evaluation<'a> {
+    /// An evaluation over the rows of `batch`.
+    pub fn new(batch: &'a Batch) -> Self {
+        Evaluation { batch, with_now: None, failed: Failed::default() }
+    }
+
+    /// The values of `expr`, cast to `to`: one for each row of the batch, NULL where it fails.
+    pub fn column(&mut self, expr: &Expr, to: &DataType) -> ArrayRef {
+        let rows = if expr.uses_now {
+            self.with_now.get_or_insert_with(|| with_now(self.batch))
+        } else {
+            &self.batch.rows
+        };
+        if rows.num_rows() == 0 {
+            return new_empty_array(to);
+        }
+        if let Ok(values) = attempt(expr, rows, to) {
+            return values;
+        }
+        let mut parts = Vec::new();
+        isolate(expr, rows, to, 0, &mut parts, &mut self.failed);
+        let parts: Vec<_> = parts.iter().map(AsRef::as_ref).collect();
+        concat(&parts).expect("parts of one type")
+    }
+
+    /// The values of `expr` for a column of a relation: a NULL in a column without NULLs is a failure too.
+    pub fn field(&mut self, expr: &Expr, field: &FieldRef) -> ArrayRef {
+        let values = self.column(expr, field.data_type());
+        if !field.is_nullable() && values.logical_null_count() > 0 {
+            let nulls = values.logical_nulls().expect("there are nulls");
+            for row in (0..values.len()).filter(|row| nulls.is_null(*row)) {
+                self.failed.add(row, || Failure {
+                    reason: Reason::NotNull,
+                    rule: format!("NOT NULL {}", field.name()),
+                    error: format!("{} is NULL", expr.text),
+                });
+            }
+        }
+        values
+    }
+
+    /// The rows that failed.
+    pub fn finish(self) -> Failed {
+        self.failed
+    }
+}
+
+impl Failed {
+    /// Whether all rows are good.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Counts the failed rows as dead and writes their letters. A row that is taken back had its letter when
+    /// it was added. Gives the mask of the good rows.
+    pub fn report(self, batch: &Batch, stage: &str, out: &mut Output) -> BooleanArray {
+        let mut good = vec![true; batch.len()];
+        for (row, failure) in self.0 {
+            good[row] = false;
+            out.dead += batch.diff(row);
+            if batch.diff(row) > 0 {
+                let origin = batch.origin.as_ref().map(|origin| origin.row(row));
+                out.letters.push(DeadLetter {
+                    origin,
+                    row: if origin.is_none() { Some(row_json(&batch.rows, row)) } else { None },
+                    reason: failure.reason,
+                    error: failure.error,
+                    rule: failure.rule,
+                    stage: stage.to_owned(),
+                });
+            }
+        }
+        BooleanArray::from(good)
+    }
+
+    /// Keeps the first failure of a row.
+    fn add(&mut self, row: usize, failure: impl FnOnce() -> Failure) {
+        self.0.entry(row).or_insert_with(failure);
+    }
+}
+
+/// Evaluates over all of `rows` or fails as a whole.
+fn attempt(expr: &Expr, rows: &RecordBatch, to: &DataType) -> Result<ArrayRef, String> {
+    let values = expr.physical.evaluate(rows).and_then(|value| value.into_array(rows.num_rows()));
+    let values = values.map_err(|error| message(&error))?;
+    if values.data_type() == to {
+        return Ok(values);
+    }
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    cast_with_options(&values, to, &options).map_err(|error| error.to_string())
+}
+
+/// Evaluates by halves; `start` is the number of the first row in the batch.
+fn isolate(
+    expr: &Expr,
+    rows: &RecordBatch,
+    to: &DataType,
+    start: usize,
+    parts: &mut Vec<ArrayRef>,
+    failed: &mut Failed,
+) {
+    match attempt(expr, rows, to) {
+        Ok(values) => parts.push(values),
+        Err(error) if rows.num_rows() == 1 => {
+            parts.push(new_null_array(to, 1));
+            failed.add(start, || Failure { reason: Reason::Expression, rule: expr.text.clone(), error });
+        }
+        Err(_) => {
+            let half = rows.num_rows() / 2;
+            isolate(expr, &rows.slice(0, half), to, start, parts, failed);
+            isolate(expr, &rows.slice(half, rows.num_rows() - half), to, start + half, parts, failed);
+        }
+    }
+}
+
+/// The innermost error without its decoration: it names the value.
+fn message(error: &DataFusionError) -> String {
+    match error.find_root() {
+        DataFusionError::ArrowError(error, _) => error.to_string(),
+        root => root.strip_backtrace(),
+    }
+}
+
+fn with_now(batch: &Batch) -> RecordBatch {
+    let schema = batch.rows.schema();
+    let mut fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new("now()", DataType::Timestamp(TimeUnit::Nanosecond, None), false)));
+    let now = batch.wall_ms.saturating_mul(NANOS_PER_MILLI);
+    let mut columns = batch.rows.columns().to_vec();
+    columns.push(Arc::new(TimestampNanosecondArray::from_value(now, batch.len())));
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.len()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+        .expect("one more column of the same length")
+}

@@ -1,0 +1,248 @@
+//! One worker: prepares its parts of the dataflow, then steps it until it ends.
+//!
+//! Between steps it answers live reads, lets go of what is no longer needed, and on worker 0 keeps the
+//! status up to date. It never waits for anything but its own inbox.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use timely::scheduling::SyncActivator;
+use timely::worker::Worker;
+
+use crate::batch::RowOrigin;
+use crate::control::failure::fatal;
+use crate::control::publish::{self, Facts};
+use crate::control::watchdog::{Progress, Watchdog};
+use crate::dataflow::{self, Parts, Running};
+use crate::dead_letter::RawRecord;
+use crate::error::Result;
+use crate::ingest::binder::InMemory;
+use crate::ingest::driver::{Retained, SourceParts, SourceProgress};
+use crate::ingest::ticker::{Gauge, TickerControl};
+use crate::job::{Job, LookupRequest, partition_worker};
+use crate::ledger::{Ledger, LedgerReport};
+use crate::time::{Epoch, Woken};
+use crate::transform::view::ViewReader;
+use crate::write::letters::Records;
+use crate::write::outbox::Outbox;
+
+/// How long a worker without anything to do sleeps; whoever has something for it wakes it earlier.
+const PARK: Duration = Duration::from_millis(100);
+/// How often views are compacted and the status is written.
+const HOUSEKEEPING: Duration = Duration::from_millis(250);
+
+/// Runs the dataflow on this worker until it ends.
+pub fn run(worker: &mut Worker, job: &Arc<Job>) -> Result<()> {
+    let gauge = Gauge::new(job.settings.flow.clone());
+    let control =
+        Rc::new(TickerControl { ended: Cell::new(false), stop: job.stop.clone(), next: Cell::new(0) });
+    let ledger = Ledger::new(job.layout.clone());
+    let retained = Rc::new(RefCell::new(Retained::default()));
+    let progress = SourceProgress::default();
+    let (mut sources, mut consumers) = (Vec::new(), Vec::new());
+    for index in 0..job.plan.sources.len() {
+        let woken: Woken = Woken::default();
+        let operator = woken.clone();
+        // An operator that is gone has nothing left to cut.
+        let wake = move || {
+            let _ = operator.get().map(SyncActivator::activate);
+        };
+        let consumer = job.read_source(index, worker.index(), worker.peers(), wake)?;
+        sources.push(SourceParts {
+            source: Arc::new(job.plan.sources[index].clone()),
+            index,
+            partitions: consumer.queues().to_vec(),
+            bounded: job.bounded,
+            max_epoch_records: job.settings.flow.max_epoch_records,
+            stop: job.stop.clone(),
+            ledger: ledger.clone(),
+            retained: retained.clone(),
+            progress: progress.clone(),
+            woken,
+        });
+        consumers.push(consumer);
+    }
+    let parts = Parts {
+        plan: job.plan.clone(),
+        pace: job.pace.clone(),
+        gauge: gauge.clone(),
+        control: control.clone(),
+        journal: Box::new(InMemory),
+        ledger: ledger.clone(),
+        sources,
+        sinks: job.sink_starts(worker.index(), worker.peers(), &gauge.sink_bytes),
+        records: records(job, worker.peers(), &retained),
+        letters: letters(job, worker.index(), &gauge),
+        fail: fatal,
+    };
+    let running = worker.dataflow_named(&job.plan.name, |scope| dataflow::build(scope, parts))?;
+    let mut state = Loop::new(job.clone(), gauge, control, retained, progress, running);
+    while worker.step_or_park(Some(PARK)) {
+        state.after_step(worker.index())?;
+        for consumer in &consumers {
+            if let Some(error) = consumer.take_error() {
+                fatal(&error);
+            }
+        }
+    }
+    drop(consumers);
+    state.finish(worker.index());
+    Ok(())
+}
+
+/// What the dead letters of this worker's records need.
+fn records(job: &Arc<Job>, peers: usize, retained: &Rc<RefCell<Retained>>) -> Records {
+    let (names, retained) = (job.names.clone(), retained.clone());
+    let find = move |origin: RowOrigin| {
+        let partition = names.find(origin.source, origin.partition);
+        let record = retained.borrow().find(usize::from(origin.source), origin.partition, origin.offset);
+        let (name, number) = partition.map_or_else(Default::default, |p| (p.name.to_string(), p.number));
+        (name, number, record.unwrap_or_else(RawRecord::default))
+    };
+    let sources = job.stage_sources();
+    Records {
+        owner: Box::new(move |origin| partition_worker(origin.source, origin.partition, peers)),
+        find: Box::new(find),
+        source_of_stage: Box::new(move |stage| sources.get(stage).copied().unwrap_or_default()),
+        counts: job.letter_counts.clone(),
+    }
+}
+
+/// Starts the dead letters' outbox on worker 0; if every source drops its letters it still counts them.
+fn letters(
+    job: &Arc<Job>,
+    worker: usize,
+    gauge: &Rc<Gauge>,
+) -> Box<dyn FnOnce(timely::scheduling::SyncActivator) -> Option<Outbox<Vec<crate::dead_letter::AddressedLetter>>>>
+{
+    let (job, bytes) = (job.clone(), gauge.sink_bytes.clone());
+    Box::new(move |activator| {
+        if worker != 0 {
+            return None;
+        }
+        let wake = move || {
+            let _ = activator.activate();
+        };
+        let connect = job.letter_writer();
+        let outbox =
+            Outbox::start(job.identity("dead_letters", 1, 0), connect, job.letters_health.clone(), bytes, wake, fatal);
+        match outbox {
+            Ok(outbox) => Some(outbox),
+            Err(error) => fatal(&error),
+        }
+    })
+}
+
+/// What a worker keeps an eye on between steps.
+struct Loop {
+    job: Arc<Job>,
+    gauge: Rc<Gauge>,
+    control: Rc<TickerControl>,
+    retained: Rc<RefCell<Retained>>,
+    progress: SourceProgress,
+    running: Running,
+    watchdog: Watchdog,
+    next_housekeeping: Instant,
+}
+
+impl Loop {
+    fn new(
+        job: Arc<Job>,
+        gauge: Rc<Gauge>,
+        control: Rc<TickerControl>,
+        retained: Rc<RefCell<Retained>>,
+        progress: SourceProgress,
+        running: Running,
+    ) -> Self {
+        let watchdog = Watchdog::new(job.settings.cluster.stall_timeout);
+        Loop { job, gauge, control, retained, progress, running, watchdog, next_housekeeping: Instant::now() }
+    }
+
+    /// The first epoch that is not yet released; `None` when there will be no more.
+    fn released(&self) -> Option<Epoch> {
+        let first = |probe: &timely::dataflow::operators::probe::Handle<Epoch>| {
+            probe.with_frontier(|frontier| frontier.first().copied())
+        };
+        match (first(&self.gauge.computed), first(&self.gauge.durable)) {
+            (Some(computed), Some(durable)) => Some(computed.min(durable)),
+            (computed, durable) => computed.or(durable),
+        }
+    }
+
+    fn after_step(&mut self, worker: usize) -> Result<()> {
+        self.gauge.wake(self.control.next.get());
+        self.answer(worker)?;
+        if Instant::now() < self.next_housekeeping {
+            return Ok(());
+        }
+        self.next_housekeeping = Instant::now() + HOUSEKEEPING;
+        let confirmed = self.gauge.confirmed.with_frontier(|frontier| frontier.first().copied());
+        self.retained.borrow_mut().release(confirmed);
+        if let Some(released) = self.released() {
+            self.running.views.iter_mut().for_each(|view| view.compact(released));
+        }
+        if worker == 0 {
+            self.watch()?;
+        }
+        self.publish(worker, self.released(), confirmed);
+        Ok(())
+    }
+
+    /// Tells everybody who looks how things are.
+    fn publish(&self, worker: usize, released: Option<Epoch>, confirmed: Option<Epoch>) {
+        let newest = |view: &ViewReader| {
+            view.newest(publish::NEWEST).iter().map(|row| view.render(row)).collect::<Vec<_>>()
+        };
+        let counts = self.running.settled.borrow();
+        let ledger = (worker == 0).then(|| LedgerReport::new(&self.job.layout, counts.iter()));
+        let facts = Facts {
+            partitions: self.progress.borrow().values().cloned().collect(),
+            newest: self.running.views.iter().map(newest).collect(),
+            released,
+            confirmed,
+            next: self.control.next.get(),
+            ledger,
+        };
+        publish::publish(&self.job, facts);
+    }
+
+    /// Ends the process if the frontier stands although nothing outside holds it.
+    fn watch(&mut self) -> Result<()> {
+        let frontier = self.gauge.computed.with_frontier(|frontier| frontier.first().copied());
+        let next = self.control.next.get();
+        let frontier = frontier.unwrap_or(next);
+        let progress = Progress {
+            frontier,
+            open_epochs: if self.job.bounded { 0 } else { next.saturating_sub(frontier) },
+            sink_away: self.job.away().next().is_some(),
+        };
+        self.watchdog.tick(Instant::now(), progress)
+    }
+
+    /// Answers the live reads that have arrived.
+    fn answer(&mut self, worker: usize) -> Result<()> {
+        let Some(requests) = self.job.lookups(worker) else { return Ok(()) };
+        let released = self.released().unwrap_or(Epoch::MAX);
+        for LookupRequest { view, key, reply } in requests.try_iter() {
+            let row = self.running.views[view].get(&key, released);
+            let json = row.map(|row| row.map(|row| self.running.views[view].render(&row)));
+            // Who asked may have gone.
+            let _ = reply.send(json);
+        }
+        Ok(())
+    }
+
+    /// The last words of this worker.
+    fn finish(self, worker: usize) {
+        self.publish(worker, None, None);
+        if worker == 0 {
+            let counts = self.running.settled.borrow();
+            let report = LedgerReport::new(&self.job.layout, counts.iter());
+            *self.job.final_ledger.lock().expect("no panic under this lock") = Some(report.to_json());
+            self.job.next_epoch.store(self.control.next.get(), Ordering::Relaxed);
+        }
+    }
+}

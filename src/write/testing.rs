@@ -1,0 +1,125 @@
+//! Sinks and changes for the tests of this folder, written as text.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions,
+    StringArray, TimestampNanosecondArray,
+};
+use arrow::datatypes::{Schema, SchemaRef};
+use serde_json::Value;
+
+use super::{Changes, Identity, Op};
+use crate::batch::RowOrigin;
+use crate::plan::{self, ChangeMode, ColumnType, SinkConnector};
+use crate::record::{Partition, PartitionNames};
+
+/// A schema written as `name type, name type`.
+fn columns(spec: &str) -> Vec<(String, ColumnType)> {
+    let column = |text: &str| {
+        let (name, kind) = text.trim().split_once(' ').expect("name and type");
+        let kind = match kind {
+            "text" => ColumnType::Text,
+            "json" => ColumnType::Json,
+            "int" => ColumnType::Int,
+            "bigint" => ColumnType::BigInt,
+            "double" => ColumnType::Double,
+            "boolean" => ColumnType::Boolean,
+            "timestamp" => ColumnType::Timestamp,
+            other => panic!("no type {other}"),
+        };
+        (name.to_owned(), kind)
+    };
+    spec.split(',').map(column).collect()
+}
+
+fn schema(columns: &[(String, ColumnType)]) -> SchemaRef {
+    let fields: Vec<_> = columns.iter().map(|(name, kind)| kind.field(name, true)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// Rows given as JSON objects; timestamps as nanoseconds, JSON as it is or as text, to be taken to the letter.
+pub(super) fn batch(spec: &str, rows: &[&str]) -> RecordBatch {
+    let columns = columns(spec);
+    let rows: Vec<Value> = rows.iter().map(|row| serde_json::from_str(row).expect("JSON")).collect();
+    let arrays = columns.iter().map(|(name, kind)| -> ArrayRef {
+        let values = || rows.iter().map(|row| row.get(name));
+        let long = || values().map(|value| value.and_then(Value::as_i64));
+        match kind {
+            ColumnType::Text => {
+                let texts = values().map(|value| value.and_then(Value::as_str));
+                Arc::new(StringArray::from_iter(texts))
+            }
+            ColumnType::Json => {
+                let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                Arc::new(StringArray::from_iter(values().map(|value| value.map(text))))
+            }
+            ColumnType::Int => {
+                Arc::new(Int32Array::from_iter(long().map(|value| value.map(|value| value as i32))))
+            }
+            ColumnType::BigInt => Arc::new(Int64Array::from_iter(long())),
+            ColumnType::Double => {
+                Arc::new(Float64Array::from_iter(values().map(|value| value.and_then(Value::as_f64))))
+            }
+            ColumnType::Boolean => {
+                Arc::new(BooleanArray::from_iter(values().map(|value| value.and_then(Value::as_bool))))
+            }
+            ColumnType::Timestamp => Arc::new(TimestampNanosecondArray::from_iter(long())),
+        }
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    RecordBatch::try_new_with_options(schema(&columns), arrays.collect(), &options).expect("columns fit")
+}
+
+/// An append-only sink without key into nowhere.
+pub(super) fn sink(name: &str, spec: &str) -> plan::Sink {
+    plan::Sink {
+        name: name.to_owned(),
+        schema: schema(&columns(spec)),
+        changes: ChangeMode::AppendOnly,
+        key: None,
+        connector: SinkConnector::Blackhole,
+        document: None,
+        shards: 1,
+    }
+}
+
+/// Changes of a sink made with [`sink`]; row n of the epoch has offset n.
+pub(super) fn changes(sink: &plan::Sink, rows: &[&str], ops: &[Op]) -> Changes {
+    let kind = |field: &arrow::datatypes::Field| {
+        let kinds = ["text", "json", "int", "bigint", "double", "boolean", "timestamp"];
+        let same = |kind: &&&str| {
+            *columns(&format!("x {kind}"))[0].1.field("x", true).data_type() == *field.data_type()
+        };
+        let json = plan::is_json(field);
+        kinds.iter().filter(|kind| json == (**kind == "json")).find(same).expect("a type of ours").to_owned()
+    };
+    let spec: Vec<String> =
+        sink.schema.fields().iter().map(|field| format!("{} {}", field.name(), kind(field))).collect();
+    let origin = |offset| RowOrigin { source: 0, partition: 0, offset, index: 0 };
+    Changes {
+        rows: batch(&spec.join(","), rows),
+        ops: ops.to_vec(),
+        origins: Some((0..rows.len() as u64).map(origin).collect()),
+        wall_ms: 1_761_559_635_000,
+    }
+}
+
+/// One topic `telemetry_raw` with partition 0.
+pub(super) fn partitions() -> Arc<PartitionNames> {
+    let names = PartitionNames::default();
+    names.add(0, &Partition { id: 0, name: "telemetry_raw".into(), number: 0 });
+    Arc::new(names)
+}
+
+/// Who writes.
+pub(super) fn identity() -> Identity {
+    Identity {
+        lineage: "l".into(),
+        generation: 1,
+        dataflow: "d".into(),
+        sink: "s".into(),
+        shards: 1,
+        shard: 0,
+    }
+}
