@@ -23,8 +23,8 @@ use crate::plan::{Downstream, Plan};
 use crate::record::{Partition, PartitionNames};
 use crate::route::shard::worker_of_shard;
 use crate::settings::Settings;
-use crate::write::dead_letters::DeadLetterWriter;
 use crate::time::Woken;
+use crate::write::dead_letters::DeadLetterWriter;
 use crate::write::driver::Start;
 use crate::write::letters::LetterCounts;
 use crate::write::outbox::{Connect, Outbox};
@@ -97,7 +97,8 @@ impl Job {
         if self.bounded {
             // An epoch is cut only when it is full, so at least one must fit, whatever its size.
             let records = 2 * self.settings.flow.max_epoch_records;
-            settings.read_ahead = Limits { records: settings.read_ahead.records.max(records), bytes: usize::MAX };
+            settings.read_ahead =
+                Limits { records: settings.read_ahead.records.max(records), bytes: usize::MAX };
         }
         let input = |partition: Partition| {
             let decoder = Box::new(JsonDecoder::new(source.clone(), partition.clone()));
@@ -142,8 +143,10 @@ impl Job {
             let start: Start = Box::new(move |opening: SyncActivator| {
                 let shards = job.plan.sinks[index].shards;
                 let mine = (0..shards).filter(|shard| worker_of_shard(*shard, shards, workers) == worker);
-                mine.map(|shard| Ok((shard, job.outbox(index, shard, &bytes, opening.clone(), driver.clone())?)))
-                    .collect()
+                mine.map(|shard| {
+                    Ok((shard, job.outbox(index, shard, &bytes, opening.clone(), driver.clone())?))
+                })
+                .collect()
             });
             (start, woken)
         };

@@ -38,7 +38,12 @@ pub fn load(dataflow: &DataflowPath, settings: &Settings) -> Result<Plan> {
 
 /// Runs a dataflow to its end or until it is stopped.
 pub fn run(request: RunRequest, settings: Settings) -> Result<()> {
-    let plan = Arc::new(load(&request.dataflow, &settings)?);
+    let mut plan = load(&request.dataflow, &settings)?;
+    if request.output.is_some() {
+        // One file has one writer, whatever the connector could do side by side.
+        plan.sinks.iter_mut().for_each(|sink| sink.shards = 1);
+    }
+    let plan = Arc::new(plan);
     let shutdown = shutdown::listen(settings.shutdown_timeout)?;
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let (flag, topology) = (stop.clone(), request.topology.clone());
@@ -46,8 +51,7 @@ pub fn run(request: RunRequest, settings: Settings) -> Result<()> {
 
     // A bounded run into files begins anew each time and leaves nothing behind.
     let keeps_state = topology.process == 0 && request.output.is_none();
-    let mut lineage =
-        if keeps_state { Some(Lineage::open(&settings.state_dir, &plan.name)?) } else { None };
+    let mut lineage = if keeps_state { Some(Lineage::open(&settings.state_dir, &plan.name)?) } else { None };
     let agreement = Agreement {
         dataflow: plan.name.clone(),
         plan: compile::explain::explain(&plan),

@@ -116,8 +116,9 @@ fn letters(
     job: &Arc<Job>,
     worker: usize,
     gauge: &Rc<Gauge>,
-) -> Box<dyn FnOnce(timely::scheduling::SyncActivator) -> Option<Outbox<Vec<crate::dead_letter::AddressedLetter>>>>
-{
+) -> Box<
+    dyn FnOnce(timely::scheduling::SyncActivator) -> Option<Outbox<Vec<crate::dead_letter::AddressedLetter>>>,
+> {
     let (job, bytes) = (job.clone(), gauge.sink_bytes.clone());
     Box::new(move |activator| {
         if worker != 0 {
@@ -127,8 +128,14 @@ fn letters(
             let _ = activator.activate();
         };
         let connect = job.letter_writer();
-        let outbox =
-            Outbox::start(job.identity("dead_letters", 1, 0), connect, job.letters_health.clone(), bytes, wake, fatal);
+        let outbox = Outbox::start(
+            job.identity("dead_letters", 1, 0),
+            connect,
+            job.letters_health.clone(),
+            bytes,
+            wake,
+            fatal,
+        );
         match outbox {
             Ok(outbox) => Some(outbox),
             Err(error) => fatal(&error),

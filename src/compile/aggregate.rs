@@ -3,18 +3,21 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow::datatypes::{DataType, FieldRef, Schema};
 use datafusion_common::DFSchema;
 use datafusion_expr::Expr;
 use datafusion_expr::expr::{AggregateFunction as Call, AggregateFunctionParams};
 use datafusion_expr::logical_plan::Aggregate as GroupBy;
+use datafusion_physical_expr::expressions::Column;
 
 use super::expression::{Compiled, Scope, cast_to, columns_span, compile, condition, unalias};
 use super::flow::{Branch, ColumnInfo, Flow};
 use super::lower::{Lowering, Output, one, outputs};
 use super::problem::Problem;
 use super::{prune, text, types};
-use crate::plan::{Aggregate, AggregateFunction, Aggregation, ChangeMode, Downstream, Expr as PlanExpr};
+use crate::plan::{
+    self, Aggregate, AggregateFunction, Aggregation, ChangeMode, Downstream, Expr as PlanExpr, is_json,
+};
 
 impl Lowering<'_> {
     pub(super) fn aggregate(&mut self, group_by: &GroupBy) -> Result<Flow, Vec<Problem>> {
@@ -101,7 +104,7 @@ fn aggregates(exprs: &[Expr], scope: &Scope) -> Result<Vec<Aggregate>, Vec<Probl
         };
         match call {
             Ok(call) => calls.push(call),
-            Err(problem) => problems.push(problem.or_at(columns_span(expr))),
+            Err(problem) => problems.push(problem),
         }
     }
     if problems.is_empty() { Ok(calls) } else { Err(problems) }
@@ -125,7 +128,8 @@ fn aggregate(call: &Call, expr: &Expr, scope: &Scope) -> Result<Aggregate, Probl
     let counts_rows = function == AggregateFunction::Count
         && matches!(argument, Expr::Literal(value, _) if !value.is_null());
     let argument = if counts_rows { None } else { Some(compile(argument, scope)?) };
-    let (argument, result) = typed(function, argument, &text)?;
+    let (argument, result) =
+        typed(function, argument, &text).map_err(|problem| problem.or_at(columns_span(expr)))?;
     let filter = filter.as_deref().map(|filter| condition(filter, scope, "FILTER")).transpose()?;
     let ordered = matches!(function, AggregateFunction::FirstValue | AggregateFunction::LastValue);
     let order_by = match (ordered, order_by.as_slice()) {
@@ -137,7 +141,9 @@ fn aggregate(call: &Call, expr: &Expr, scope: &Scope) -> Result<Aggregate, Probl
         (false, _) => None,
     };
     let nullable = function != AggregateFunction::Count;
-    let field = Arc::new(Field::new(&text, result, nullable));
+    // The value of one row is what it was; what is counted or computed is not JSON.
+    let json = ordered && argument.as_ref().and_then(|it| it.column).is_some_and(|it| scope.columns[it].json);
+    let field = Arc::new(plan::field(&text, result, nullable, json));
     Ok(Aggregate { function, argument: argument.map(|it| it.expr), order_by, filter, field, text })
 }
 
@@ -184,7 +190,8 @@ fn described(keys: &[Output], calls: &[Aggregate], flow: &Flow) -> (Vec<FieldRef
     for key in keys {
         let plain = key.compiled.column.map(|column| flow.schema.field(column).name().clone());
         let name = unused(plain.unwrap_or_else(|| key.compiled.expr.text.clone()), &fields);
-        fields.push(Arc::new(Field::new(name, key.compiled.data_type.clone(), key.compiled.nullable)));
+        let (data_type, nullable) = (key.compiled.data_type.clone(), key.compiled.nullable);
+        fields.push(Arc::new(plan::field(name, data_type, nullable, key.json)));
         columns.push(ColumnInfo {
             text: key.compiled.expr.text.clone(),
             json: key.json,
@@ -196,7 +203,7 @@ fn described(keys: &[Output], calls: &[Aggregate], flow: &Flow) -> (Vec<FieldRef
         fields.push(Arc::new(call.field.as_ref().clone().with_name(name)));
         columns.push(ColumnInfo {
             text: call.text.clone(),
-            json: false,
+            json: is_json(&call.field),
             ingestion: reads_ingestion(call, flow),
         });
     }

@@ -15,7 +15,8 @@ use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::flow::{ColumnInfo, Flow};
 use super::problem::Problem;
-use super::{protect, refuse_expression, text, types};
+use super::reword::failed;
+use super::{protect, refuse, text, types};
 use crate::plan;
 
 /// Name of the column that holds the epoch's wall clock, see [`plan::Expr::uses_now`].
@@ -62,10 +63,11 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Compiled, Problem> {
     }
     let text = text::expression(expr, scope);
     let located = |problem: Problem| problem.or_at(columns_span(expr));
-    refuse_expression::check(expr, scope).map_err(located)?;
+    refuse::planned::check(expr, scope).map_err(located)?;
     let (bound, schema, uses_now) = bind_now(expr, scope).map_err(located)?;
-    let physical = physical(bound, &schema).map_err(located)?;
-    let data_type = physical.data_type(schema.as_arrow()).map_err(|error| located(failed(&error)))?;
+    // Errors of the library have no place here: the search for the innermost expression finds a better one.
+    let physical = physical(bound, &schema)?;
+    let data_type = physical.data_type(schema.as_arrow()).map_err(|error| failed(&error))?;
     let column_type = types::column(&data_type).map_err(located)?;
     let physical = cast(physical, &data_type, &column_type);
     let ingestion = uses_now || indices(expr, scope).any(|index| scope.columns[index].ingestion);
@@ -77,6 +79,15 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Compiled, Problem> {
         column: None,
         ingestion,
     })
+}
+
+/// Whether an expression is wrong in itself, whatever its type is good for.
+pub(super) fn fails(expr: &Expr, scope: &Scope) -> bool {
+    let compiled = refuse::planned::check(expr, scope).and_then(|()| {
+        let (bound, schema, _) = bind_now(expr, scope)?;
+        physical(bound, &schema)
+    });
+    compiled.is_err()
 }
 
 /// Compiles a condition. `what` names its place: WHERE, CHECK.
@@ -112,23 +123,6 @@ pub(super) fn unalias(expr: &Expr) -> &Expr {
         Expr::Alias(alias) => unalias(&alias.expr),
         other => other,
     }
-}
-
-/// The first line of what the planner says, in our style.
-pub(super) fn failed(error: &DataFusionError) -> Problem {
-    let root = error.find_root();
-    let message = root.message();
-    let line = message.lines().next().unwrap_or_default().trim().trim_end_matches('.');
-    let line = line.split(". This issue was likely caused").next().unwrap_or_default();
-    let mut letters = line.chars();
-    let message = match (letters.next(), letters.clone().next()) {
-        // A word in capitals stays as it is.
-        (Some(first), Some(second)) if first.is_uppercase() && !second.is_uppercase() => {
-            first.to_lowercase().chain(letters).collect()
-        }
-        _ => line.to_owned(),
-    };
-    Problem::new(message)
 }
 
 /// The place from the first to the last column that an expression names.
@@ -194,7 +188,7 @@ fn physical(expr: Expr, schema: &DFSchemaRef) -> Result<Arc<dyn PhysicalExpr>, P
     let simplifier = ExprSimplifier::new(context);
     let error = |error: DataFusionError| failed(&error);
     let coerced = simplifier.coerce(expr.clone(), schema).map_err(error)?;
-    refuse_expression::check_coerced(&expr, &coerced, schema)?;
+    refuse::planned::check_coerced(&expr, &coerced, schema)?;
     let disguised = protect::disguise(coerced, schema).map_err(error)?;
     let simplified = simplifier.simplify(disguised).map_err(error)?;
     let mut props = ExecutionProps::new();

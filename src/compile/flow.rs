@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, TableReference};
+use datafusion_physical_expr::expressions::{CastExpr, Column};
 
-use crate::plan::{ChangeMode, Step, Upstream};
+use crate::plan::{ChangeMode, Expr, Step, Upstream};
 
 /// A relation, or an intermediate result of a query.
 #[derive(Clone, Debug)]
@@ -41,6 +42,46 @@ pub(super) struct Branch {
     pub sources: BTreeSet<usize>,
 }
 
+impl Branch {
+    /// Adds a step; a projection that only picks, renames or casts what the last one has computed becomes
+    /// part of it.
+    fn push(&mut self, step: &Step) {
+        if let (Some(Step::Project { exprs: before, .. }), Step::Project { exprs, schema }) =
+            (self.steps.last(), step)
+            && let Some(exprs) = merged(before, exprs)
+        {
+            self.steps.pop();
+            self.steps.push(Step::Project { exprs, schema: Arc::clone(schema) });
+        } else {
+            self.steps.push(step.clone());
+        }
+    }
+}
+
+/// `exprs` over what `before` computes, as one projection. `None` if it would compute anything twice.
+fn merged(before: &[Expr], exprs: &[Expr]) -> Option<Vec<Expr>> {
+    let mut used = BTreeSet::new();
+    let pick = |expr: &Expr| {
+        if expr.uses_now {
+            return None;
+        }
+        let cast = expr.physical.downcast_ref::<CastExpr>();
+        let column = cast.map_or(&expr.physical, |cast| cast.expr()).downcast_ref::<Column>()?;
+        let source = before.get(column.index())?;
+        if !used.insert(column.index()) && source.physical.downcast_ref::<Column>().is_none() {
+            return None;
+        }
+        let physical = match cast {
+            Some(cast) => {
+                Arc::new(CastExpr::new(Arc::clone(&source.physical), cast.cast_type().clone(), None))
+            }
+            None => Arc::clone(&source.physical),
+        };
+        Some(Expr { physical, ..source.clone() })
+    };
+    exprs.iter().map(pick).collect()
+}
+
 impl Flow {
     /// The relation as a query sees it that calls it `name`.
     pub fn named(&self, name: TableReference) -> Result<Flow, DataFusionError> {
@@ -51,7 +92,7 @@ impl Flow {
     /// Adds a step to the end of every way.
     pub fn push(&mut self, step: &Step) {
         for branch in &mut self.branches {
-            branch.steps.push(step.clone());
+            branch.push(step);
         }
     }
 

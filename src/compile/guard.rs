@@ -111,8 +111,9 @@ impl fmt::Display for Guarded {
 
 /// Whether no value of any row can make this fail. Only what is cheap and common is known.
 fn infallible(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    use Operator as O;
     let safe = if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
-        binary.op().supports_propagation() || matches!(binary.op(), Operator::And | Operator::Or)
+        matches!(binary.op(), O::Eq | O::NotEq | O::Lt | O::LtEq | O::Gt | O::GtEq | O::And | O::Or)
     } else {
         expr.downcast_ref::<Column>().is_some()
             || expr.downcast_ref::<Literal>().is_some()

@@ -10,10 +10,11 @@ use datafusion_sql::sqlparser::ast::{self, GroupByExpr, SelectItem, SetExpr, Spa
 use datafusion_sql::sqlparser::tokenizer::Span;
 
 use super::catalog::Catalog;
-use super::expression::{Scope, compile, condition};
+use super::expression::{self, Scope, condition};
 use super::flow::ColumnInfo;
 use super::problem::known;
 use super::query;
+use super::refuse::query::normalized;
 
 /// The culprit in a query. Its relations must be known.
 pub(super) fn in_query(catalog: &Catalog, query: &ast::Query) -> Option<Span> {
@@ -26,6 +27,38 @@ pub(super) fn in_expression(catalog: &Catalog, expr: &ast::Expr, schema: &DFSche
     match expr.visit(&mut walk) {
         ControlFlow::Break(span) => Some(span),
         ControlFlow::Continue(()) => None,
+    }
+}
+
+/// The item of a SELECT list that gives a column its name.
+pub(super) fn column(query: &ast::Query, name: &str) -> Option<Span> {
+    let ctes = query.with.iter().flat_map(|with| &with.cte_tables);
+    let found = item(&query.body, name);
+    found.or_else(|| ctes.into_iter().find_map(|cte| column(&cte.query, name)))
+}
+
+fn item(body: &SetExpr, name: &str) -> Option<Span> {
+    let is_named = |item: &&SelectItem| match item {
+        SelectItem::ExprWithAlias { alias, .. } => normalized(alias) == name,
+        SelectItem::UnnamedExpr(ast::Expr::Identifier(ident)) => normalized(ident) == name,
+        SelectItem::UnnamedExpr(ast::Expr::CompoundIdentifier(idents)) => {
+            idents.last().is_some_and(|ident| normalized(ident) == name)
+        }
+        _ => false,
+    };
+    match body {
+        SetExpr::Select(select) => {
+            let found = select.projection.iter().find(is_named).map(Spanned::span);
+            found.or_else(|| {
+                select.from.iter().find_map(|table| match &table.relation {
+                    TableFactor::Derived { subquery, .. } => column(subquery, name),
+                    _ => None,
+                })
+            })
+        }
+        SetExpr::Query(query) => column(query, name),
+        SetExpr::SetOperation { left, right, .. } => item(left, name).or_else(|| item(right, name)),
+        _ => None,
     }
 }
 
@@ -65,7 +98,7 @@ impl Search<'_> {
                 return Some(span);
             }
         }
-        let schema = self.from_schema(select)?;
+        let schema = self.schema_of_from(select)?;
         let items = select.projection.iter().filter_map(|item| match item {
             SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
             _ => None,
@@ -81,7 +114,7 @@ impl Search<'_> {
     }
 
     /// The columns of FROM, found by planning `SELECT *` over it.
-    fn from_schema(&self, select: &ast::Select) -> Option<DFSchemaRef> {
+    fn schema_of_from(&self, select: &ast::Select) -> Option<DFSchemaRef> {
         let star = SelectItem::Wildcard(ast::WildcardAdditionalOptions::default());
         let select = ast::Select {
             projection: vec![star],
@@ -147,8 +180,7 @@ impl Walk<'_> {
         }
         let Some((planned, schema, columns)) = without_aggregates(planned, self.schema) else { return true };
         let scope = Scope { schema: &schema, columns: &columns, no_now: None };
-        let is_intermediate = |problem: &super::problem::Problem| problem.message.starts_with("columns ");
-        compile(&planned, &scope).is_err_and(|problem| !is_intermediate(&problem))
+        expression::fails(&planned, &scope)
     }
 }
 

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::Schema;
 use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, TableReference};
 use datafusion_expr::logical_plan::{Filter, Projection, Union};
 use datafusion_expr::{Expr, LogicalPlan};
 
 use super::catalog::Catalog;
-use super::expression::{self, Compiled, Scope, compile, failed};
+use super::expression::{self, Compiled, Scope, compile};
 use super::flow::{ColumnInfo, Flow};
 use super::graph::Graph;
 use super::problem::Problem;
+use super::reword::failed;
 use super::types;
-use crate::plan::{ChangeMode, Step};
+use crate::plan::{self, ChangeMode, Step};
 
 /// Lowers the queries of one statement.
 pub(super) struct Lowering<'a> {
@@ -79,11 +80,11 @@ impl Lowering<'_> {
             key.iter().map(place).collect()
         });
         let (schema, columns) = described(&outputs).map_err(one)?;
-        let step = Step::Project {
-            exprs: outputs.into_iter().map(|output| output.compiled.expr).collect(),
-            schema: Arc::clone(schema.inner()),
-        };
-        flow.push(&step);
+        let same = |(index, output): (usize, &Output)| output.compiled.column == Some(index);
+        if schema.inner() != flow.schema.inner() || !outputs.iter().enumerate().all(same) {
+            let exprs = outputs.into_iter().map(|output| output.compiled.expr).collect();
+            flow.push(&Step::Project { exprs, schema: Arc::clone(schema.inner()) });
+        }
         Ok(Flow { schema, columns, key, ..flow })
     }
 
@@ -93,10 +94,12 @@ impl Lowering<'_> {
         let mut columns = Vec::new();
         for (index, (qualifier, field)) in union.schema.iter().enumerate() {
             let (data_type, nullable) = common_type(&flows, index, field.name())?;
-            fields.push((qualifier.cloned(), Arc::new(Field::new(field.name(), data_type, nullable))));
+            let json = flows.iter().all(|flow| flow.columns[index].json);
+            let described = plan::field(field.name(), data_type, nullable, json);
+            fields.push((qualifier.cloned(), Arc::new(described)));
             columns.push(ColumnInfo {
                 text: super::text::name(field.name()),
-                json: flows.iter().all(|flow| flow.columns[index].json),
+                json,
                 ingestion: flows.iter().any(|flow| flow.columns[index].ingestion),
             });
         }
@@ -129,7 +132,7 @@ pub(super) fn outputs(
                 json: compiled.column.is_some_and(|column| scope.columns[column].json),
                 compiled,
             }),
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.push(Problem { column: Some(field.name().clone()), ..problem }),
         }
     }
     if problems.is_empty() { Ok(outputs) } else { Err(problems) }
@@ -138,7 +141,8 @@ pub(super) fn outputs(
 /// The schema of computed columns.
 fn described(outputs: &[Output]) -> Result<(DFSchemaRef, Vec<ColumnInfo>), DataFusionError> {
     let field = |output: &Output| {
-        let field = Field::new(&output.name, output.compiled.data_type.clone(), output.compiled.nullable);
+        let (data_type, nullable) = (output.compiled.data_type.clone(), output.compiled.nullable);
+        let field = plan::field(&output.name, data_type, nullable, output.json);
         (output.qualifier.clone(), Arc::new(field))
     };
     let schema = DFSchema::new_with_metadata(outputs.iter().map(field).collect(), Default::default())?;
@@ -166,7 +170,8 @@ fn common_type(
             let name = super::text::name(name);
             let message =
                 format!("column `{name}` is {left} in one branch of UNION ALL and {right} in another");
-            vec![Problem::new(message).hint("CAST one of them")]
+            let problem = Problem::new(message).hint("CAST one of them");
+            vec![Problem { column: Some(field.name().clone()), ..problem }]
         })?;
     }
     Ok((data_type, nullable))

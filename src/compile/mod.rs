@@ -23,9 +23,8 @@ mod problem;
 mod protect;
 mod prune;
 mod query;
-mod refuse_call;
-mod refuse_expression;
-mod refuse_query;
+mod refuse;
+mod reword;
 mod sink;
 mod source;
 mod text;
@@ -44,11 +43,11 @@ use datafusion_sql::sqlparser::tokenizer::Span;
 use self::ast::{CreateSink, CreateSource, CreateView, Name, SinkInput, Statement};
 use self::catalog::Catalog;
 use self::diagnostic::{Diagnostic, Diagnostics};
-use self::expression::failed;
 use self::flow::Flow;
 use self::graph::Graph;
 use self::lower::Lowering;
 use self::problem::Problem;
+use self::reword::failed;
 use crate::plan::{Plan, ServedView};
 
 /// Planning recurses over expressions, and unoptimised builds need much stack for it.
@@ -161,7 +160,7 @@ impl Compiler {
             SinkInput::From(name) => match self.catalog.relation(&name.value) {
                 Some(flow) => flow.cloned(),
                 None => {
-                    let unknown = refuse_query::unknown(&self.catalog, &name.value, name.span, later);
+                    let unknown = refuse::query::unknown(&self.catalog, &name.value, name.span, later);
                     self.diagnostics.push(unknown);
                     None
                 }
@@ -183,7 +182,7 @@ impl Compiler {
         owner: &str,
         later: &Later,
     ) -> Option<Flow> {
-        let findings = refuse_query::query(&self.catalog, query, span, later);
+        let findings = refuse::query::query(&self.catalog, query, span, later);
         let reads_broken = findings.reads_broken;
         let mut query = query.clone();
         let mut found = findings.diagnostics;
@@ -204,7 +203,10 @@ impl Compiler {
     fn report(&mut self, problems: Vec<Problem>, query: &datafusion_sql::sqlparser::ast::Query, span: Span) {
         let unplaced = problems.iter().any(|problem| problem.span.is_none());
         let found = if unplaced { locate::in_query(&self.catalog, query) } else { None };
-        let placed = problems.into_iter().map(|problem| problem.or_at(found).into_diagnostic(span));
+        let placed = problems.into_iter().map(|problem| {
+            let item = problem.column.as_ref().and_then(|name| locate::column(query, name));
+            problem.or_at(found).or_at(item).into_diagnostic(span)
+        });
         self.diagnostics.extend(placed);
     }
 

@@ -5,9 +5,8 @@ use datafusion_sql::sqlparser::tokenizer::Span;
 
 use super::diagnostic::Diagnostic;
 use super::problem::or_else;
-use super::query::twice;
-use super::refuse_query::normalized;
-use super::text;
+use super::refuse::query::normalized;
+use super::reword::twice;
 
 /// Names the columns that have no name. `span` is the place of the query.
 pub(super) fn columns(query: &mut ast::Query, span: Span) -> Vec<Diagnostic> {
@@ -65,7 +64,7 @@ impl Naming {
                 _ => continue,
             };
             if first && names.contains(&name) {
-                let problem = twice(&text::name(&name));
+                let problem = twice(&name);
                 self.diagnostics.push(problem.into_diagnostic(span));
             }
             rename(item, &name, span);

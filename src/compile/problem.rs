@@ -10,11 +10,13 @@ pub(super) struct Problem {
     pub message: String,
     pub hint: Option<String>,
     pub span: Option<Span>,
+    /// The column of the SELECT list that it is in.
+    pub column: Option<String>,
 }
 
 impl Problem {
     pub fn new(message: impl Into<String>) -> Self {
-        Problem { message: message.into(), hint: None, span: None }
+        Problem { message: message.into(), hint: None, span: None, column: None }
     }
 
     #[must_use]

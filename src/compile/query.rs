@@ -11,18 +11,18 @@ use datafusion_sql::sqlparser::ast;
 use datafusion_sql::sqlparser::tokenizer::{Location, Span};
 
 use super::catalog::Catalog;
-use super::expression::failed;
 use super::problem::Problem;
+use super::reword::{failed, twice};
 use super::text;
 
 /// Something for the planner. Its one function is compiled per use, and is big: so there is one.
 enum Request<'a> {
     Query(Box<ast::Query>),
-    Expression(ast::Expr, &'a DFSchema),
+    Expression(Box<ast::Expr>, &'a DFSchema),
 }
 
 enum Planned {
-    Query(LogicalPlan),
+    Query(Box<LogicalPlan>),
     Expression(Expr),
 }
 
@@ -30,9 +30,11 @@ fn plan(catalog: &Catalog, request: Request) -> Result<Planned, DataFusionError>
     let options = ParserOptions::new().with_collect_spans(true).with_map_string_types_to_utf8view(false);
     let planner = SqlToRel::new_with_options(catalog, options);
     Ok(match request {
-        Request::Query(query) => Planned::Query(planner.sql_statement_to_plan(ast::Statement::Query(query))?),
+        Request::Query(query) => {
+            Planned::Query(Box::new(planner.sql_statement_to_plan(ast::Statement::Query(query))?))
+        }
         Request::Expression(expression, schema) => {
-            Planned::Expression(planner.sql_to_expr(expression, schema, &mut PlannerContext::new())?)
+            Planned::Expression(planner.sql_to_expr(*expression, schema, &mut PlannerContext::new())?)
         }
     })
 }
@@ -40,7 +42,7 @@ fn plan(catalog: &Catalog, request: Request) -> Result<Planned, DataFusionError>
 /// Plans a query over the relations of `catalog`.
 pub(super) fn query(catalog: &Catalog, query: &ast::Query) -> Result<LogicalPlan, DataFusionError> {
     match plan(catalog, Request::Query(Box::new(query.clone())))? {
-        Planned::Query(plan) => Ok(plan),
+        Planned::Query(plan) => Ok(*plan),
         Planned::Expression(_) => Err(DataFusionError::Plan("a query became an expression".to_owned())),
     }
 }
@@ -51,7 +53,7 @@ pub(super) fn expression(
     expression: &ast::Expr,
     schema: &DFSchema,
 ) -> Result<Expr, DataFusionError> {
-    match plan(catalog, Request::Expression(expression.clone(), schema))? {
+    match plan(catalog, Request::Expression(Box::new(expression.clone()), schema))? {
         Planned::Expression(expression) => Ok(expression),
         Planned::Query(_) => Err(DataFusionError::Plan("an expression became a query".to_owned())),
     }
@@ -74,7 +76,7 @@ fn problem(error: &DataFusionError) -> Problem {
         DataFusionError::SchemaError(schema_error, _) => schema_problem(schema_error),
         _ => None,
     };
-    problem.unwrap_or_else(|| reworded(failed(error))).or_at(place)
+    problem.unwrap_or_else(|| failed(error)).or_at(place)
 }
 
 fn schema_problem(error: &SchemaError) -> Option<Problem> {
@@ -100,27 +102,6 @@ fn schema_problem(error: &SchemaError) -> Option<Problem> {
             Some(Problem::new(format!("`{}` can mean several columns", text::name(&field.name))))
         }
         SchemaError::DuplicateQualifiedField { name, .. }
-        | SchemaError::DuplicateUnqualifiedField { name } => Some(twice(&text::name(name))),
+        | SchemaError::DuplicateUnqualifiedField { name } => Some(twice(name)),
     }
-}
-
-/// Says that two columns would have one name.
-pub(super) fn twice(name: &str) -> Problem {
-    Problem::new(format!("two columns have the name `{name}`")).hint("give one of them another name with AS")
-}
-
-/// Messages of the planner that can be said better.
-fn reworded(problem: Problem) -> Problem {
-    let message = &problem.message;
-    if message.contains("must appear in the GROUP BY clause") || message.contains("must be in GROUP BY") {
-        let name = message.split('"').nth(1).map(|name| name.rsplit('.').next().unwrap_or(name));
-        let name = name.map_or_else(|| "a column".to_owned(), |name| format!("`{}`", text::name(name)));
-        return Problem::new(format!("{name} is neither in GROUP BY nor inside an aggregate function"))
-            .hint("add it to GROUP BY, or take last_value(... ORDER BY ...) or max(...) of it");
-    }
-    if message.contains("require unique expression names") {
-        let name = message.split('"').nth(1).unwrap_or_default();
-        return twice(name.rsplit('.').next().unwrap_or(name));
-    }
-    problem
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Schema};
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::Expr;
 use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr as Ast, Spanned, Value};
@@ -13,11 +13,12 @@ use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr as Ast, Spanned, Value
 use super::ast::{ColumnDefinition, CreateSource, Expression, WatermarkDefinition};
 use super::catalog::Catalog;
 use super::diagnostic::Diagnostic;
-use super::expression::{Scope, compile, condition, failed};
+use super::expression::{Scope, compile, condition};
 use super::flow::{Branch, ColumnInfo, Flow};
 use super::options::source_options;
 use super::problem::Problem;
-use super::{guard, locate, query, refuse_query, text, types};
+use super::reword::failed;
+use super::{guard, locate, query, refuse, text, types};
 use crate::plan::{
     ArrayRef1, ChangeMode, Column, ColumnOrigin, ColumnType, Expr as PlanExpr, Metadata, Source, Upstream,
     WatermarkColumn,
@@ -33,12 +34,6 @@ pub(super) fn source(
     let before = diagnostics.len();
     let columns: Vec<_> =
         create.columns.iter().map(|column| self::column(column, catalog, diagnostics)).collect();
-    for (place, column) in create.columns.iter().enumerate() {
-        if create.columns[..place].iter().any(|other| other.name.value == column.name.value) {
-            let message = format!("the column `{}` is declared twice", text::name(&column.name.value));
-            diagnostics.push(Diagnostic::new(column.name.span, message));
-        }
-    }
     if diagnostics.len() > before {
         // Rules over columns that are wrong would only repeat it.
         let _ = source_options(&create.options, diagnostics);
@@ -79,7 +74,7 @@ fn flow(create: &CreateSource, index: usize, diagnostics: &mut Vec<Diagnostic>) 
     let fields: Vec<_> = create
         .columns
         .iter()
-        .map(|column| Field::new(&column.name.value, types::arrow(column.kind), !column.not_null))
+        .map(|column| column.kind.field(&column.name.value, !column.not_null))
         .collect();
     let schema = DFSchema::try_from_qualified_schema(
         datafusion_common::TableReference::bare(create.name.value.as_str()),
@@ -112,20 +107,7 @@ fn flow(create: &CreateSource, index: usize, diagnostics: &mut Vec<Diagnostic>) 
 
 fn column(definition: &ColumnDefinition, catalog: &Catalog, diagnostics: &mut Vec<Diagnostic>) -> Column {
     let from = match (definition.metadata, &definition.path) {
-        (Some(metadata), path) => {
-            if path.is_some() || definition.default.is_some() {
-                let message = "a METADATA column has neither PATH nor DEFAULT";
-                diagnostics.push(Diagnostic::new(definition.name.span, message));
-            }
-            let allowed = metadata_types(metadata);
-            if !allowed.contains(&definition.kind) {
-                let names: Vec<_> = allowed.iter().map(|kind| types::sql(*kind)).collect();
-                let found = types::sql(definition.kind);
-                let message = format!("this METADATA is {}, not {found}", names.join(" or "));
-                diagnostics.push(Diagnostic::new(definition.kind_span, message));
-            }
-            ColumnOrigin::Metadata(metadata)
-        }
+        (Some(metadata), _) => ColumnOrigin::Metadata(metadata),
         (None, Some(path)) => ColumnOrigin::Path(path.clone()),
         (None, None) => ColumnOrigin::Path(vec![definition.name.value.clone()]),
     };
@@ -143,16 +125,6 @@ fn column(definition: &ColumnDefinition, catalog: &Catalog, diagnostics: &mut Ve
         nullable: !definition.not_null,
         default,
         from,
-    }
-}
-
-fn metadata_types(metadata: Metadata) -> &'static [ColumnType] {
-    match metadata {
-        Metadata::Topic | Metadata::Key => &[ColumnType::Text],
-        Metadata::Partition => &[ColumnType::Int, ColumnType::BigInt],
-        Metadata::Offset => &[ColumnType::BigInt],
-        Metadata::Headers | Metadata::Payload => &[ColumnType::Json],
-        Metadata::Timestamp | Metadata::IngestionTime => &[ColumnType::Timestamp],
     }
 }
 
@@ -176,12 +148,11 @@ fn constant(
         key: None,
         branches: Vec::new(),
     };
-    let located = |problem: Problem| {
-        let is_column = problem.message.starts_with("there is no column");
-        let problem = if is_column { Problem::new("DEFAULT has to be a constant") } else { problem };
-        problem.into_diagnostic(default.span)
-    };
-    let planned = planned(default, catalog, &empty)?;
+    let located = |problem: Problem| problem.into_diagnostic(default.span);
+    let planned = planned(default, catalog, &empty).map_err(|diagnostic| {
+        let is_column = diagnostic.message.starts_with("there is no column");
+        if is_column { Diagnostic::new(default.span, "DEFAULT has to be a constant") } else { diagnostic }
+    })?;
     let compiled = compile(&planned, &Scope::over(&empty)).map_err(located)?;
     let value = guard::constant(&compiled.expr.physical).map_err(|error| located(failed(&error)))?;
     let value = value.to_array().map_err(|error| located(failed(&error)))?;
@@ -247,7 +218,8 @@ fn check(
 
 /// Plans an expression over the columns of a source.
 fn planned(expression: &Expression, catalog: &Catalog, flow: &Flow) -> Result<Expr, Diagnostic> {
-    if let Some(diagnostic) = refuse_query::expression(catalog, &expression.ast, expression.span).pop() {
+    if let Some(diagnostic) = refuse::expression::expression(catalog, &expression.ast, expression.span).pop()
+    {
         return Err(diagnostic);
     }
     query::expression(catalog, &expression.ast, &flow.schema).map_err(|error| {

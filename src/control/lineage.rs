@@ -101,9 +101,8 @@ impl Lineage {
             file.sync_all()?;
             std::fs::rename(&temporary, &self.path)
         };
-        write().map_err(|error| {
-            Error::config(format!("cannot write {}", self.path.display())).caused_by(error)
-        })
+        write()
+            .map_err(|error| Error::config(format!("cannot write {}", self.path.display())).caused_by(error))
     }
 }
 

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray, TimestampNanosecondArray, new_null_array};
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray, TimestampNanosecondArray,
+    new_null_array,
+};
 use arrow::datatypes::{DataType, FieldRef};
 use serde_json::Value;
 
@@ -51,7 +54,10 @@ impl Lookup for LiveReads {
         let gone = || LookupError::NotNow("the dataflow is starting or stopping".to_owned());
         let local = worker - self.job.first_worker;
         let (reply, answer) = crossbeam_channel::bounded(1);
-        self.job.lookups[local].0.send(LookupRequest { view: index, key: bytes, reply }).map_err(|_| gone())?;
+        self.job.lookups[local]
+            .0
+            .send(LookupRequest { view: index, key: bytes, reply })
+            .map_err(|_| gone())?;
         if let Some(thread) = self.threads.lock().expect("no panic under this lock").get(local) {
             thread.unpark();
         }

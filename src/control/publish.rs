@@ -2,7 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::status::{LegStatus, PartitionStatus, Phase, SinkStatus, SourceStatus, StateStatus, Status, ViewStatus};
+use super::status::{
+    LegStatus, PartitionStatus, Phase, SinkStatus, SourceStatus, StateStatus, Status, ViewStatus,
+};
 use crate::job::Job;
 use crate::ledger::{Fate, LedgerReport};
 use crate::plan::Downstream;
@@ -44,14 +46,24 @@ pub fn initial(job: &Job, process: usize) -> Status {
         dataflow: job.plan.name.clone(),
         process,
         sources: job.plan.sources.iter().zip(&job.sources).map(source).collect(),
-        views: job.plan.views.iter().map(|v| ViewStatus { name: v.name.clone(), ..ViewStatus::default() }).collect(),
+        views: job
+            .plan
+            .views
+            .iter()
+            .map(|v| ViewStatus { name: v.name.clone(), ..ViewStatus::default() })
+            .collect(),
         states: job
             .plan
             .aggregations
             .iter()
             .map(|a| StateStatus { name: a.name.clone(), ..StateStatus::default() })
             .collect(),
-        sinks: job.plan.sinks.iter().map(|s| SinkStatus { name: s.name.clone(), ..SinkStatus::default() }).collect(),
+        sinks: job
+            .plan
+            .sinks
+            .iter()
+            .map(|s| SinkStatus { name: s.name.clone(), ..SinkStatus::default() })
+            .collect(),
         ..Status::default()
     }
 }
@@ -64,7 +76,9 @@ pub fn publish(job: &Job, facts: Facts<'_>) {
     status.released = status.released.max(facts.released.map_or(facts.next, |e| e).saturating_sub(1));
     for (binding, caught_up) in &facts.partitions {
         let source = usize::from(binding.source);
-        let Some(place) = job.sources[source].1.iter().position(|p| p.id == binding.partition) else { continue };
+        let Some(place) = job.sources[source].1.iter().position(|p| p.id == binding.partition) else {
+            continue;
+        };
         let delay_ns = job.plan.sources[source].watermark.map_or(0, |watermark| watermark.delay_ns);
         let partition = &mut status.sources[source].partitions[place];
         partition.offset = binding.to;
@@ -126,7 +140,10 @@ fn fill_ledger(job: &Job, report: &LedgerReport<'_>, status: &mut Status) {
 }
 
 /// The machine's clock, milliseconds since the Unix epoch: for people, and for where simulated time begins.
-#[expect(clippy::disallowed_methods, reason = "how far event time is behind is a question to the machine's clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how far event time is behind is a question to the machine's clock"
+)]
 pub fn wall_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64
 }

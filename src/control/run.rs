@@ -10,8 +10,8 @@ use super::cli::{
 use super::cluster::{Agreement, Topology, hosts};
 use super::configuration::{self, Flag, Inputs};
 use super::dataflow_path::DataflowPath;
-use super::{progress, query, telemetry};
 use super::simulate;
+use super::{progress, query, telemetry};
 use crate::compile::explain::explain;
 use crate::error::Result;
 use crate::plan::{Shape, Simulator};

@@ -36,7 +36,7 @@ pub fn fill(request: &SimulateRequest, settings: &Settings) -> Result<()> {
             sent
         }
         None => {
-            let directory = topic_directory(&settings.state_dir, &request.topic);
+            let directory = topic_directory(&settings.state_dir, &request.topic)?;
             fleet.send(&stop, &mut TopicWriter::open(&directory, count)?)?
         }
     };
@@ -101,9 +101,9 @@ impl KafkaTopic {
     }
 
     fn finish(&self) -> Result<()> {
-        self.producer.flush(FLUSH_TIMEOUT).map_err(|error| {
-            Error::away("the broker does not take what is under way").caused_by(error)
-        })?;
+        self.producer
+            .flush(FLUSH_TIMEOUT)
+            .map_err(|error| Error::away("the broker does not take what is under way").caused_by(error))?;
         match self.failed.0.load(Ordering::Relaxed) {
             0 => Ok(()),
             failed => Err(Error::away(format!("{failed} records were not delivered"))),

@@ -101,9 +101,8 @@ impl Cutter {
 
     /// Whether the epoch can be cut: in a bounded run it must be filled.
     fn ready(&self) -> bool {
-        let filled = |queue: &PartitionQueue| {
-            queue.queued_records() >= self.parts.max_epoch_records || queue.ended()
-        };
+        let filled =
+            |queue: &PartitionQueue| queue.queued_records() >= self.parts.max_epoch_records || queue.ended();
         !self.parts.bounded
             || self.parts.stop.load(Ordering::Relaxed)
             || self.parts.partitions.iter().all(filled)

@@ -36,7 +36,7 @@ impl Connector for TopicConnector {
     fn partitions(&self) -> Result<Vec<Partition>> {
         let mut found = Vec::new();
         for (position, topic) in self.topics.iter().enumerate() {
-            let numbers = partitions(&topic_directory(&self.state_dir, topic))?;
+            let numbers = partitions(&topic_directory(&self.state_dir, topic)?)?;
             if numbers.is_empty() {
                 let place = format!("in '{}'", self.state_dir.display());
                 return Err(missing_topic(topic, &place, &topics(&self.state_dir)));
@@ -55,7 +55,7 @@ impl Connector for TopicConnector {
     fn open(&self, partitions: &[Partition]) -> Result<Box<dyn Reader>> {
         let mut logs = Vec::new();
         for partition in partitions {
-            let directory = topic_directory(&self.state_dir, &partition.name);
+            let directory = topic_directory(&self.state_dir, &partition.name)?;
             let path = partition_path(&directory, partition.number);
             let mut log = Log { reader: LogReader::open(path.clone()), end: None, state: State::Reading };
             if self.bounded || self.startup == StartupMode::Latest {
@@ -154,7 +154,8 @@ mod tests {
     }
 
     fn fill(state_dir: &std::path::Path, topic: &str, records: u64) {
-        let mut writer = TopicWriter::open(&topic_directory(state_dir, topic), 2).expect("opened");
+        let mut writer =
+            TopicWriter::open(&topic_directory(state_dir, topic).expect("a name"), 2).expect("opened");
         for n in 0..records {
             let partition = (n % 2) as u32;
             writer.append(partition, None, Some(n.to_string().as_bytes()), &[], 0).expect("appended");

@@ -7,6 +7,8 @@
 
 mod escape;
 mod scan;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -53,6 +55,7 @@ impl Token {
     }
 
     /// The text without the quotes of a string. `text` is what was scanned.
+    #[inline]
     pub fn body(self, text: &str) -> &str {
         &text[self.start as usize..self.end as usize]
     }
@@ -66,10 +69,16 @@ impl Token {
     }
 
     /// The content of a string; `scratch` holds it where it had to be unescaped.
+    #[inline]
     pub fn content<'t>(self, text: &'t str, scratch: &'t mut String) -> &'t str {
         if self.kind != Kind::Escaped {
             return self.body(text);
         }
+        self.unescaped(text, scratch)
+    }
+
+    #[cold]
+    fn unescaped<'t>(self, text: &str, scratch: &'t mut String) -> &'t str {
         scratch.clear();
         // The scanner has seen that the escapes are good.
         let _ = unescape(self.body(text), |part| scratch.push_str(part));

@@ -25,6 +25,8 @@ struct Node {
 #[derive(Debug)]
 struct Member {
     name: String,
+    /// Whether the name can stand in JSON as it is.
+    plain: bool,
     slot: Option<usize>,
     /// The node of paths that lead further.
     node: Option<usize>,
@@ -99,9 +101,9 @@ impl Fields {
         // Devices send their fields in the same order: after one comes most likely the next declared.
         let mut guess = 0;
         let mut first = true;
-        while let Some(key) = reading.scanner.next_key(first)? {
+        while reading.scanner.next_member(first)? {
             first = false;
-            let Some(found) = node.find(key.content(reading.text, reading.scratch), guess) else {
+            let Some(found) = node.next(guess, reading)? else {
                 reading.scanner.value(depth)?;
                 continue;
             };
@@ -146,15 +148,28 @@ impl Node {
         }
         self.lengths |= length_bit(name);
         self.index.insert(name.to_owned(), self.members.len());
-        self.members.push(Member { name: name.to_owned(), slot: None, node: None, below: Vec::new() });
+        let plain = !name.contains(|c: char| c.is_control() || c == '"' || c == '\\');
+        self.members.push(Member { name: name.to_owned(), plain, slot: None, node: None, below: Vec::new() });
         self.members.len() - 1
     }
 
+    /// Index of the member whose value comes next; `None` for a field that nobody wants. A name that has to be
+    /// escaped is not found by the guess, which compares the text as it stands.
     #[inline]
-    fn find(&self, name: &str, guess: usize) -> Option<usize> {
-        if self.members.get(guess).is_some_and(|member| member.name == name) {
-            return Some(guess);
+    fn next(&self, guess: usize, reading: &mut Reading<'_, '_>) -> Result<Option<usize>, Malformed> {
+        if self
+            .members
+            .get(guess)
+            .is_some_and(|member| member.plain && reading.scanner.take_key(&member.name))
+        {
+            return Ok(Some(guess));
         }
+        let key = reading.scanner.key()?;
+        Ok(self.find(key.content(reading.text, reading.scratch)))
+    }
+
+    #[inline]
+    fn find(&self, name: &str) -> Option<usize> {
         if self.lengths & length_bit(name) == 0 {
             return None;
         }

@@ -23,10 +23,9 @@ pub fn split_by_shard(batch: Batch, key: Option<&[usize]>, shards: u16) -> Resul
     let mut rows = vec![Vec::new(); usize::from(shards)];
     let all: Vec<usize> = (0..batch.rows.num_columns()).collect();
     let columns: Vec<ArrayRef> = match (key, &batch.origin) {
-        (None, Some(origin)) => vec![std::sync::Arc::new(arrow::compute::cast(
-            &origin.partition,
-            &arrow::datatypes::DataType::Int64,
-        ).map_err(internal)?)],
+        (None, Some(origin)) => vec![std::sync::Arc::new(
+            arrow::compute::cast(&origin.partition, &arrow::datatypes::DataType::Int64).map_err(internal)?,
+        )],
         (key, _) => key.unwrap_or(&all).iter().map(|column| batch.rows.column(*column).clone()).collect(),
     };
     let keys = canonical::encode(&columns);

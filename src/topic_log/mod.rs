@@ -1,6 +1,6 @@
 //! The embedded topic: a folder of append-only files, one per partition (`0.log`, `1.log`, ...).
 //!
-//! A file begins with [`MAGIC`]; then come records, each a frame of body length (u32), checksum of the body
+//! A file begins with `TIDELOG1`; then come records, each a frame of body length (u32), checksum of the body
 //! (u32) and body; numbers are little-endian. The body is time (i64), key, payload, number of headers (u32),
 //! headers (name, value); bytes that may be absent carry their length as i32, -1 for absent. The offset of a
 //! record is its place in the file, from 0.
@@ -33,9 +33,14 @@ const BODY_MAX: usize = 256 << 20;
 /// Headers of a record, as in [`crate::record::Record::headers`].
 pub type Headers<'a> = [(&'a str, Option<&'a [u8]>)];
 
-/// The folder of a topic.
-pub fn topic_directory(state_dir: &Path, topic: &str) -> PathBuf {
-    state_dir.join("topics").join(topic)
+/// The folder of a topic. Its name must be one that Kafka takes, too.
+pub fn topic_directory(state_dir: &Path, topic: &str) -> Result<PathBuf> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if topic.is_empty() || topic.len() > 249 || topic == "." || topic == ".." || !topic.chars().all(legal) {
+        return Err(Error::config(format!("'{topic}' is not a name for a topic"))
+            .hint("a name has at most 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-'"));
+    }
+    Ok(state_dir.join("topics").join(topic))
 }
 
 /// Names of the topics that exist, sorted.

@@ -123,3 +123,12 @@ fn equal_keys_share_a_partition() {
     assert_eq!(partition_of(b"vehicle", 4), partition_of(b"vehicle", 4));
     assert!((0..100u32).map(|key| partition_of(&key.to_le_bytes(), 4)).any(|partition| partition == 3));
 }
+
+#[test]
+fn a_topic_is_a_folder_of_the_state_directory_and_of_nothing_else() {
+    let state = Path::new("state");
+    assert_eq!(topic_directory(state, "a.b_c-1").expect("a name"), state.join("topics/a.b_c-1"));
+    for name in ["", ".", "..", "../x", "a/b", "a b", "\u{e9}"] {
+        assert!(topic_directory(state, name).is_err(), "{name:?}");
+    }
+}

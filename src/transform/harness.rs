@@ -101,7 +101,14 @@ pub fn stateful<'s>(
     let mut letters = OutputBuilder::<_, CapacityContainerBuilder<Vec<DeadLetter>>>::from(letters);
     builder.build(move |capabilities| {
         drop(capabilities);
-        let mut driver = Driver { operator, parts, activator, waiting: BTreeMap::new(), held: Output::default(), in_state: 0 };
+        let mut driver = Driver {
+            operator,
+            parts,
+            activator,
+            waiting: BTreeMap::new(),
+            held: Output::default(),
+            in_state: 0,
+        };
         let mut open: BTreeMap<Epoch, (EpochClose, [Capability<Epoch>; 2])> = BTreeMap::new();
         move |frontiers| {
             input.for_each(|capability, batches| {
@@ -119,7 +126,9 @@ pub fn stateful<'s>(
                 let complete = |epoch: &Epoch| !frontiers.iter().any(|frontier| frontier.less_equal(epoch));
                 let oldest = frontiers.iter().filter_map(|f| f.frontier().first().copied()).min();
                 let next = open.keys().next().copied().or(oldest);
-                let Some(epoch) = next.filter(|epoch| oldest.is_none_or(|oldest| *epoch <= oldest)) else { break };
+                let Some(epoch) = next.filter(|epoch| oldest.is_none_or(|oldest| *epoch <= oldest)) else {
+                    break;
+                };
                 if !driver.take_in(epoch, deadline) {
                     break;
                 }
@@ -178,7 +187,11 @@ impl Driver {
         if progress == Progress::Done {
             let in_state = self.operator.rows_in_state();
             ledger.add(epoch, Count::Account(account, Fate::InState), in_state - self.in_state);
-            ledger.add(epoch, Count::Account(account, Fate::Filtered), std::mem::take(&mut self.held.filtered));
+            ledger.add(
+                epoch,
+                Count::Account(account, Fate::Filtered),
+                std::mem::take(&mut self.held.filtered),
+            );
             ledger.add(epoch, Count::Account(account, Fate::Dead), std::mem::take(&mut self.held.dead));
             self.in_state = in_state;
         }

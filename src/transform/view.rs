@@ -17,9 +17,9 @@ use differential_dataflow::trace::{Cursor, TraceReader};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::probe::Handle;
-use timely::dataflow::operators::Probe;
 use timely::progress::Antichain;
 
 use crate::batch::Batch;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::blackhole::Blackhole;
 use super::file::FileSink;
 use super::stdout::Stdout;
-use super::{Health, Sink, mongodb, sqlite};
+use super::topic::EmbeddedTopic;
+use super::{Health, Sink, kafka, mongodb, sqlite};
 use crate::error::{Error, Result};
 use crate::plan::{self, SinkConnector};
 use crate::record::PartitionNames;
@@ -54,7 +55,10 @@ pub fn connect(
                 None => Box::new(sqlite::Collection::new(sink, target, &settings.state_dir, context, health)),
             })
         }
-        SinkConnector::Kafka(_) => Err(Error::internal("not yet")),
+        SinkConnector::Kafka(target) => match &settings.kafka.bootstrap_servers {
+            Some(servers) => Ok(Box::new(kafka::Topic::new(sink, target, servers, &settings.kafka, health))),
+            None => Ok(Box::new(EmbeddedTopic::new(sink, target, &settings.state_dir, health))),
+        },
     }
 }
 

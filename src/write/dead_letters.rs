@@ -1,11 +1,221 @@
-//! stub
-use super::*;
+//! Dead letters: written where the policy of their source says, with the same waiting as any sink.
+//!
+//! | policy | with brokers | without |
+//! |---|---|---|
+//! | `topic` | topic `<topic>.dlq` | embedded topic of that name |
+//! | `file`, and `topic` of other connectors | `dead_letters/<source>.dlq.jsonl` in the state directory | the same |
+//! | `drop` | nowhere | nowhere |
+//!
+//! A run with an output directory writes `<source>.dlq.jsonl` there.
+
+mod encode;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use self::encode::{Sender, encode};
+use super::backoff::until_it_works;
+use super::file::Log;
+use super::kafka::{Delivery, Message, TopicSpec};
+use super::topic::keep;
+use super::{Health, Identity, Receipt, Sink};
 use crate::dead_letter::AddressedLetter;
-pub struct DeadLetterWriter;
-impl DeadLetterWriter { pub fn new(_: &crate::plan::Plan, _: &crate::settings::Settings, _: Option<std::path::PathBuf>, _: Arc<Health>) -> Result<Self> { Ok(Self) } }
+use crate::error::{Error, Result};
+use crate::plan::{self, DeadLetterPolicy, Plan, SourceConnector};
+use crate::settings::Settings;
+use crate::time::Epoch;
+use crate::topic_log::{TopicWriter, partition_of, topic_directory};
+
+/// What waits and is reported under.
+const NAME: &str = "dead letters";
+
+/// `consumer_id` of every letter.
+const CONSUMER: &str = "tidemill";
+
+/// Where the letters of a source go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Target {
+    /// Topics on brokers; the text is the topic of letters that have no record.
+    Topic(String),
+    Embedded(String),
+    File(PathBuf),
+    Drop,
+}
+
+/// The sink of dead letters.
+pub struct DeadLetterWriter {
+    sender: Sender,
+    /// One per source of the plan.
+    targets: Vec<Target>,
+    state_dir: PathBuf,
+    /// Whether what an earlier run has left is removed: so it is in an output directory.
+    anew: bool,
+    delivery: Delivery,
+    files: BTreeMap<PathBuf, (Log, Vec<u8>)>,
+    topics: BTreeMap<String, TopicWriter>,
+    epochs: Vec<Epoch>,
+    health: Arc<Health>,
+}
+
+impl DeadLetterWriter {
+    /// The writer for the sources of `plan`; with an output directory all letters go to files there.
+    pub fn new(
+        plan: &Plan,
+        settings: &Settings,
+        output: Option<PathBuf>,
+        health: Arc<Health>,
+    ) -> Result<Self> {
+        let targets: Vec<Target> =
+            plan.sources.iter().map(|source| target(source, settings, output.as_deref())).collect();
+        let servers = settings.kafka.bootstrap_servers.as_deref().unwrap_or_default();
+        let topics = topics(plan, &targets);
+        let delivery =
+            Delivery::new(NAME, servers, &settings.kafka, &BTreeMap::new(), topics, health.clone());
+        Ok(DeadLetterWriter {
+            sender: Sender { dataflow: plan.name.clone(), consumer_id: CONSUMER.to_owned() },
+            targets,
+            state_dir: settings.state_dir.clone(),
+            anew: output.is_some(),
+            delivery,
+            files: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            epochs: Vec::new(),
+            health,
+        })
+    }
+
+    fn put(&mut self, epoch: Epoch, row: usize, letter: &AddressedLetter) -> Result<()> {
+        let target = self.targets.get(letter.source).cloned();
+        match target.ok_or_else(|| Error::internal("a dead letter of a source that is not there"))? {
+            Target::Drop => Ok(()),
+            Target::Topic(first) => {
+                let topic = dead_letter_topic(letter, &first);
+                let key = letter.record.key.clone();
+                let room = key.as_ref().map_or(0, Vec::len);
+                let limit = self.delivery.limit(&topic).saturating_sub(room);
+                let value = Some(encode(&self.sender, epoch, letter, limit)?);
+                let (topic, wall_ms) = (topic.into(), letter.wall_ms);
+                self.delivery.send(vec![Message { epoch, wall_ms, row, topic, key, value }])
+            }
+            Target::Embedded(first) => {
+                let value = encode(&self.sender, epoch, letter, usize::MAX)?;
+                self.put_embedded(dead_letter_topic(letter, &first), epoch, letter, &value)
+            }
+            Target::File(path) => {
+                let mut line = encode(&self.sender, epoch, letter, usize::MAX)?;
+                line.push(b'\n');
+                if !self.files.contains_key(&path) {
+                    let log = Log::open(&path, false)?;
+                    self.files.insert(path.clone(), (log, Vec::new()));
+                }
+                if let Some((_, buffer)) = self.files.get_mut(&path) {
+                    buffer.append(&mut line);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn put_embedded(
+        &mut self,
+        topic: String,
+        epoch: Epoch,
+        letter: &AddressedLetter,
+        value: &[u8],
+    ) -> Result<()> {
+        if !self.topics.contains_key(&topic) {
+            let folder = topic_directory(&self.state_dir, &topic);
+            let writer = until_it_works(NAME, &self.health, || TopicWriter::open(&folder, 1))?;
+            self.topics.insert(topic.clone(), writer);
+        }
+        let Some(writer) = self.topics.get_mut(&topic) else { return Ok(()) };
+        let key = letter.record.key.as_deref();
+        let partition = key.map_or(0, |key| partition_of(key, writer.partitions()));
+        let epoch = epoch.to_string();
+        let headers = [("epoch", Some(epoch.as_bytes()))];
+        let appended = writer.append(partition, key, Some(value), &headers, letter.wall_ms);
+        keep(appended, writer, NAME, &self.health)
+    }
+}
+
 impl Sink<Vec<AddressedLetter>> for DeadLetterWriter {
- fn open(&mut self, _: &Identity) -> Result<Epoch> { Ok(0) }
- fn write(&mut self, _: Epoch, _: Vec<AddressedLetter>) -> Result<()> { Ok(()) }
- fn confirm(&mut self) -> Result<Vec<(Epoch, Receipt)>> { Ok(vec![]) }
- fn close(&mut self) -> Result<()> { Ok(()) }
+    fn open(&mut self, _identity: &Identity) -> Result<Epoch> {
+        for target in &self.targets {
+            if let (true, Target::File(path)) = (self.anew, target) {
+                remove(path)?;
+            }
+        }
+        self.delivery.open()?;
+        Ok(0)
+    }
+
+    fn write(&mut self, epoch: Epoch, letters: Vec<AddressedLetter>) -> Result<()> {
+        self.epochs.push(epoch);
+        letters.iter().enumerate().try_for_each(|(row, letter)| self.put(epoch, row, letter))
+    }
+
+    fn confirm(&mut self) -> Result<Vec<(Epoch, Receipt)>> {
+        for (path, (log, buffer)) in &mut self.files {
+            until_it_works(NAME, &self.health, || log.append(path, buffer))?;
+            buffer.clear();
+        }
+        for writer in self.topics.values_mut() {
+            until_it_works(NAME, &self.health, || writer.flush())?;
+        }
+        for refused in self.delivery.confirm()? {
+            // Letters are cut to what the topic takes, so only its key or a lowered limit can be the cause.
+            tracing::error!(epoch = refused.epoch, error = refused.error, "a dead letter is lost");
+        }
+        Ok(self.epochs.drain(..).map(|epoch| (epoch, Receipt::default())).collect())
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.confirm().map(drop)
+    }
+}
+
+fn target(source: &plan::Source, settings: &Settings, output: Option<&Path>) -> Target {
+    let file = |folder: &Path| Target::File(folder.join(format!("{}.dlq.jsonl", source.name)));
+    if source.dead_letters == DeadLetterPolicy::Drop {
+        return Target::Drop;
+    }
+    if let Some(output) = output {
+        return file(output);
+    }
+    match (&source.connector, source.dead_letters, &settings.kafka.bootstrap_servers) {
+        (SourceConnector::Kafka(kafka), DeadLetterPolicy::Topic, servers) => {
+            let first = kafka.topics.first().cloned().unwrap_or_else(|| source.name.clone());
+            if servers.is_some() { Target::Topic(first) } else { Target::Embedded(first) }
+        }
+        _ => file(&settings.state_dir.join("dead_letters")),
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::config(format!("cannot remove the old file {}", path.display())).caused_by(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The topics on brokers that sources in use may need.
+fn topics(plan: &Plan, targets: &[Target]) -> Vec<TopicSpec> {
+    let mut names = Vec::new();
+    for (index, (source, target)) in plan.sources.iter().zip(targets).enumerate() {
+        let used = plan.legs.iter().any(|leg| leg.sources.contains(&index));
+        if let (true, Target::Topic(_), SourceConnector::Kafka(kafka)) = (used, target, &source.connector) {
+            names.extend(kafka.topics.iter().map(|topic| format!("{topic}.dlq")));
+        }
+    }
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(|name| TopicSpec { name, partitions: 1, replication: -1 }).collect()
+}
+
+fn dead_letter_topic(letter: &AddressedLetter, first: &str) -> String {
+    let topic = if letter.topic.is_empty() { first } else { &letter.topic };
+    format!("{topic}.dlq")
 }

@@ -21,13 +21,16 @@ pub mod dead_letters;
 mod file;
 mod final_rows;
 mod ids;
+mod kafka;
 mod lines;
 mod mongodb;
+mod records;
 mod refusal;
 mod sqlite;
 mod stdout;
 #[cfg(test)]
 mod testing;
+mod topic;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};

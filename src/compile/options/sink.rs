@@ -9,8 +9,7 @@ use crate::compile::diagnostic::Diagnostic;
 use crate::plan::{Format, KeyFormat, WriteMode};
 
 /// Writers side by side where the option `shards` is not given.
-const MONGODB_SHARDS: i64 = 4;
-const KAFKA_SHARDS: i64 = 1;
+const SHARDS: i64 = 1;
 const SHARDS_MAX: i64 = 64;
 /// The broker decides.
 const BROKER_DEFAULT: i64 = -1;
@@ -60,11 +59,7 @@ pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opti
     let mode_span = reader.value("mode").map_or(connector_span, |value| value.span);
     let key = reader.value("key").and_then(|value| reader.take(values::list(value, "the name of a column")));
     check_raw_key(&mut reader, target.as_ref(), key.as_deref(), mode_span);
-    let default = match kind {
-        Connector::MongoDb => MONGODB_SHARDS,
-        _ => KAFKA_SHARDS,
-    };
-    let shards = reader.parsed("shards", default, |value| values::integer(value, 1..=SHARDS_MAX));
+    let shards = reader.parsed("shards", SHARDS, |value| values::integer(value, 1..=SHARDS_MAX));
     let options = SinkOptions {
         target: target?,
         mode_span,
@@ -186,7 +181,7 @@ fn check_raw_key(reader: &mut Reader<'_>, target: Option<&SinkTarget>, key: Opti
 fn document(reader: &mut Reader<'_>) -> Option<Name> {
     let document = reader.value("document")?;
     if reader.value("mode").is_some_and(|mode| mode.value == "upsert") {
-        let error = Diagnostic::new(document.span, "option 'document' needs mode = 'append'");
+        let error = Diagnostic::new(document.span, "option `document` needs mode = 'append'");
         reader.report(error.hint("remove one of the two"));
     }
     reader.required("document", "payload").cloned()

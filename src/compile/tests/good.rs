@@ -2,7 +2,7 @@
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::{compiled, plan};
+use super::{TELEMETRY, compiled, plan};
 use crate::compile::explain::explain;
 use crate::plan::{Column, ColumnOrigin, Downstream, SinkConnector, Step};
 
@@ -188,4 +188,24 @@ fn defaults_and_metadata_of_sources_are_typed() {
     assert_eq!(source.checks[0].text, "a > 0 AND c <> ''");
     assert_eq!(source.columns[9].from, ColumnOrigin::Path(vec!["pos".to_owned(), "lat".to_owned()]));
     assert_eq!(source.watermark.map(|it| (it.column, it.delay_ns)), Some((4, 93_600_000_000_000)));
+}
+
+#[test]
+fn long_expressions_are_compiled_up_to_the_limit() {
+    let sum = |terms: usize| {
+        let sum = vec!["i"; terms].join(" + ");
+        compiled(&format!(
+            "{TELEMETRY}CREATE SINK s AS SELECT {sum} AS x FROM telemetry WITH (connector = 'stdout');"
+        ))
+    };
+    assert!(sum(200).is_ok());
+    assert!(sum(20_000).is_err());
+    let nested = |depth: usize| {
+        let call = format!("{}name{}", "upper(".repeat(depth), ")".repeat(depth));
+        compiled(&format!(
+            "{TELEMETRY}CREATE SINK s AS SELECT {call} AS x FROM telemetry WITH (connector = 'stdout');"
+        ))
+    };
+    assert!(nested(20).is_ok());
+    assert!(nested(20_000).is_err());
 }

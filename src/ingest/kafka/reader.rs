@@ -22,7 +22,7 @@ const RECORDS_PER_READ: usize = 8_000;
 const KEPT_MAX: usize = 16_384;
 const KEPT_BYTES_MAX: usize = 16 << 20;
 /// How long a lost connection is looked for in one call.
-const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A topic with its own consumer.
 pub(super) struct Topic {
@@ -130,6 +130,9 @@ impl Reader for KafkaReader {
                 topic.hand_on_kept(&mut call)?;
                 topic.poll(&mut call)?;
             }
+            // Another topic has the first turn next time, so that a long backlog does not starve the others.
+            let turn = self.topics.len().min(1);
+            self.topics.rotate_left(turn);
             let left = deadline.saturating_duration_since(Instant::now());
             if call.progress || left.is_zero() {
                 break;
@@ -176,9 +179,12 @@ impl Topic {
             .map_err(|error| Error::internal(format!("cannot go on with '{}'", self.name)).caused_by(error))
     }
 
-    /// Takes what the client has fetched.
+    /// Takes what the client has fetched. Where nothing is wanted, it stays with the client, whose queue is
+    /// limited.
     fn poll(&mut self, call: &mut Call<'_>) -> Result<()> {
-        let mut pause = TopicPartitionList::new();
+        if !self.slots.iter().any(|slot| call.wanted[slot.index] && !slot.ended) {
+            return Ok(());
+        }
         while call.left > 0
             && let Some(polled) = self.client.poll(Duration::ZERO)
         {
@@ -190,7 +196,7 @@ impl Topic {
                     slot.take(&message, call);
                     if !slot.paused && slot.is_too_much() {
                         slot.paused = true;
-                        pause.add_partition(&self.name, slot.number);
+                        pause(&self.client, &self.name, slot.number)?;
                     }
                 }
                 Err(KafkaError::PartitionEOF(number)) => {
@@ -210,12 +216,7 @@ impl Topic {
                 }
             }
         }
-        if pause.count() == 0 {
-            return Ok(());
-        }
-        self.client
-            .pause(&pause)
-            .map_err(|error| Error::internal(format!("cannot pause '{}'", self.name)).caused_by(error))
+        Ok(())
     }
 
     fn classify(&self, error: &KafkaError) -> Error {
@@ -360,6 +361,12 @@ impl Kept {
     fn size(&self) -> usize {
         self.key.as_ref().map_or(0, Vec::len) + self.payload.as_ref().map_or(0, Vec::len)
     }
+}
+
+fn pause(client: &Client, topic: &str, number: i32) -> Result<()> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition(topic, number);
+    client.pause(&list).map_err(|error| Error::internal(format!("cannot pause '{topic}'")).caused_by(error))
 }
 
 /// Where the client stands in a partition.

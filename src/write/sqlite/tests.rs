@@ -7,8 +7,13 @@ fn collection(folder: &Path, mode: WriteMode, id: Vec<usize>) -> (plan::Sink, Co
     let plan = sink("s", SCHEMA);
     let target =
         plan::MongoSink { collection: "my \"docs\"".into(), database: None, mode, id, not_compared: vec![2] };
-    let context =
-        Context { directory: folder.into(), bounded: false, output: None, blackhole: false, partitions: partitions() };
+    let context = Context {
+        directory: folder.into(),
+        bounded: false,
+        output: None,
+        blackhole: false,
+        partitions: partitions(),
+    };
     let collection = Collection::new(&plan, &target, folder, &context, Health::new());
     (plan, collection)
 }

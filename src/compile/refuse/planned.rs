@@ -1,16 +1,16 @@
 //! What the planner accepts in an expression and we do not: conversions that would fail, or mislead, per row.
 
 use arrow::datatypes::DataType;
-use datafusion_common::DFSchema;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion_expr::{BinaryExpr, Expr, Volatility};
+use datafusion_common::{DFSchema, ScalarValue};
+use datafusion_expr::{Expr, Operator, Volatility};
 
-use super::expression::{Scope, columns_span, type_of};
-use super::problem::Problem;
-use super::{text, types};
+use crate::compile::expression::{Scope, columns_span, type_of};
+use crate::compile::problem::Problem;
+use crate::compile::{text, types};
 
 /// Checks an expression as it was written.
-pub(super) fn check(expr: &Expr, scope: &Scope) -> Result<(), Problem> {
+pub(in crate::compile) fn check(expr: &Expr, scope: &Scope) -> Result<(), Problem> {
     let mut found = None;
     let _ = expr.apply(|expr| {
         if let Err(problem) = node(expr, scope) {
@@ -24,21 +24,26 @@ pub(super) fn check(expr: &Expr, scope: &Scope) -> Result<(), Problem> {
 
 fn node(expr: &Expr, scope: &Scope) -> Result<(), Problem> {
     match expr {
-        Expr::BinaryExpr(binary) if binary.op.supports_propagation() => comparison(binary, scope),
+        Expr::BinaryExpr(binary) if is_comparison(binary.op) => {
+            comparable(&binary.left, &binary.right, scope)
+        }
+        Expr::BinaryExpr(binary) if matches!(binary.op, Operator::Divide | Operator::Modulo) => {
+            let zero = matches!(*binary.right, Expr::Literal(ScalarValue::Int64(Some(0)), _));
+            let fails = zero && type_of(&binary.left, scope.schema).is_some_and(|left| left.is_integer());
+            if fails {
+                Err(Problem::new("division by zero").hint("divide by nullif(..., 0)"))
+            } else {
+                Ok(())
+            }
+        }
+        Expr::Not(inner) => boolean("NOT", inner, scope),
         Expr::InList(list) => list.list.iter().try_for_each(|value| comparable(&list.expr, value, scope)),
         Expr::Between(between) => {
             comparable(&between.expr, &between.low, scope)?;
             comparable(&between.expr, &between.high, scope)
         }
         Expr::Case(case) if case.expr.is_none() => {
-            case.when_then_expr.iter().try_for_each(|(when, _)| match type_of(when, scope.schema) {
-                Some(found) if !matches!(found, DataType::Boolean | DataType::Null) => {
-                    let when = text::expression(when, scope);
-                    let message = format!("WHEN needs a BOOLEAN, but `{when}` is {}", types::name(&found));
-                    Err(Problem::new(message).hint("compare it with something"))
-                }
-                _ => Ok(()),
-            })
+            case.when_then_expr.iter().try_for_each(|(when, _)| boolean("WHEN", when, scope))
         }
         Expr::Cast(cast) => conversion(&cast.expr, cast.field.data_type(), scope),
         Expr::TryCast(cast) => conversion(&cast.expr, cast.field.data_type(), scope),
@@ -59,15 +64,29 @@ fn node(expr: &Expr, scope: &Scope) -> Result<(), Problem> {
             Err(Problem::new("subqueries in expressions are not supported yet"))
         }
         Expr::Alias(_) | Expr::Column(_) | Expr::Literal(..) | Expr::BinaryExpr(_) | Expr::Like(_) => Ok(()),
-        Expr::SimilarTo(_) | Expr::Not(_) | Expr::Negative(_) | Expr::Case(_) => Ok(()),
+        Expr::SimilarTo(_) | Expr::Negative(_) | Expr::Case(_) => Ok(()),
         Expr::IsNotNull(_) | Expr::IsNull(_) | Expr::IsTrue(_) | Expr::IsFalse(_) => Ok(()),
         Expr::IsUnknown(_) | Expr::IsNotTrue(_) | Expr::IsNotFalse(_) | Expr::IsNotUnknown(_) => Ok(()),
         other => Err(Problem::new(format!("`{}` is not supported yet", other.human_display()))),
     }
 }
 
-fn comparison(binary: &BinaryExpr, scope: &Scope) -> Result<(), Problem> {
-    comparable(&binary.left, &binary.right, scope)
+fn is_comparison(operator: Operator) -> bool {
+    use Operator as O;
+    matches!(operator, O::Eq | O::NotEq | O::Lt | O::LtEq | O::Gt | O::GtEq)
+        || matches!(operator, O::IsDistinctFrom | O::IsNotDistinctFrom)
+}
+
+/// The planner would take numbers and texts for BOOLEAN as well.
+fn boolean(place: &str, expr: &Expr, scope: &Scope) -> Result<(), Problem> {
+    match type_of(expr, scope.schema) {
+        Some(found) if !matches!(found, DataType::Boolean | DataType::Null) => {
+            let (text, found) = (text::expression(expr, scope), types::name(&found));
+            let problem = Problem::new(format!("{place} needs a BOOLEAN, but `{text}` is {found}"));
+            Err(problem.hint("compare it with something").or_at(columns_span(expr)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The planner would convert the text of every row to a number (or time), which fails on the first other text.
@@ -111,7 +130,11 @@ fn conversion(inner: &Expr, target: &DataType, scope: &Scope) -> Result<(), Prob
 }
 
 /// Checks what coercion has made of an expression: it must not have added conversions from text.
-pub(super) fn check_coerced(written: &Expr, coerced: &Expr, schema: &DFSchema) -> Result<(), Problem> {
+pub(in crate::compile) fn check_coerced(
+    written: &Expr,
+    coerced: &Expr,
+    schema: &DFSchema,
+) -> Result<(), Problem> {
     if conversions(coerced, schema) <= conversions(written, schema) {
         return Ok(());
     }

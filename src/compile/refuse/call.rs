@@ -9,11 +9,12 @@ use datafusion_sql::sqlparser::ast::{
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
 
-use super::aggregate;
-use super::catalog::Catalog;
-use super::diagnostic::Diagnostic;
-use super::refuse_query::{Clause, normalized};
-use super::text;
+use super::expression::Clause;
+use super::query::normalized;
+use crate::compile::catalog::Catalog;
+use crate::compile::diagnostic::Diagnostic;
+use crate::compile::problem::or_else;
+use crate::compile::{aggregate, text};
 
 const SUPPORTED: &str = "supported are count, sum, avg, min, max, first_value and last_value";
 
@@ -63,6 +64,10 @@ pub(super) fn check(catalog: &Catalog, call: &Function, clause: Clause, nested: 
     if function.name() == "now" {
         if clause == Clause::Select && !nested {
             return None;
+        }
+        if clause == Clause::Rule {
+            let hint = "a rule must give the same answer every time";
+            return error(format!("`{name}()` cannot be used in a rule of a source"), hint);
         }
         let hint = "select now() AS t in a view and use t behind it, or use METADATA FROM 'ingestion_time'";
         return error(format!("`{name}()` can only be used in the SELECT list"), hint);
@@ -128,7 +133,7 @@ fn check_aggregate(call: &Function, name: &str, clause: Clause, nested: bool) ->
 fn check_order(name: &str, orders: &[&OrderByExpr], place: Span) -> Option<Diagnostic> {
     let ordered = matches!(name, "first_value" | "last_value");
     let error = |span: Span, message: String, hint: String| {
-        Some(Diagnostic::new(super::problem::or_else(span, place), message).hint(hint))
+        Some(Diagnostic::new(or_else(span, place), message).hint(hint))
     };
     match orders {
         [] if ordered => {

@@ -1,28 +1,26 @@
 //! What queries may not contain, found in the syntax, where every construct has its place.
 
-use std::ops::ControlFlow;
-
 use datafusion_sql::sqlparser::ast::{
-    self, GroupByExpr, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit,
+    self, GroupByExpr, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
 
-use super::catalog::Catalog;
-use super::diagnostic::Diagnostic;
-use super::problem::or_else;
-use super::refuse_call;
-use super::text;
+use super::expression::{Clause, Walk};
+use crate::compile::catalog::Catalog;
+use crate::compile::diagnostic::Diagnostic;
+use crate::compile::problem::or_else;
+use crate::compile::text;
 
 /// What a look at the syntax of a query has found.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(in crate::compile) struct Findings {
     pub diagnostics: Vec<Diagnostic>,
     /// Whether the query reads a relation that is wrong and reported itself.
     pub reads_broken: bool,
 }
 
 /// Looks at a query. `later` tells the line of a relation that is defined further down.
-pub(super) fn query(
+pub(in crate::compile) fn query(
     catalog: &Catalog,
     query: &ast::Query,
     span: Span,
@@ -31,25 +29,6 @@ pub(super) fn query(
     let mut look = Look { catalog, later, span, ctes: Vec::new(), findings: Findings::default() };
     look.query(query);
     look.findings
-}
-
-/// Looks at an expression of a source.
-pub(super) fn expression(catalog: &Catalog, expr: &ast::Expr, span: Span) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    let mut walk = Walk::new(catalog, Clause::Rule, span, &mut found);
-    let _ = expr.visit(&mut walk);
-    found
-}
-
-/// Where an expression stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Clause {
-    Select,
-    Where,
-    GroupBy,
-    Having,
-    /// CHECK or DEFAULT of a source.
-    Rule,
 }
 
 struct Look<'a> {
@@ -173,6 +152,32 @@ impl Look<'_> {
         if let Some(having) = &select.having {
             self.walk(having, Clause::Having);
         }
+        self.ungrouped(select);
+    }
+
+    /// Refuses aggregates and HAVING without GROUP BY.
+    fn ungrouped(&mut self, select: &ast::Select) {
+        let grouped = match &select.group_by {
+            GroupByExpr::All(_) => true,
+            GroupByExpr::Expressions(exprs, modifiers) => !exprs.is_empty() || !modifiers.is_empty(),
+        };
+        if grouped || !self.findings.diagnostics.is_empty() {
+            return;
+        }
+        let hint = "add GROUP BY with the columns that name a row of the result";
+        let items = select.projection.iter().filter_map(|item| match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+            _ => None,
+        });
+        let mut ignored = Vec::new();
+        let mut walk = Walk::new(self.catalog, Clause::Select, self.span, &mut ignored);
+        let first = items.chain(&select.having).find_map(|expr| walk.over(expr));
+        if let Some(span) = first {
+            let message = "aggregates without GROUP BY are not supported yet";
+            self.findings.diagnostics.push(Diagnostic::new(or_else(span, self.span), message).hint(hint));
+        } else if let Some(having) = &select.having {
+            self.refuse(having.span(), "HAVING without GROUP BY", "use WHERE");
+        }
     }
 
     /// Clauses of SELECT that are refused as a whole.
@@ -211,8 +216,7 @@ impl Look<'_> {
     }
 
     fn walk(&mut self, expr: &ast::Expr, clause: Clause) {
-        let mut walk = Walk::new(self.catalog, clause, self.span, &mut self.findings.diagnostics);
-        let _ = expr.visit(&mut walk);
+        Walk::new(self.catalog, clause, self.span, &mut self.findings.diagnostics).over(expr);
     }
 
     fn factor(&mut self, factor: &TableFactor) {
@@ -270,7 +274,7 @@ impl Look<'_> {
 }
 
 /// Says that a relation does not exist, or not yet.
-pub(super) fn unknown(
+pub(in crate::compile) fn unknown(
     catalog: &Catalog,
     wanted: &str,
     span: Span,
@@ -285,106 +289,11 @@ pub(super) fn unknown(
     let mut diagnostic = Diagnostic::new(span, format!("there is no source or view `{name}`"));
     let all: Vec<_> = catalog.relation_names().map(text::name).collect();
     diagnostic.hint = text::did_you_mean(wanted, catalog.relation_names())
-        .or_else(|| (!all.is_empty()).then(|| format!("there are {}", all.join(", "))));
+        .or_else(|| (!all.is_empty()).then(|| format!("known are {}", all.join(", "))));
     diagnostic
 }
 
 /// A name as the planner reads it.
-pub(super) fn normalized(ident: &ast::Ident) -> String {
+pub(in crate::compile) fn normalized(ident: &ast::Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
-}
-
-/// Walks over the parts of an expression.
-struct Walk<'a> {
-    catalog: &'a Catalog,
-    clause: Clause,
-    span: Span,
-    found: &'a mut Vec<Diagnostic>,
-    /// Number of aggregate functions around the place.
-    aggregates: usize,
-    /// Number of refused expressions around the place: nothing inside them is looked at.
-    skipped: usize,
-}
-
-impl<'a> Walk<'a> {
-    fn new(catalog: &'a Catalog, clause: Clause, span: Span, found: &'a mut Vec<Diagnostic>) -> Self {
-        Walk { catalog, clause, span, found, aggregates: 0, skipped: 0 }
-    }
-
-    fn is_aggregate(&self, expr: &ast::Expr) -> bool {
-        matches!(expr, ast::Expr::Function(call) if refuse_call::aggregate(self.catalog, call).is_some())
-    }
-
-    fn look(&self, expr: &ast::Expr) -> Option<Diagnostic> {
-        if let ast::Expr::Function(call) = expr {
-            return refuse_call::check(self.catalog, call, self.clause, self.aggregates > 0);
-        }
-        let (what, hint) = refused(expr)?;
-        Some(Diagnostic::new(expr.span(), format!("{what} is not supported yet")).hint(hint))
-    }
-}
-
-impl ast::Visitor for Walk<'_> {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
-        if self.skipped > 0 {
-            self.skipped += 1;
-            return ControlFlow::Continue(());
-        }
-        if let Some(mut diagnostic) = self.look(expr) {
-            diagnostic.span = or_else(diagnostic.span, self.span);
-            self.found.push(diagnostic);
-            self.skipped = 1;
-        } else if self.is_aggregate(expr) {
-            self.aggregates += 1;
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
-        if self.skipped > 0 {
-            self.skipped -= 1;
-        } else if self.is_aggregate(expr) {
-            self.aggregates -= 1;
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-/// Kinds of expressions that are refused, with a hint.
-fn refused(expr: &ast::Expr) -> Option<(&'static str, &'static str)> {
-    use ast::Expr as E;
-    const FIELD: &str = "declare the field as a column of the source, with PATH 'a.b'";
-    Some(match expr {
-        E::Subquery(_) | E::Exists { .. } | E::InSubquery { .. } => {
-            ("a subquery in an expression", "select from the relation in FROM")
-        }
-        E::AnyOp { .. } | E::AllOp { .. } | E::InUnnest { .. } => ("ANY, ALL or UNNEST", "use IN (...)"),
-        E::GroupingSets(_) | E::Cube(_) | E::Rollup(_) => {
-            ("GROUPING SETS, CUBE or ROLLUP", "write one view per grouping")
-        }
-        E::JsonAccess { .. } | E::CompoundFieldAccess { .. } => ("access to a field of a value", FIELD),
-        E::BinaryOp { op, .. } => {
-            use ast::BinaryOperator as O;
-            match op {
-                O::Arrow | O::LongArrow | O::HashArrow | O::HashLongArrow | O::AtArrow | O::ArrowAt => {
-                    ("access to a field of JSON", FIELD)
-                }
-                _ => return None,
-            }
-        }
-        E::AtTimeZone { .. } => ("AT TIME ZONE", "TIMESTAMP is UTC; use to_char for other zones"),
-        E::Value(value) if matches!(value.value, ast::Value::Placeholder(_)) => {
-            ("a placeholder", "use ${NAME} in a WITH option, or write the value")
-        }
-        E::Array(_) | E::Struct { .. } | E::Map(_) | E::Dictionary(_) | E::Tuple(_) | E::Named { .. } => {
-            ("a value of several parts", "columns are TEXT, BIGINT, INT, DOUBLE, BOOLEAN, TIMESTAMP or JSON")
-        }
-        E::Lambda(_) | E::MatchAgainst { .. } | E::MemberOf(_) | E::Prior(_) | E::OuterJoin(_) => {
-            ("this expression", "write it in another way")
-        }
-        E::Collate { .. } => ("COLLATE", "text is compared by its bytes"),
-        _ => return None,
-    })
 }

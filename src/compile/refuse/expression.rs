@@ -1,0 +1,132 @@
+//! What expressions may not contain, found in the syntax.
+
+use std::ops::ControlFlow;
+
+use datafusion_sql::sqlparser::ast::{self, Spanned, Visit};
+use datafusion_sql::sqlparser::tokenizer::Span;
+
+use super::call;
+use crate::compile::catalog::Catalog;
+use crate::compile::diagnostic::Diagnostic;
+use crate::compile::problem::or_else;
+
+/// Looks at an expression of a source.
+pub(in crate::compile) fn expression(catalog: &Catalog, expr: &ast::Expr, span: Span) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    Walk::new(catalog, Clause::Rule, span, &mut found).over(expr);
+    found
+}
+
+/// Where an expression stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clause {
+    Select,
+    Where,
+    GroupBy,
+    Having,
+    /// CHECK or DEFAULT of a source.
+    Rule,
+}
+
+/// Walks over the parts of an expression.
+pub(super) struct Walk<'a> {
+    catalog: &'a Catalog,
+    clause: Clause,
+    span: Span,
+    found: &'a mut Vec<Diagnostic>,
+    /// Number of aggregate functions around the place.
+    aggregates: usize,
+    /// Number of refused expressions around the place: nothing inside them is looked at.
+    skipped: usize,
+    first_aggregate: Option<Span>,
+}
+
+impl<'a> Walk<'a> {
+    pub fn new(catalog: &'a Catalog, clause: Clause, span: Span, found: &'a mut Vec<Diagnostic>) -> Self {
+        Walk { catalog, clause, span, found, aggregates: 0, skipped: 0, first_aggregate: None }
+    }
+
+    /// Walks over `expr`; gives the place of the first aggregate function so far.
+    pub fn over(&mut self, expr: &ast::Expr) -> Option<Span> {
+        let _ = expr.visit(self);
+        self.first_aggregate
+    }
+
+    fn is_aggregate(&self, expr: &ast::Expr) -> bool {
+        matches!(expr, ast::Expr::Function(call) if call::aggregate(self.catalog, call).is_some())
+    }
+
+    fn look(&self, expr: &ast::Expr) -> Option<Diagnostic> {
+        if let ast::Expr::Function(call) = expr {
+            return call::check(self.catalog, call, self.clause, self.aggregates > 0);
+        }
+        let (what, hint) = refused(expr)?;
+        Some(Diagnostic::new(expr.span(), format!("{what} is not supported yet")).hint(hint))
+    }
+}
+
+impl ast::Visitor for Walk<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
+        if self.skipped > 0 {
+            self.skipped += 1;
+            return ControlFlow::Continue(());
+        }
+        if let Some(mut diagnostic) = self.look(expr) {
+            diagnostic.span = or_else(diagnostic.span, self.span);
+            self.found.push(diagnostic);
+            self.skipped = 1;
+        } else if self.is_aggregate(expr) {
+            self.aggregates += 1;
+            self.first_aggregate = self.first_aggregate.or(Some(expr.span()));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
+        if self.skipped > 0 {
+            self.skipped -= 1;
+        } else if self.is_aggregate(expr) {
+            self.aggregates -= 1;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Kinds of expressions that are refused, with a hint.
+fn refused(expr: &ast::Expr) -> Option<(&'static str, &'static str)> {
+    use ast::Expr as E;
+    const FIELD: &str = "declare the field as a column of the source, with PATH 'a.b'";
+    Some(match expr {
+        E::Subquery(_) | E::Exists { .. } | E::InSubquery { .. } => {
+            ("a subquery in an expression", "select from the relation in FROM")
+        }
+        E::AnyOp { .. } | E::AllOp { .. } | E::InUnnest { .. } => ("ANY, ALL or UNNEST", "use IN (...)"),
+        E::GroupingSets(_) => ("GROUPING SETS", "write one view per grouping"),
+        E::Cube(_) => ("CUBE", "write one view per grouping"),
+        E::Rollup(_) => ("ROLLUP", "write one view per grouping"),
+        E::JsonAccess { .. } | E::CompoundFieldAccess { .. } => ("access to a field of a value", FIELD),
+        E::BinaryOp { op, .. } => {
+            use ast::BinaryOperator as O;
+            match op {
+                O::Arrow | O::LongArrow | O::HashArrow | O::HashLongArrow | O::AtArrow | O::ArrowAt => {
+                    ("access to a field of JSON", FIELD)
+                }
+                _ => return None,
+            }
+        }
+        E::AtTimeZone { .. } => ("AT TIME ZONE", "TIMESTAMP is UTC; use to_char for other zones"),
+        E::Value(value) if matches!(value.value, ast::Value::Placeholder(_)) => {
+            ("a placeholder", "use ${NAME} in a WITH option, or write the value")
+        }
+        E::Array(_) | E::Struct { .. } | E::Map(_) | E::Dictionary(_) | E::Tuple(_) | E::Named { .. } => {
+            ("a value of several parts", "columns are TEXT, BIGINT, INT, DOUBLE, BOOLEAN, TIMESTAMP or JSON")
+        }
+        E::Lambda(_) | E::MatchAgainst { .. } | E::MemberOf(_) | E::Prior(_) | E::OuterJoin(_) => {
+            ("this expression", "write it in another way")
+        }
+        E::Collate { .. } => ("COLLATE", "text is compared by its bytes"),
+        _ => return None,
+    })
+}

@@ -1,0 +1,102 @@
+//! What is asked of the brokers before anything is sent: that topics exist, and how large records may be.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
+};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tokio::runtime::Runtime;
+
+use crate::error::{Error, Result};
+
+/// How long the brokers may take to answer.
+const REQUEST: Duration = Duration::from_secs(5);
+/// What a topic takes unless it is configured otherwise.
+const MAX_MESSAGE_BYTES: usize = 1_048_588;
+
+/// A topic that must exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::write) struct TopicSpec {
+    pub(in crate::write) name: String,
+    pub(in crate::write) partitions: i32,
+    /// -1: as the brokers do by default.
+    pub(in crate::write) replication: i32,
+}
+
+/// Creates the topics that are missing and reads the largest record that each takes.
+pub(super) fn prepare(config: &ClientConfig, topics: &[TopicSpec]) -> Result<HashMap<String, usize>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(|error| Error::internal("cannot start a runtime").caused_by(error))?;
+    let admin: AdminClient<DefaultClientContext> = config.create().map_err(refused_property)?;
+    let options = AdminOptions::new().request_timeout(Some(REQUEST)).operation_timeout(Some(REQUEST));
+    create(&runtime, &admin, &options, topics)?;
+    let names: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
+    let configs = runtime.block_on(admin.describe_configs(&names, &options)).map_err(silent)?;
+    let mut limits: HashMap<String, usize> =
+        topics.iter().map(|topic| (topic.name.clone(), MAX_MESSAGE_BYTES)).collect();
+    for config in configs {
+        match config {
+            Ok(config) => {
+                let limit =
+                    config.get("max.message.bytes").and_then(|entry| entry.value.as_ref()?.parse().ok());
+                if let (OwnedResourceSpecifier::Topic(topic), Some(limit)) = (config.specifier, limit) {
+                    limits.insert(topic, limit);
+                }
+            }
+            // Who may not read the configuration goes by the default.
+            Err(RDKafkaErrorCode::TopicAuthorizationFailed) => {}
+            Err(code) => return Err(silent(KafkaError::AdminOp(code))),
+        }
+    }
+    Ok(limits)
+}
+
+fn create(
+    runtime: &Runtime,
+    admin: &AdminClient<DefaultClientContext>,
+    options: &AdminOptions,
+    topics: &[TopicSpec],
+) -> Result<()> {
+    let new: Vec<_> = topics
+        .iter()
+        .map(|topic| NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(topic.replication)))
+        .collect();
+    for created in runtime.block_on(admin.create_topics(&new, options)).map_err(silent)? {
+        use RDKafkaErrorCode::{
+            InvalidPartitions, InvalidReplicationFactor, InvalidTopic, PolicyViolation, TopicAlreadyExists,
+            TopicAuthorizationFailed,
+        };
+        let Err((topic, code)) = created else { continue };
+        let text = format!("topic {topic} cannot be created");
+        match code {
+            // A topic that is there needs nobody who may create it; one that is not shows when it is written.
+            TopicAlreadyExists | TopicAuthorizationFailed => {}
+            InvalidPartitions | InvalidReplicationFactor | InvalidTopic | PolicyViolation => {
+                return Err(Error::config(text)
+                    .caused_by(KafkaError::AdminOp(code))
+                    .hint("see the options `topic`, `partitions` and `replication` of the sink"));
+            }
+            _ => return Err(Error::away(text).caused_by(KafkaError::AdminOp(code))),
+        }
+    }
+    Ok(())
+}
+
+fn silent(error: KafkaError) -> Error {
+    Error::away("Kafka does not answer").caused_by(error)
+}
+
+/// The value of a property can be a password, so it is not told.
+pub(super) fn refused_property(error: KafkaError) -> Error {
+    match error {
+        KafkaError::ClientConfig(_, _, property, _) => {
+            Error::config(format!("librdkafka refuses the property '{property}'"))
+                .hint("see `properties` in the settings of Kafka and `properties.*` of the sink")
+        }
+        other => Error::config("no Kafka producer can be made").caused_by(other),
+    }
+}

@@ -1,0 +1,285 @@
+//! Delivering records: at least once, in order per key.
+//!
+//! An idempotent producer keeps order and repeats by itself; when a delivery fails nevertheless (after
+//! `message.timeout.ms`, or for good), a new producer sends everything that is not confirmed again, from the
+//! beginning, so that the newest record of each key is the last one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, ThreadedProducer};
+
+use super::admin::{TopicSpec, prepare, refused_property};
+use super::reports::{Context, Reports};
+use crate::error::{Error, Result};
+use crate::settings;
+use crate::time::Epoch;
+use crate::write::Health;
+use crate::write::backoff::{Backoff, stopped, until_it_works};
+
+/// What a record needs besides key, value and headers.
+const RECORD_OVERHEAD: usize = 128;
+/// How often a waiting thread looks whether it has to stop.
+const LOOK: Duration = Duration::from_millis(200);
+/// Looks without any report after which the brokers count as away.
+const LOOKS: u32 = 15;
+
+/// A record to be delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::write) struct Message {
+    pub(in crate::write) epoch: Epoch,
+    pub(in crate::write) wall_ms: i64,
+    /// Its place in what its epoch brought.
+    pub(in crate::write) row: usize,
+    pub(in crate::write) topic: Arc<str>,
+    pub(in crate::write) key: Option<Vec<u8>>,
+    pub(in crate::write) value: Option<Vec<u8>>,
+}
+
+/// A record that no broker takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::write) struct Refused {
+    pub(in crate::write) epoch: Epoch,
+    pub(in crate::write) row: usize,
+    pub(in crate::write) error: String,
+}
+
+/// The way to the brokers.
+pub(in crate::write) struct Delivery {
+    name: String,
+    config: ClientConfig,
+    topics: Vec<TopicSpec>,
+    /// The largest record of each topic.
+    limits: HashMap<String, usize>,
+    producer: Option<(ThreadedProducer<Context>, Arc<Reports>)>,
+    unconfirmed: Vec<Message>,
+    refused: Vec<Refused>,
+    backoff: Backoff,
+    health: Arc<Health>,
+}
+
+/// What a record weighs against `max.message.bytes`.
+fn size(message: &Message) -> usize {
+    let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+    length(&message.key) + length(&message.value) + RECORD_OVERHEAD
+}
+
+impl Delivery {
+    /// Prepares for these topics; `properties` stand above those of the settings.
+    pub(in crate::write) fn new(
+        name: &str,
+        servers: &str,
+        settings: &settings::Kafka,
+        properties: &BTreeMap<String, String>,
+        topics: Vec<TopicSpec>,
+        health: Arc<Health>,
+    ) -> Self {
+        let mut config = ClientConfig::new();
+        let defaults = [
+            ("client.id", "tidemill"),
+            ("linger.ms", "0"),
+            ("compression.type", "lz4"),
+            ("partitioner", "murmur2_random"),
+            ("message.timeout.ms", "50000"),
+            ("queue.buffering.max.messages", "1000000"),
+            ("retry.backoff.ms", "100"),
+            ("reconnect.backoff.max.ms", "1000"),
+            ("topic.metadata.refresh.interval.ms", "30000"),
+        ];
+        for (name, value) in defaults {
+            config.set(name, value);
+        }
+        for (name, value) in settings.properties.iter().chain(properties) {
+            config.set(name, value);
+        }
+        config.set("bootstrap.servers", servers).set("enable.idempotence", "true").set("acks", "all");
+        Delivery {
+            name: name.to_owned(),
+            config,
+            topics,
+            limits: HashMap::new(),
+            producer: None,
+            unconfirmed: Vec::new(),
+            refused: Vec::new(),
+            backoff: Backoff::new(name),
+            health,
+        }
+    }
+
+    /// Waits for the brokers, creates what is missing, makes a producer.
+    pub(in crate::write) fn open(&mut self) -> Result<()> {
+        self.producer = None;
+        if self.topics.is_empty() {
+            return Ok(());
+        }
+        let prepared = || prepare(&self.config, &self.topics);
+        self.limits = until_it_works(&self.name, &self.health, prepared)?;
+        let mut config = self.config.clone();
+        let largest = self.limits.values().copied().max().unwrap_or_default();
+        let smallest = self.limits.values().copied().min().unwrap_or_default();
+        // A batch that a broker finds too large fails as a whole, and nobody can tell the culprit.
+        config.set("message.max.bytes", largest.clamp(1_000, 1_000_000_000).to_string());
+        config.set("batch.size", smallest.saturating_sub(RECORD_OVERHEAD).clamp(1, 1_000_000).to_string());
+        let context = Context::default();
+        let reports = context.0.clone();
+        let producer = config.create_with_context(context).map_err(refused_property)?;
+        self.producer = Some((producer, reports));
+        Ok(())
+    }
+
+    /// The largest record, key and headers included, that a topic takes.
+    pub(in crate::write) fn limit(&self, topic: &str) -> usize {
+        self.limits.get(topic).map_or(usize::MAX, |limit| limit.saturating_sub(RECORD_OVERHEAD))
+    }
+
+    /// Hands records over; they are delivered once [`confirm`](Delivery::confirm) has returned.
+    pub(in crate::write) fn send(&mut self, messages: Vec<Message>) -> Result<()> {
+        for message in messages {
+            let limit = self.limits.get(&*message.topic).copied().unwrap_or(usize::MAX);
+            if size(&message) > limit {
+                self.refuse(&message, limit);
+                continue;
+            }
+            // What cannot be handed over is sent with the rest when the delivery is repeated.
+            let failed = self
+                .producer
+                .as_ref()
+                .is_none_or(|(_, reports)| reports.wait(Duration::ZERO).failed.is_some());
+            if !failed {
+                self.hand_over(&message)?;
+            }
+            self.unconfirmed.push(message);
+        }
+        Ok(())
+    }
+
+    /// Waits until everything is delivered, however often it has to be sent. Gives back what no broker takes.
+    pub(in crate::write) fn confirm(&mut self) -> Result<Vec<Refused>> {
+        let mut too_large = false;
+        while !self.unconfirmed.is_empty() {
+            let failure = match self.settle()? {
+                None => break,
+                Some(code) => code,
+            };
+            let error = Error::away("Kafka did not take all records")
+                .caused_by(KafkaError::MessageProduction(failure));
+            if is_final(failure) {
+                return Err(Error::config("Kafka refuses to be written").caused_by(error));
+            }
+            // The limit of the topic was lowered: it is read again, and if that does not tell the culprit,
+            // records are sent one by one.
+            let one_by_one = too_large && failure == RDKafkaErrorCode::MessageSizeTooLarge;
+            too_large = failure == RDKafkaErrorCode::MessageSizeTooLarge;
+            self.backoff.wait(&self.name, &self.health, error)?;
+            self.open()?;
+            let again = std::mem::take(&mut self.unconfirmed);
+            if one_by_one { self.send_one_by_one(again)? } else { self.send(again)? }
+        }
+        self.unconfirmed.clear();
+        self.health.set_back(&self.name);
+        self.backoff.reset();
+        Ok(std::mem::take(&mut self.refused))
+    }
+
+    fn send_one_by_one(&mut self, messages: Vec<Message>) -> Result<()> {
+        for message in messages {
+            let limit = self.limit(&message.topic);
+            self.send(vec![message.clone()])?;
+            if self.settle()? == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
+                self.unconfirmed.pop();
+                self.refuse(&message, limit);
+                self.open()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, message: &Message, limit: usize) {
+        let error = format!(
+            "a record of {} bytes is larger than topic {} takes (max.message.bytes = {limit})",
+            size(message),
+            message.topic
+        );
+        self.refused.push(Refused { epoch: message.epoch, row: message.row, error });
+    }
+
+    /// Gives a record to librdkafka; waits while its queue is full. Any other trouble shows in the reports.
+    fn hand_over(&self, message: &Message) -> Result<()> {
+        let Some((producer, reports)) = &self.producer else { return Ok(()) };
+        let epoch = message.epoch.to_string();
+        let mut silent = 0;
+        loop {
+            let headers =
+                OwnedHeaders::new_with_capacity(1).insert(Header { key: "epoch", value: Some(&epoch) });
+            let mut record =
+                BaseRecord::<[u8], [u8]>::to(&message.topic).timestamp(message.wall_ms).headers(headers);
+            record.key = message.key.as_deref();
+            record.payload = message.value.as_deref();
+            reports.expect();
+            let Err((error, _)) = producer.send(record) else { return Ok(()) };
+            reports.take_back();
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                reports.expect();
+                reports.report(Some(&error));
+                return Ok(());
+            }
+            let before = reports.wait(Duration::ZERO).reports;
+            silent = if reports.wait_for_one(LOOK).reports == before { silent + 1 } else { 0 };
+            self.look(silent, reports)?;
+        }
+    }
+
+    /// Waits for all reports; tells the first failure.
+    fn settle(&self) -> Result<Option<RDKafkaErrorCode>> {
+        let Some((_, reports)) = &self.producer else {
+            return Err(Error::internal("a Kafka sink was used before it was open"));
+        };
+        let (mut silent, mut before) = (0, 0);
+        loop {
+            let state = reports.wait(LOOK);
+            if state.under_way == 0 {
+                return Ok(state.failed);
+            }
+            silent = if state.reports == before { silent + 1 } else { 0 };
+            before = state.reports;
+            self.look(silent, reports)?;
+        }
+    }
+
+    /// After some time without any report the brokers are away; a stop does not wait for them.
+    fn look(&self, silent: u32, reports: &Reports) -> Result<()> {
+        if silent < LOOKS {
+            return Ok(());
+        }
+        let trouble = reports.wait(Duration::ZERO).trouble;
+        let error = Error::away(match trouble {
+            Some(trouble) => format!("Kafka does not answer: {trouble}"),
+            None => "Kafka does not answer".to_owned(),
+        });
+        if self.health.stopping() {
+            return Err(stopped(error));
+        }
+        self.health.set_away(&self.name, &error);
+        Ok(())
+    }
+}
+
+/// Errors that only a person can do something about.
+fn is_final(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{
+        Authentication, ClusterAuthorizationFailed, InvalidTopic, TopicAuthorizationFailed,
+        UnsupportedVersion,
+    };
+    matches!(
+        code,
+        Authentication
+            | ClusterAuthorizationFailed
+            | InvalidTopic
+            | TopicAuthorizationFailed
+            | UnsupportedVersion
+    )
+}
