@@ -61,7 +61,8 @@ fn agrees(dataflow: &str) {
 /// Whether DuckDB agrees with the files in `output`, and what it says about each.
 fn oracle(directory: &Path, input: &Path, output: &Path) -> (bool, String) {
     let setting = |name: &str| {
-        env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: run the tests by ./test, which gets DuckDB"))
+        env::var_os(name)
+            .unwrap_or_else(|| panic!("{name} is not set: run the tests by ./test, which gets DuckDB"))
     };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle.py");
     let mut command = Command::new(setting("ORACLE_PYTHON"));

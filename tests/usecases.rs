@@ -10,8 +10,12 @@ use std::path::Path;
 use bounded::{Mode, lines, run, shipped};
 use serde_json::{Value, json};
 
-const MODES: [Mode; 4] =
-    [Mode::workers(1), Mode::workers(2), Mode::processes(2), Mode { epoch_records: Some(1), ..Mode::workers(2) }];
+const MODES: [Mode; 4] = [
+    Mode::workers(1),
+    Mode::workers(2),
+    Mode::processes(2),
+    Mode { epoch_records: Some(1), ..Mode::workers(2) },
+];
 
 /// The documents of a sink after the events in `tests/data/<case>`, without times of ingestion.
 fn documents(case: &str, mode: Mode, sink: &str, ingestion: &str) -> Vec<Value> {
