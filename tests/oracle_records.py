@@ -1,0 +1,216 @@
+"""Records to rows, for the oracle: the rules of docs/sql.md once more, written for clarity and not for speed."""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+# Small inputs are cut as a whole in the first epoch, 20 ms after the clock at which golden runs start.
+CLOCK = datetime(2025, 11, 1) + timedelta(milliseconds=20)
+JSON_MARK = "\x01json:"  # tells JSON text from other text in a column
+DEPTH_MAX = 128
+RECORD_BYTES_MAX = 1 << 20
+SCALE = {"epoch_s": 10**9, "epoch_ms": 10**6, "epoch_us": 10**3, "epoch_ns": 1}
+UNITS = {"s": 1, "second": 1, "m": 60, "minute": 60, "h": 3600, "hour": 3600, "day": 86400}
+MISSING = object()
+
+
+class Rejected(Exception):
+    """The record becomes a dead letter."""
+
+
+class Number(str):
+    """A number as it is written."""
+
+
+@dataclass
+class Column:
+    name: str
+    kind: str
+    path: list[str]
+    metadata: str | None
+    not_null: bool
+    default: object
+
+
+class Source:
+    """What the oracle knows of a CREATE SOURCE; `text` is what stands behind its name."""
+
+    def __init__(self, name: str, text: str):
+        body, _, options = text.rpartition("WITH (")
+        self.name = name
+        self.options = dict(re.findall(r"([\w.]+)\s*=\s*'([^']*)'", options))
+        self.columns: list[Column] = []
+        self.checks: list[str] = []
+        self.event_time: str | None = None
+        for item in items(body[body.index("(") + 1 : body.rindex(")")]):
+            if check := re.match(r"CHECK\s*\((.*)\)$", item, re.DOTALL):
+                self.checks.append(check[1])
+            elif watermark := re.match(r'WATERMARK FOR\s+("[^"]+"|\w+)', item):
+                self.event_time = watermark[1].strip('"')
+            else:
+                self.columns.append(column(item))
+
+    def rows(self, folder: Path):
+        """The values of every good record, in the order of origins."""
+        path = folder / self.name
+        files = sorted(path.iterdir()) if path.is_dir() else [path.with_suffix(".jsonl")]
+        for file in files:
+            for offset, line in enumerate(lines(file.read_bytes())):
+                known = {"topic": str(file.relative_to(folder)), "partition": 0, "offset": offset, "headers": "{}"}
+                try:
+                    yield self.row(line, known)
+                except Rejected:
+                    pass
+
+    def row(self, line: bytes, known: dict) -> list:
+        if len(line) > int(self.options.get("max_record_bytes", RECORD_BYTES_MAX)):
+            raise Rejected("too large")
+        record, text = parsed(line)
+        values = [self.value(column, record, text, known) for column in self.columns]
+        limit = nanos(CLOCK) + seconds(self.options.get("max_future", "5 minutes")) * 10**9
+        for column, value in zip(self.columns, values):
+            if value is None and column.not_null:
+                raise Rejected(f"{column.name} is NULL")
+            if column.name == self.event_time and value is not None and value > limit:
+                raise Rejected("ahead of the clock")
+        return values
+
+    def value(self, column: Column, record: dict, text: str, known: dict):
+        if column.metadata:
+            if column.metadata == "ingestion_time":
+                return nanos(CLOCK)
+            value = text if column.metadata == "payload" else known.get(column.metadata)
+            return JSON_MARK + value if column.kind == "JSON" and value is not None else value
+        found = record
+        for name in column.path:
+            found = found.get(name, MISSING) if isinstance(found, dict) else MISSING
+        value = None if found is MISSING or found is None else self.coerced(found, column.kind)
+        return column.default if value is None else value
+
+    def coerced(self, value, kind: str):
+        if kind == "JSON":
+            return JSON_MARK + json.dumps(unmarked(value))
+        if isinstance(value, (dict, list)):
+            raise Rejected("not a plain value")
+        if kind == "TEXT":
+            return json.dumps(value) if isinstance(value, bool) else str(value)
+        if kind == "BOOLEAN":
+            named = {"true": True, "false": False, "0": False, "1": True}
+            if value == "":
+                return None
+            if str(value).lower() not in named:
+                raise Rejected(f"{value} is no boolean")
+            return named[str(value).lower()]
+        if isinstance(value, bool):
+            raise Rejected("a boolean is no number")
+        if value == "":
+            return None
+        if kind == "TIMESTAMP":
+            return self.time(value)
+        number = decimal(value)
+        if kind == "DOUBLE":
+            if abs(number) > Decimal(float.fromhex("0x1.fffffffffffffp+1023")):
+                raise Rejected("beyond DOUBLE")
+            return float(value)
+        bits = 63 if kind == "BIGINT" else 31
+        if number != int(number) or not -(2**bits) <= number < 2**bits:
+            raise Rejected(f"{value} is no {kind}")
+        return int(number)
+
+    def time(self, value: str) -> int:
+        shape = r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d(?::?\d\d)?)?)?$"
+        if found := re.match(shape, value):
+            date, clock, fraction, zone = found.groups()
+            try:
+                moment = datetime.fromisoformat(f"{date} {clock or '00:00:00'}")
+            except ValueError as error:
+                raise Rejected(str(error)) from error
+            digits = re.sub(r"\D", "", zone or "").ljust(4, "0")
+            shift = (int(digits[:2]) * 60 + int(digits[2:])) * (-1 if (zone or "").startswith("-") else 1)
+            return nanos(moment - timedelta(minutes=shift)) + int((fraction or "0")[:9].ljust(9, "0"))
+        scaled = decimal(value) * SCALE[self.options.get("timestamp_format", "epoch_ms")]
+        return int(scaled.to_integral_value("ROUND_FLOOR"))
+
+
+def items(text: str) -> list[str]:
+    """Cuts at commas outside of brackets and quotes."""
+    parts, depth = [""], 0
+    for token in re.findall(r"'[^']*'|\"[^\"]*\"|.", text, re.DOTALL):
+        depth += (token == "(") - (token == ")")
+        if token == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += token
+    return [part.strip() for part in parts]
+
+
+def column(item: str) -> Column:
+    name, kind = re.match(r'("[^"]+"|\w+)\s+(\w+)', item).groups()
+    name = name.strip('"')
+    path = re.search(r"PATH\s+'([^']+)'", item)
+    metadata = re.search(r"METADATA FROM\s+'([^']+)'", item)
+    default = re.search(r"DEFAULT\s+('[^']*'|\w+)", item)
+    value = json.loads(default[1].lower().replace("'", '"')) if default else None
+    way = path[1].split(".") if path else [name]
+    return Column(name, kind, way, metadata[1] if metadata else None, "NOT NULL" in item, value)
+
+
+def lines(data: bytes) -> list[bytes]:
+    """One record per line; blank lines are none."""
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    return [line.removesuffix(b"\r") for line in data.split(b"\n") if line.strip()]
+
+
+def parsed(line: bytes) -> tuple[dict, str]:
+    try:
+        text = line.decode()
+        record = json.loads(text, parse_int=Number, parse_float=Number, parse_constant=refused)
+        json.dumps(record, ensure_ascii=False).encode()  # fails on half of a surrogate pair
+    except (ValueError, RecursionError) as error:
+        raise Rejected(str(error)) from error
+    if not isinstance(record, dict) or depth(text) > DEPTH_MAX:
+        raise Rejected("not an object, or nested too deeply")
+    return record, text
+
+
+def refused(constant: str):
+    raise ValueError(f"{constant} is not JSON")
+
+
+def depth(text: str) -> int:
+    deepest = level = 0
+    for bracket in re.findall(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text):
+        level += (bracket in "[{") - (bracket in "]}")
+        deepest = max(deepest, level)
+    return deepest
+
+
+def unmarked(value):
+    if isinstance(value, Number):
+        return json.loads(value)
+    if isinstance(value, dict):
+        return {name: unmarked(inner) for name, inner in value.items()}
+    return [unmarked(inner) for inner in value] if isinstance(value, list) else value
+
+
+def decimal(text: str) -> Decimal:
+    if not re.fullmatch(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", text):
+        raise Rejected(f"{text} is no number")
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise Rejected(f"{text} is no number") from error
+
+
+def nanos(moment: datetime) -> int:
+    since = moment - datetime(1970, 1, 1)
+    return ((since.days * 86400 + since.seconds) * 10**6 + since.microseconds) * 1000
+
+
+def seconds(duration: str) -> int:
+    """`5 minutes`, `1 hour`, `10s`."""
+    count, unit = re.match(r"(\d+)\s*(\w+)", duration).groups()
+    return int(count) * (UNITS.get(unit) or UNITS[unit.rstrip("s")])

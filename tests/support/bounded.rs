@@ -1,0 +1,81 @@
+//! A bounded run of a dataflow over files, with everything checked that holds for each of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::process::{Cluster, check_ledger, tidemill};
+
+/// Start of the clock of bounded runs: epoch e is at this plus e times 20 ms.
+const CLOCK: &str = "2025-11-01T00:00:00Z";
+
+/// How a dataflow is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Mode {
+    pub workers: usize,
+    pub processes: usize,
+    /// Records per partition and epoch, where not the default.
+    pub epoch_records: Option<usize>,
+}
+
+impl Mode {
+    /// One process with so many workers.
+    pub const fn workers(workers: usize) -> Mode {
+        Mode { workers, processes: 1, epoch_records: None }
+    }
+
+    /// So many processes with one worker each.
+    pub const fn processes(processes: usize) -> Mode {
+        Mode { workers: 1, processes, epoch_records: None }
+    }
+}
+
+/// A dataflow that ships with the product.
+pub fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("dataflows").join(name)
+}
+
+/// Runs a dataflow over the files in `input` and gives the folder with what it has written.
+pub fn run(dataflow: &Path, input: &Path, mode: Mode) -> TempDir {
+    let output = tempfile::tempdir().expect("a folder");
+    let mut cluster = Cluster::spawn(mode.processes, |_| {
+        let mut command = tidemill(&["run", "--bounded", "--no-http", "--clock", CLOCK]);
+        command.arg(dataflow).arg("--input").arg(input).arg("--output").arg(output.path());
+        command.args(["--workers", &mode.workers.to_string()]);
+        if let Some(records) = mode.epoch_records {
+            command.args(["--epoch-records", &records.to_string()]);
+        }
+        command
+    });
+    let codes = cluster.wait();
+    assert!(codes.iter().all(|code| *code == Some(0)), "ended with {codes:?}\n{}", cluster.log());
+    let ledger = cluster.ledger();
+    check_ledger(&ledger);
+    let read = ledger["read"].as_object().expect("counts by source");
+    for (source, count) in read {
+        assert_eq!(count.as_u64(), Some(records(input, source)), "read from {source}: {ledger:#}");
+    }
+    output
+}
+
+/// Number of records in the input of a source.
+fn records(input: &Path, source: &str) -> u64 {
+    let folder = input.join(source);
+    let files: Vec<PathBuf> = match fs::read_dir(&folder) {
+        Ok(entries) => entries.map(|entry| entry.expect("an entry").path()).collect(),
+        Err(_) => vec![folder.with_extension("jsonl")],
+    };
+    let count = |file: &PathBuf| {
+        let bytes = fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count() as u64
+    };
+    files.iter().map(count).sum()
+}
+
+/// The lines of a file of a run.
+pub fn lines(folder: &Path, file: &str) -> Vec<String> {
+    let path = folder.join(file);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.lines().map(str::to_owned).collect()
+}
