@@ -8,7 +8,7 @@ use crate::plan::{ColumnType, Metadata};
 /// One statement of a dataflow file.
 #[derive(Clone, Debug)]
 pub enum Statement {
-    Source(CreateSource),
+    Source(Box<CreateSource>),
     View(CreateView),
     Sink(CreateSink),
     /// A relation whose statement is wrong and reported. Its name stays known, so that the statements that

@@ -133,20 +133,20 @@ fn create_source(
     name: Name,
 ) -> Option<Statement> {
     if tokens.is(index, "AS") || tokens.is(index, "WITH") || tokens.get(index).is_none() {
-        let message = format!("source '{}' has no columns", name.value);
+        let message = format!("source `{}` has no columns", name.value);
         let example = "list them behind the name: (device TEXT NOT NULL, value DOUBLE, ...)";
         return context.take(Err(Diagnostic::new(tokens.at(index), message).hint(example)));
     }
     let (body, next) = context.take(tokens.group(index))?;
     let body = source_body::parse(context, body);
     let options = with::clause(context, tokens, next, name.span)?;
-    Some(Statement::Source(CreateSource {
+    Some(Statement::Source(Box::new(CreateSource {
         name,
         columns: body.columns,
         checks: body.checks,
         watermark: body.watermark,
         options,
-    }))
+    })))
 }
 
 /// `[WITH ( ... )] AS SELECT ...`

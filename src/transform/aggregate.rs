@@ -50,6 +50,8 @@ pub struct KeyedState {
     /// The aggregates as the user wrote them.
     texts: Vec<String>,
     append_only: bool,
+    /// Whether any aggregate asks which row was first or last.
+    has_ties: bool,
     /// The only group, where there are no keys and this worker owns it.
     global: Option<Group>,
     inputs: Inputs,
@@ -80,6 +82,7 @@ impl KeyedState {
             key_types,
             texts: plan.aggregates.iter().map(|aggregate| aggregate.text.clone()).collect(),
             append_only: plan.append_only_input,
+            has_ties: has_ties(plan),
             global: None,
             inputs: Inputs::new(plan, &types),
             groups: Groups::default(),
@@ -137,7 +140,9 @@ impl KeyedState {
     /// Takes in rows whose groups have been touched.
     fn update(&mut self, taken: &Taken) {
         let diffs = taken.batch.diffs.as_ref().map(|diffs| &diffs.values()[..]);
-        if self.append_only {
+        if !self.has_ties {
+            // Most aggregates do not ask, and reading ties is not free.
+        } else if self.append_only {
             self.ties.read_origins(&taken.batch);
         } else {
             self.ties.read_rows(&taken.batch);
@@ -174,11 +179,15 @@ impl KeyedState {
     }
 }
 
+fn has_ties(plan: &Aggregation) -> bool {
+    plan.aggregates.iter().any(|aggregate| aggregate.order_by.is_some())
+}
+
 /// Refuses types without canonical bytes where those are needed: in keys, and in all columns of updating
-/// input, whose rows are told apart by them.
+/// input whose rows have to be told apart.
 fn check_types(plan: &Aggregation, key_types: &[DataType]) -> Result<()> {
-    let columns =
-        plan.input.fields().iter().map(|field| field.data_type()).filter(|_| !plan.append_only_input);
+    let by_row = has_ties(plan) && !plan.append_only_input;
+    let columns = plan.input.fields().iter().map(|field| field.data_type()).filter(|_| by_row);
     match key_types.iter().chain(columns).find(|data_type| !canonical::supports(data_type)) {
         None => Ok(()),
         Some(other) => Err(Error::internal(format!("{} cannot keep values of type {other}", plan.name))),

@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
                 None
             }
             Some(value) if value.value.trim().is_empty() => {
-                let error = Diagnostic::new(value.span, format!("option '{key}' is empty"));
+                let error = Diagnostic::new(value.span, format!("option `{key}` is empty"));
                 self.report(error.hint(format!("{key} = '{example}'")));
                 None
             }
@@ -95,12 +95,12 @@ impl<'a> Reader<'a> {
         match misspelt {
             // Without the connector the names of the options are not looked at.
             Some(entry) if key == "connector" => {
-                let message = format!("unknown option '{}'", entry.key.value);
-                Some(Diagnostic::new(entry.key.span, message).hint("did you mean 'connector'?"))
+                let message = format!("unknown option `{}`", entry.key.value);
+                Some(Diagnostic::new(entry.key.span, message).hint("did you mean `connector`?"))
             }
             Some(_) => None,
             None => {
-                let error = Diagnostic::new(self.options.span, format!("option '{key}' is missing"));
+                let error = Diagnostic::new(self.options.span, format!("option `{key}` is missing"));
                 Some(error.hint(format!("{key} = '{example}'")))
             }
         }
@@ -138,7 +138,7 @@ impl<'a> Reader<'a> {
         }
         let names: Vec<&str> = allowed.iter().map(|(name, _)| *name).collect();
         let listed = names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
-        let error = Diagnostic::new(value.span, format!("unknown value '{}' for '{key}'", value.value));
+        let error = Diagnostic::new(value.span, format!("unknown value '{}' for `{key}`", value.value));
         self.report(match nearest(&value.value, &names) {
             Some(near) if names.len() > 1 => error.hint(format!("did you mean '{near}'? allowed: {listed}")),
             _ => error.hint(format!("allowed: {listed}")),
@@ -152,7 +152,7 @@ impl<'a> Reader<'a> {
         for entry in &self.options.entries {
             let Some(name) = entry.key.value.strip_prefix("properties.") else { continue };
             if let Some((_, hint)) = ours.iter().find(|(ours, _)| *ours == name) {
-                let message = format!("property '{name}' cannot be set here");
+                let message = format!("property `{name}` cannot be set here");
                 self.report(Diagnostic::new(entry.key.span, message).hint(*hint));
                 continue;
             }
@@ -192,17 +192,17 @@ fn unknown(entry: &OptionEntry, known: &Known<'_>) -> Diagnostic {
     let key = entry.key.value.as_str();
     let span = entry.key.span;
     if let Some((_, hint)) = known.later.iter().find(|(later, _)| *later == key) {
-        return Diagnostic::new(span, format!("option '{key}' is not supported yet")).hint(*hint);
+        return Diagnostic::new(span, format!("option `{key}` is not supported yet")).hint(*hint);
     }
     if CONNECTION.contains(&key) {
-        let error = Diagnostic::new(span, format!("'{key}' is a setting, not an option"));
+        let error = Diagnostic::new(span, format!("`{key}` is a setting, not an option"));
         return error.hint("connections come from the configuration, so that one file runs everywhere");
     }
-    let error = Diagnostic::new(span, format!("unknown option '{key}' of {}", known.what));
+    let error = Diagnostic::new(span, format!("unknown option `{key}` of {}", known.what));
     let mut all = known.options.clone();
     all.sort_unstable();
     match nearest(key, &all) {
-        Some(near) => error.hint(format!("did you mean '{near}'?")),
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
         None if all.is_empty() => error.hint("there are none yet"),
         None => error.hint(format!("known options: {}", all.join(", "))),
     }

@@ -181,7 +181,7 @@ fn check_raw_key(reader: &mut Reader<'_>, target: Option<&SinkTarget>, key: Opti
 fn document(reader: &mut Reader<'_>) -> Option<Name> {
     let document = reader.value("document")?;
     if reader.value("mode").is_some_and(|mode| mode.value == "upsert") {
-        let error = Diagnostic::new(document.span, "option 'document' needs mode = 'append'");
+        let error = Diagnostic::new(document.span, "option `document` needs mode = 'append'");
         reader.report(error.hint("remove one of the two"));
     }
     reader.required("document", "payload").cloned()

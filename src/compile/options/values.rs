@@ -91,7 +91,7 @@ pub(super) fn list(value: &Name, what: &str) -> Result<Vec<Name>, Diagnostic> {
             return Err(Diagnostic::new(value.span, message));
         }
         if names.iter().any(|other| other.value == name) {
-            return Err(Diagnostic::new(place, format!("'{name}' stands twice")).hint("remove one of them"));
+            return Err(Diagnostic::new(place, format!("`{name}` stands twice")).hint("remove one of them"));
         }
         names.push(Name { value: name.to_owned(), span: place });
     }

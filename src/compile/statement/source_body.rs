@@ -49,7 +49,7 @@ fn parse_item(context: &mut Context<'_>, body: &mut Body, item: Tokens<'_>) -> R
     refuse_constraint(item)?;
     let column = column(context, body, item)?;
     if body.columns.iter().any(|other| other.name.value == column.name.value) {
-        let message = format!("column '{}' is declared twice", column.name.value);
+        let message = format!("column `{}` is declared twice", column.name.value);
         return Err(Diagnostic::new(column.name.span, message).hint("rename one, and read its field by PATH"));
     }
     body.columns.push(column);
@@ -102,7 +102,7 @@ fn column(
     let starts = clause_starts(item);
     let kind_tokens = item.range(1, starts.first().copied().unwrap_or(item.len()));
     if kind_tokens.is_empty() {
-        let message = format!("column '{}' has no type", name.value);
+        let message = format!("column `{}` has no type", name.value);
         return Err(Diagnostic::new(name.span, message).hint(types::ALL));
     }
     // The clauses are looked at even if the type is wrong: they have mistakes of their own.
@@ -214,7 +214,7 @@ fn path(literal: &Name) -> Result<Vec<String>, Diagnostic> {
             return Err(Diagnostic::new(literal.part(from, from + length.max(1)), message));
         }
         if part.contains(['[', ']', '$', '*']) {
-            let message = format!("'{part}' is not the name of a field; JSONPath is not supported yet");
+            let message = format!("`{part}` is not the name of a field; JSONPath is not supported yet");
             let error = Diagnostic::new(literal.part(from, from + length), message);
             return Err(error.hint("name the fields from the top: PATH 'position.lat'"));
         }
@@ -257,7 +257,7 @@ fn consistent(column: &ColumnDefinition) -> Result<(), Diagnostic> {
     let Some(metadata) = column.metadata else { return Ok(()) };
     let span = column.name.span;
     if column.path.is_some() || column.default.is_some() {
-        let message = format!("column '{}' is METADATA: it has no PATH and no DEFAULT", column.name.value);
+        let message = format!("column `{}` is METADATA: it has no PATH and no DEFAULT", column.name.value);
         return Err(Diagnostic::new(span, message).hint("remove one of the two"));
     }
     let Some((name, _, kind)) = METADATA.iter().find(|(_, known, _)| *known == metadata) else {

@@ -123,8 +123,7 @@ impl<'a> Tokens<'a> {
     pub(super) fn show(&self, index: usize) -> String {
         match self.source.slice(self.at(index)).trim() {
             "" => "the end".to_owned(),
-            text if text.starts_with(['\'', '"']) => text.to_owned(),
-            text => format!("'{text}'"),
+            text => format!("`{text}`"),
         }
     }
 
@@ -178,14 +177,14 @@ impl<'a> Tokens<'a> {
     /// What stands in the brackets that open at `index`, and the index behind them.
     pub(super) fn group(&self, index: usize) -> Result<(Tokens<'a>, usize), Diagnostic> {
         if self.get(index) != Some(&Token::LParen) {
-            let message = format!("expected '(', found {}", self.show(index));
+            let message = format!("expected `(`, found {}", self.show(index));
             return Err(Diagnostic::new(self.at(index), message));
         }
         let rest = self.from(index);
         let close = rest.depths().find(|(i, depth, _)| *i > 0 && *depth == 0).map(|(i, _, _)| i);
         match close {
             Some(close) => Ok((rest.range(1, close), index + close + 1)),
-            None => Err(Diagnostic::new(self.at(index), "this '(' is never closed")),
+            None => Err(Diagnostic::new(self.at(index), "this `(` is never closed")),
         }
     }
 
@@ -202,7 +201,7 @@ impl<'a> Tokens<'a> {
         }
         let index = open.pop()?;
         let message = format!("this {} is never closed", self.show(index));
-        Some(Diagnostic::new(self.at(index), message).hint("close it; a ';' ends the statement in any case"))
+        Some(Diagnostic::new(self.at(index), message).hint("close it; a `;` ends the statement in any case"))
     }
 
     /// A name: unquoted in lower case, in double quotes as it stands.

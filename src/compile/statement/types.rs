@@ -80,7 +80,7 @@ pub(super) fn parse(tokens: Tokens<'_>) -> Result<ColumnType, Diagnostic> {
         let clauses = "behind a type stand NOT NULL, DEFAULT, PATH '...', METADATA FROM '...', CHECK ( ... )";
         return Err(Diagnostic::new(tokens.at(1), message).hint(clauses));
     }
-    let message = format!("unknown type '{}'", tokens.text());
+    let message = format!("unknown type `{}`", tokens.text());
     let error = Diagnostic::new(tokens.span(), message);
     let known: Vec<&str> = KNOWN.iter().map(|(name, _)| *name).collect();
     Err(match nearest(&written, &known) {
@@ -98,6 +98,6 @@ fn with_arguments(tokens: Tokens<'_>, at: usize, name: &str) -> Diagnostic {
         "TEXT" | "STRING" | "VARCHAR" => "write TEXT; a limit is a rule: CHECK (length(name) <= 20)",
         _ => "write the type alone",
     };
-    let message = format!("'{}' behind the type {name} is not supported yet", rest.text());
+    let message = format!("`{}` behind the type {name} is not supported yet", rest.text());
     Diagnostic::new(rest.span(), message).hint(hint)
 }

@@ -24,7 +24,7 @@ pub(super) fn clause(
     }
     let (group, next) = context.take(tokens.group(index + 1))?;
     let options = options(context, group, tokens.range(index, next).span());
-    context.take(tokens.end(next, "WITH ( ... )").map_err(|e| e.hint("statements end with ';'")))?;
+    context.take(tokens.end(next, "WITH ( ... )").map_err(|e| e.hint("statements end with `;`")))?;
     Some(options)
 }
 
@@ -35,7 +35,7 @@ pub(super) fn options(context: &mut Context<'_>, group: Tokens<'_>, span: Span) 
         let Some(parsed) = context.take(entry(item)) else { continue };
         let Some(value) = replace_parameters(context, parsed.value) else { continue };
         if entries.iter().any(|other| other.key.value == parsed.key.value) {
-            let message = format!("option '{}' stands twice", parsed.key.value);
+            let message = format!("option `{}` stands twice", parsed.key.value);
             context.diagnostics.push(Diagnostic::new(parsed.key.span, message).hint("remove one of them"));
             continue;
         }
@@ -52,7 +52,7 @@ fn entry(item: Tokens<'_>) -> Result<OptionEntry, Diagnostic> {
     }
     let equals = (0..item.len()).find(|index| item.get(*index) == Some(&Token::Eq));
     let Some(equals) = equals else {
-        let message = format!("option {} has no value", item.text());
+        let message = format!("option `{}` has no value", item.text());
         return Err(Diagnostic::new(item.span(), message).hint(format!("{} = '...'", item.text())));
     };
     let key = key(item.range(0, equals))?;
@@ -65,8 +65,8 @@ fn entry(item: Tokens<'_>) -> Result<OptionEntry, Diagnostic> {
             word.value.to_lowercase()
         }
         _ => {
-            let found = if value.is_empty() { value.show(0) } else { format!("'{}'", value.text()) };
-            let message = format!("expected the value of '{}' in single quotes, found {found}", key.value);
+            let found = if value.is_empty() { value.show(0) } else { format!("`{}`", value.text()) };
+            let message = format!("expected the value of `{}` in single quotes, found {found}", key.value);
             let error = Diagnostic::new(value.span(), message);
             return Err(error.hint(format!("{} = '...'", key.value)));
         }
@@ -105,7 +105,7 @@ fn replace_parameters(context: &mut Context<'_>, literal: Name) -> Option<Name> 
         let inner = &rest[start + 2..];
         let Some(end) = inner.find('}') else {
             let place = literal.part(from, literal.value.chars().count());
-            let error = Diagnostic::new(place, "'${' without '}'").hint("a parameter is ${NAME}");
+            let error = Diagnostic::new(place, "`${` without `}`").hint("a parameter is ${NAME}");
             context.diagnostics.push(error);
             return None;
         };
@@ -126,7 +126,7 @@ fn replace_parameters(context: &mut Context<'_>, literal: Name) -> Option<Name> 
 
 fn unset<'a>(place: Span, name: &str, known: impl Iterator<Item = &'a String>) -> Diagnostic {
     let known: Vec<&String> = known.collect();
-    let near = nearest(name, &known).map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
+    let near = nearest(name, &known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
     let set = format!("set it with --param {name}=... or in [parameters] of the configuration{near}");
-    Diagnostic::new(place, format!("parameter '{name}' is not set")).hint(set)
+    Diagnostic::new(place, format!("parameter `{name}` is not set")).hint(set)
 }

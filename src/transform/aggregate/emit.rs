@@ -73,7 +73,7 @@ impl KeyedState {
         let key = key.expect("the state holds canonical keys");
         DeadLetter {
             origin: None,
-            row: Some(object_json(&self.schema, &key, 0)),
+            row: Some(object_json(&self.schema, key)),
             reason: Reason::Aggregate,
             error,
             rule: self.texts[aggregate].clone(),

@@ -126,8 +126,8 @@ mod tests {
         for i in 5_000..6_000 {
             assert!(groups.intern(&key(i)) < 5_000, "numbers are given again");
         }
-        for i in 0..5_000 {
-            assert_eq!(groups.find(&key(i)), (i % 10 == 0).then_some(first[i]));
+        for (i, group) in first.into_iter().enumerate() {
+            assert_eq!(groups.find(&key(i)), (i % 10 == 0).then_some(group));
         }
         assert!(groups.iter().all(|group| groups.find(groups.key(group)) == Some(group)));
         assert_eq!((groups.iter().count(), groups.slots()), (1_500, 5_000));

@@ -54,9 +54,7 @@ impl Multiset {
 
     fn best(&self, group: Group) -> &[u8] {
         let entries = &self.groups[group as usize];
-        let present = |(_, entry): &(&Box<[u8]>, &Entry)| entry.count > 0;
-        let best =
-            if self.greatest { entries.iter().rev().find(present) } else { entries.iter().find(present) };
+        let best = if self.greatest { entries.last_key_value() } else { entries.first_key_value() };
         match best {
             None => NULL,
             Some((_, entry)) if self.ordered => &entry.value,

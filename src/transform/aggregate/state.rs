@@ -4,6 +4,7 @@ use arrow::array::ArrayRef;
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field};
 
+use crate::canonical;
 use crate::error::{Error, Result};
 use crate::plan::{Aggregate, AggregateFunction};
 use crate::transform::aggregate::accumulate::{Count, DoubleSum, IntegerSum};
@@ -97,6 +98,9 @@ pub fn build(aggregate: &Aggregate, types: &Types, append_only: bool) -> Result<
         (Sum, DataType::Float64) => Box::new(DoubleSum::sum()),
         (Avg, DataType::Float64) => Box::new(DoubleSum::average()),
         (Sum | Avg, other) => return Err(unsupported(aggregate, other)),
+        (Min | Max | FirstValue | LastValue, other) if !append_only && !canonical::supports(other) => {
+            return Err(unsupported(aggregate, other));
+        }
         (Min | Max, _) if !append_only => Box::new(Multiset::extremum(aggregate.function == Max, value)),
         (FirstValue | LastValue, _) if !append_only => {
             Box::new(Multiset::pick(aggregate.function == LastValue, value))

@@ -33,7 +33,9 @@ pub enum Old {
 
 /// The groups on their way out in the order of their keys, sorted only as far as they are needed.
 struct Closing {
-    groups: Vec<Group>,
+    /// Each with the first bytes of its key that may differ from those of others, so that sorting seldom has
+    /// to look at the keys, which are all over the memory.
+    groups: Vec<(u64, Group)>,
     emitted: usize,
     /// Ends of parts that hold only lesser keys than the next part, the nearest end last.
     ends: Vec<usize>,
@@ -89,12 +91,7 @@ impl Touched {
     /// The next groups to emit, in the order of their keys.
     pub fn next_groups(&mut self, keys: &Groups) -> Vec<Group> {
         let list = &self.list;
-        let closing = self.closing.get_or_insert_with(|| Closing {
-            groups: list.iter().map(|(group, _)| *group).collect(),
-            emitted: 0,
-            ends: vec![list.len()],
-        });
-        closing.next(keys)
+        self.closing.get_or_insert_with(|| Closing::new(list, keys)).next(keys)
     }
 
     /// Whether all groups have been given out.
@@ -113,10 +110,22 @@ impl Touched {
 }
 
 impl Closing {
+    fn new(list: &[(Group, Old)], keys: &Groups) -> Self {
+        let first = list.first().map_or(&[][..], |(group, _)| keys.key(*group));
+        let common = list.iter().fold(first.len(), |common, (group, _)| {
+            let same = first[..common].iter().zip(keys.key(*group)).take_while(|(left, right)| left == right);
+            same.count()
+        });
+        let groups = list.iter().map(|(group, _)| (word(&keys.key(*group)[common..]), *group));
+        Closing { groups: groups.collect(), emitted: 0, ends: vec![list.len()] }
+    }
+
     /// Sorting a million keys at once would hold up everybody else; so the nearest part is halved until it
     /// is small enough, and only that is sorted.
     fn next(&mut self, keys: &Groups) -> Vec<Group> {
-        let by_key = |left: &Group, right: &Group| keys.key(*left).cmp(keys.key(*right));
+        let by_key = |left: &(u64, Group), right: &(u64, Group)| {
+            left.0.cmp(&right.0).then_with(|| keys.key(left.1).cmp(keys.key(right.1)))
+        };
         loop {
             let Some(end) = self.ends.last().copied() else { return Vec::new() };
             let part = &mut self.groups[self.emitted..end];
@@ -124,11 +133,19 @@ impl Closing {
                 part.sort_unstable_by(by_key);
                 self.emitted = end;
                 self.ends.pop();
-                return part.to_vec();
+                return part.iter().map(|(_, group)| *group).collect();
             }
             let half = part.len() / 2;
             part.select_nth_unstable_by(half, by_key);
             self.ends.push(self.emitted + half);
         }
     }
+}
+
+/// The first eight bytes as a number that compares as they do; missing ones are zero.
+fn word(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    let length = bytes.len().min(8);
+    word[..length].copy_from_slice(&bytes[..length]);
+    u64::from_be_bytes(word)
 }
