@@ -1,7 +1,7 @@
 //! What the documents say is checked as far as a machine can: SQL compiles, TOML is a configuration, commands
 //! are accepted, links and names of code lead somewhere, tables of metrics and reasons are complete.
 //!
-//! Fences say what a block is: `sql` (checked where it contains CREATE; it may use what earlier blocks of the
+//! Fences say what a block is: `sql` (checked where it contains CREATE; it may read what earlier blocks of the
 //! document create), `sql,refused` (must be refused), `toml` (settings), `sh` (lines with `tidemill` are
 //! parsed). Everything else is not looked at.
 
@@ -107,19 +107,52 @@ fn mistakes(text: &str) -> Option<String> {
     compile(&request).err().map(|mistakes| mistakes.to_string())
 }
 
+/// Statements of a block, comments in front of them included.
+fn statements(block: &str) -> impl Iterator<Item = &str> {
+    block.split_inclusive(";\n").filter(|statement| statement.contains("CREATE "))
+}
+
+/// What a statement creates: its kind and name.
+fn created(statement: &str) -> Option<(&str, &str)> {
+    let mut words = statement.split_whitespace();
+    let kind = words.find(|word| ["SOURCE", "VIEW", "SINK"].contains(word))?;
+    Some((kind, words.next()?.trim_end_matches('(')))
+}
+
+/// The mistakes of a block, alone or behind the statements of earlier blocks that it does not replace: if need
+/// be, behind the sources among them alone.
+fn mistakes_behind(earlier: &[String], block: &str) -> Option<String> {
+    let names: Vec<_> = statements(block).filter_map(created).map(|(_, name)| name).collect();
+    let kept = earlier.iter().filter_map(|statement| Some((statement, created(statement)?)));
+    let kept: Vec<_> = kept.filter(|(_, (_, name))| !names.contains(name)).collect();
+    let behind = |kinds: &[&str]| {
+        let kept = kept.iter().filter(|(_, (kind, _))| kinds.contains(kind));
+        let before: String = kept.map(|(statement, _)| statement.as_str()).collect();
+        mistakes(&(before + block))
+    };
+    mistakes(block).and_then(|_| behind(&["SOURCE"])).and_then(|_| behind(&["SOURCE", "VIEW", "SINK"]))
+}
+
+/// Adds the statements of a block, which replace those of the same names.
+fn add(earlier: &mut Vec<String>, block: &str) {
+    for statement in statements(block) {
+        let name = |statement: &str| created(statement).map(|(_, name)| name.to_owned());
+        earlier.retain(|other| name(other) != name(statement));
+        earlier.push(statement.to_owned());
+    }
+}
+
 #[test]
 fn sql_compiles_or_is_refused_as_its_fence_says() {
     let mut complaints = Vec::new();
     for document in documents() {
-        let mut before = String::new();
+        let mut earlier = Vec::new();
         for block in document.blocks() {
             if !block.kind.starts_with("sql") || !block.text.contains("CREATE ") {
                 continue;
             }
-            let behind = format!("{before}\n{}", block.text);
-            let found = mistakes(&block.text).and_then(|_| mistakes(&behind));
-            match (block.kind.as_str(), found) {
-                ("sql", None) => before = if mistakes(&behind).is_none() { behind } else { before },
+            match (block.kind.as_str(), mistakes_behind(&earlier, &block.text)) {
+                ("sql", None) => add(&mut earlier, &block.text),
                 ("sql", Some(mistakes)) => complaints.push(format!("{}\n{mistakes}", block.place)),
                 ("sql,refused", None) => complaints.push(format!("{}: is not refused", block.place)),
                 ("sql,refused", Some(_)) => {}
@@ -178,7 +211,10 @@ fn commands_are_accepted() {
         for line in block.text.replace("\\\n", " ").lines() {
             let line = line.trim_end_matches('&');
             let words = command_words(line);
-            let Some(start) = words.iter().position(|word| word.ends_with("tidemill")) else { continue };
+            let Some(start) = words.iter().position(|word| !word.contains('=')) else { continue };
+            if words[start] != "tidemill" && words[start] != "./tidemill" {
+                continue;
+            }
             if let Some(named) = words.iter().find(|word| word.starts_with("dataflows/")) {
                 assert!(root().join(named).exists(), "{}: there is no {named}", block.place);
             }
@@ -285,8 +321,7 @@ fn documented_reasons_are_the_reasons() {
     let names: BTreeSet<_> = Reason::ALL.into_iter().map(|reason| reason.as_str().to_owned()).collect();
     let operations = document("docs/operations.md");
     let section = operations.section("Dead letters");
-    let (_, reasons) = section.split_once("`error_type`").expect("the reasons are listed");
-    let (_, reasons) = reasons.split_once("\n### Reasons\n").expect("the reasons have a heading");
+    let (_, reasons) = section.split_once("\n### Reasons\n").expect("the reasons have a heading");
     assert_eq!(first_column(reasons), names);
 }
 
