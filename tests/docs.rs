@@ -328,13 +328,10 @@ fn documented_reasons_are_the_reasons() {
 #[test]
 fn rules_can_fail() {
     assert_eq!(anchor("### CREATE VIEW, `x` and y"), "create-view-x-and-y");
-    assert_eq!(command_words("A=1 ./tidemill query v '{\"a\": 1}' # why"), [
-        "A=1",
-        "./tidemill",
-        "query",
-        "v",
-        "{\"a\": 1}"
-    ]);
+    assert_eq!(
+        command_words("A=1 ./tidemill query v '{\"a\": 1}' # why"),
+        ["A=1", "./tidemill", "query", "v", "{\"a\": 1}"]
+    );
     let lib = root().join("src/dataflow.rs");
     assert!(defines(&lib, "build") && defines(&lib, "Parts") && !defines(&lib, "Part"));
     assert!(mistakes("CREATE SINK s FROM nothing WITH (connector = 'stdout');").is_some());
