@@ -57,7 +57,7 @@ pub fn connect(
         }
         SinkConnector::Kafka(target) => match &settings.kafka.bootstrap_servers {
             Some(servers) => Ok(Box::new(kafka::Topic::new(sink, target, servers, &settings.kafka, health))),
-            None => Ok(Box::new(EmbeddedTopic::new(sink, target, &settings.state_dir, health))),
+            None => Ok(Box::new(EmbeddedTopic::new(sink, target, &settings.state_dir, health)?)),
         },
     }
 }

@@ -125,7 +125,7 @@ impl DeadLetterWriter {
         value: &[u8],
     ) -> Result<()> {
         if !self.topics.contains_key(&topic) {
-            let folder = topic_directory(&self.state_dir, &topic);
+            let folder = topic_directory(&self.state_dir, &topic)?;
             let writer = until_it_works(NAME, &self.health, || TopicWriter::open(&folder, 1))?;
             self.topics.insert(topic.clone(), writer);
         }

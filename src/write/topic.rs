@@ -32,17 +32,17 @@ impl EmbeddedTopic {
         target: &plan::KafkaSink,
         state_dir: &Path,
         health: Arc<Health>,
-    ) -> Self {
-        EmbeddedTopic {
+    ) -> Result<Self> {
+        Ok(EmbeddedTopic {
             sink: sink.name.clone(),
             records: Records::new(sink, target),
-            folder: topic_directory(state_dir, &target.topic),
+            folder: topic_directory(state_dir, &target.topic)?,
             partitions: u32::try_from(target.partitions).unwrap_or(1).max(1),
             writer: None,
             turn: 0,
             epochs: Vec::new(),
             health,
-        }
+        })
     }
 }
 
