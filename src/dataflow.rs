@@ -54,11 +54,13 @@ pub struct Parts {
     pub sinks: Vec<(Start, Woken)>,
     pub records: Records,
     /// Starts the dead letters' outbox, on worker 0.
-    #[expect(clippy::type_complexity, reason = "a constructor that is called once")]
-    pub letters: Box<dyn FnOnce(SyncActivator) -> Option<Outbox<Vec<AddressedLetter>>>>,
+    pub letters: StartLetters,
     /// Ends the process with a message.
     pub fail: fn(&Error) -> !,
 }
+
+/// Starts the dead letters' outbox when its operator is built, so that it can wake it.
+pub type StartLetters = Box<dyn FnOnce(SyncActivator) -> Option<Outbox<Vec<AddressedLetter>>>>;
 
 /// What a worker holds in its hands while the dataflow runs.
 pub struct Running {

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender};
 use timely::scheduling::SyncActivator;
 
 use crate::control::failure::fatal;
+use crate::control::lineage::Lineage;
 use crate::control::telemetry::Telemetry;
 use crate::dead_letter::AddressedLetter;
 use crate::error::{Error, ErrorKind, Result};
@@ -23,7 +24,7 @@ use crate::plan::{Downstream, Plan};
 use crate::record::{Partition, PartitionNames};
 use crate::route::shard::worker_of_shard;
 use crate::settings::Settings;
-use crate::time::Woken;
+use crate::time::{Epoch, Woken};
 use crate::write::dead_letters::DeadLetterWriter;
 use crate::write::driver::Start;
 use crate::write::letters::LetterCounts;
@@ -40,8 +41,8 @@ pub struct Job {
     /// Where every sink writes a file instead of what its connector says.
     pub output: Option<PathBuf>,
     pub blackhole: bool,
-    pub lineage: String,
-    pub generation: u64,
+    /// The open state directory; on process 0 of a run that keeps state.
+    pub lineage: Mutex<Option<Lineage>>,
     /// Per source of the plan how to reach it, and its partitions at the start.
     pub sources: Vec<(Arc<dyn Connector>, Vec<Partition>)>,
     pub names: Arc<PartitionNames>,
@@ -110,9 +111,10 @@ impl Job {
 
     /// Who writes, for a shard of a sink.
     pub fn identity(&self, sink: &str, shards: u16, shard: u16) -> Identity {
+        let lineage = self.lineage.lock().expect("no panic under this lock");
         Identity {
-            lineage: self.lineage.clone(),
-            generation: self.generation,
+            lineage: lineage.as_ref().map_or_else(String::new, |lineage| lineage.id().to_owned()),
+            generation: lineage.as_ref().map_or(0, Lineage::generation),
             dataflow: self.plan.name.clone(),
             sink: sink.to_owned(),
             shards,
@@ -199,6 +201,12 @@ impl Job {
         let of_sink = sinks.map(|(index, sink)| (sink.name.clone(), below(Downstream::Sink(index))));
         let all = of_leg.chain(of_aggregation).chain(of_sink);
         all.filter_map(|(stage, source)| Some((stage, source?))).collect()
+    }
+
+    /// Makes sure that no later run uses epochs up to well above `next`.
+    pub fn reserve(&self, next: Epoch) -> Result<()> {
+        let mut lineage = self.lineage.lock().expect("no panic under this lock");
+        lineage.as_mut().map_or(Ok(()), |lineage| lineage.reserve(next))
     }
 
     /// Whether a stop was asked for.

@@ -51,14 +51,14 @@ pub fn run(request: RunRequest, settings: Settings) -> Result<()> {
 
     // A bounded run into files begins anew each time and leaves nothing behind.
     let keeps_state = topology.process == 0 && request.output.is_none();
-    let mut lineage = if keeps_state { Some(Lineage::open(&settings.state_dir, &plan.name)?) } else { None };
+    let lineage = if keeps_state { Some(Lineage::open(&settings.state_dir, &plan.name)?) } else { None };
     let agreement = Agreement {
         dataflow: plan.name.clone(),
         plan: compile::explain::explain(&plan),
         options: format!("{:?} {:?} {:?}", request.bounded, request.clock_ms, settings.flow),
     };
     let (allocators, guard) = cluster::build(&topology, &agreement, &settings.cluster)?;
-    let job = Arc::new(prepare(&request, settings, plan, &lineage, stop)?);
+    let job = Arc::new(prepare(&request, settings, plan, lineage, stop)?);
     let health = job.sink_health.iter().chain([&job.letters_health]).cloned().collect::<Vec<_>>();
     *job.telemetry.status() = publish::initial(&job, topology.process);
 
@@ -96,7 +96,7 @@ pub fn run(request: RunRequest, settings: Settings) -> Result<()> {
     }
     health.iter().for_each(|health| health.stop());
     drop((server, printer));
-    if let Some(lineage) = lineage.take() {
+    if let Some(lineage) = job.lineage.lock().expect("no panic under this lock").take() {
         lineage.close(job.next_epoch.load(Ordering::Relaxed))?;
     }
     finish(&job)
@@ -119,7 +119,7 @@ fn prepare(
     request: &RunRequest,
     settings: Settings,
     plan: Arc<Plan>,
-    lineage: &Option<Lineage>,
+    lineage: Option<Lineage>,
     stop: Arc<std::sync::atomic::AtomicBool>,
 ) -> Result<Job> {
     let names = Arc::new(PartitionNames::default());
@@ -151,8 +151,7 @@ fn prepare(
         bounded: request.bounded,
         output: request.output.clone(),
         blackhole: request.blackhole,
-        lineage: lineage.as_ref().map_or_else(String::new, |lineage| lineage.id().to_owned()),
-        generation: lineage.as_ref().map_or(0, Lineage::generation),
+        lineage: Mutex::new(lineage),
         sources,
         names,
         stop,

@@ -16,7 +16,7 @@ use crate::batch::RowOrigin;
 use crate::control::failure::fatal;
 use crate::control::publish::{self, Facts};
 use crate::control::watchdog::{Progress, Watchdog};
-use crate::dataflow::{self, Parts, Running};
+use crate::dataflow::{self, Parts, Running, StartLetters};
 use crate::dead_letter::RawRecord;
 use crate::error::Result;
 use crate::ingest::binder::InMemory;
@@ -193,6 +193,7 @@ impl Loop {
         }
         if worker == 0 {
             self.watch()?;
+            self.job.reserve(self.control.next.get())?;
         }
         self.publish(worker, self.released(), confirmed);
         Ok(())

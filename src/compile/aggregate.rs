@@ -8,7 +8,6 @@ use datafusion_common::DFSchema;
 use datafusion_expr::Expr;
 use datafusion_expr::expr::{AggregateFunction as Call, AggregateFunctionParams};
 use datafusion_expr::logical_plan::Aggregate as GroupBy;
-use datafusion_physical_expr::expressions::Column;
 
 use super::expression::{Compiled, Scope, cast_to, columns_span, compile, condition, unalias};
 use super::flow::{Branch, ColumnInfo, Flow};
@@ -27,7 +26,19 @@ impl Lowering<'_> {
             return Err(vec![problem.hint("add GROUP BY with the columns that name a row of the result")]);
         }
         let scope = Scope { no_now: Some("`now()` cannot be used in GROUP BY"), ..Scope::over(&flow) };
-        let keys = outputs(&group_by.group_expr, &group_by.schema, &scope)?;
+        // The planner's schema has a column only once that is named twice.
+        let mut groups: Vec<Expr> = Vec::new();
+        for group in &group_by.group_expr {
+            if !groups.contains(group) {
+                groups.push(group.clone());
+            }
+        }
+        if groups.len() + group_by.aggr_expr.len() != group_by.schema.fields().len() {
+            return Err(vec![
+                Problem::new("this GROUP BY is not supported yet").hint("name each column once"),
+            ]);
+        }
+        let keys = outputs(&groups, &group_by.schema, &scope)?;
         let calls = aggregates(&group_by.aggr_expr, &scope)?;
         let (fields, columns) = described(&keys, &calls, &flow);
         let names =
@@ -129,7 +140,7 @@ fn aggregate(call: &Call, expr: &Expr, scope: &Scope) -> Result<Aggregate, Probl
         && matches!(argument, Expr::Literal(value, _) if !value.is_null());
     let argument = if counts_rows { None } else { Some(compile(argument, scope)?) };
     let (argument, result) =
-        typed(function, argument, &text).map_err(|problem| problem.or_at(columns_span(expr)))?;
+        typed(function, argument, &text).map_err(|problem| problem.near(columns_span(expr)))?;
     let filter = filter.as_deref().map(|filter| condition(filter, scope, "FILTER")).transpose()?;
     let ordered = matches!(function, AggregateFunction::FirstValue | AggregateFunction::LastValue);
     let order_by = match (ordered, order_by.as_slice()) {

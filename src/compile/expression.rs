@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TreeNode};
@@ -62,12 +63,11 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Compiled, Problem> {
         return column_itself(column, scope);
     }
     let text = text::expression(expr, scope);
-    let located = |problem: Problem| problem.or_at(columns_span(expr));
+    let located = |problem: Problem| problem.near(columns_span(expr));
     refuse::planned::check(expr, scope).map_err(located)?;
     let (bound, schema, uses_now) = bind_now(expr, scope).map_err(located)?;
-    // Errors of the library have no place here: the search for the innermost expression finds a better one.
-    let physical = physical(bound, &schema)?;
-    let data_type = physical.data_type(schema.as_arrow()).map_err(|error| failed(&error))?;
+    let physical = physical(bound, &schema).map_err(located)?;
+    let data_type = physical.data_type(schema.as_arrow()).map_err(|error| located(failed(&error)))?;
     let column_type = types::column(&data_type).map_err(located)?;
     let physical = cast(physical, &data_type, &column_type);
     let ingestion = uses_now || indices(expr, scope).any(|index| scope.columns[index].ingestion);
@@ -98,7 +98,7 @@ pub(super) fn condition(expr: &Expr, scope: &Scope, what: &str) -> Result<plan::
     }
     let found = types::name(&compiled.data_type);
     let problem = Problem::new(format!("{what} needs a BOOLEAN, but `{}` is {found}", compiled.expr.text));
-    Err(problem.hint("compare it with something").or_at(columns_span(expr)))
+    Err(problem.hint("compare it with something").near(columns_span(expr)))
 }
 
 /// Casts a compiled expression to another type of columns.
@@ -194,7 +194,10 @@ fn physical(expr: Expr, schema: &DFSchemaRef) -> Result<Arc<dyn PhysicalExpr>, P
     let mut props = ExecutionProps::new();
     props.config_options = Some(options);
     let physical = create_physical_expr(&simplified, schema, &props).map_err(error)?;
-    protect::reveal(physical).map_err(error)
+    let physical = protect::reveal(physical).map_err(error)?;
+    // Constants that a function does not take, such as date_trunc('yaer', ...), fail without any row as well.
+    physical.evaluate(&RecordBatch::new_empty(Arc::clone(schema.inner()))).map_err(error)?;
+    Ok(physical)
 }
 
 fn cast(expr: Arc<dyn PhysicalExpr>, from: &DataType, to: &DataType) -> Arc<dyn PhysicalExpr> {

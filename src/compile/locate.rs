@@ -1,4 +1,4 @@
-//! Finds the place of an error that has none: the innermost expression that cannot be compiled by itself.
+//! Finds the places of errors that have none: the innermost expressions that cannot be compiled by themselves.
 
 use std::ops::ControlFlow;
 
@@ -12,22 +12,22 @@ use datafusion_sql::sqlparser::tokenizer::Span;
 use super::catalog::Catalog;
 use super::expression::{self, Scope, condition};
 use super::flow::ColumnInfo;
-use super::problem::known;
+use super::problem::{known, overlap};
 use super::query;
 use super::refuse::query::normalized;
 
-/// The culprit in a query. Its relations must be known.
-pub(super) fn in_query(catalog: &Catalog, query: &ast::Query) -> Option<Span> {
-    Search { catalog, ctes: Vec::new() }.query(query)
+/// The culprits in a query. Its relations must be known.
+pub(super) fn in_query(catalog: &Catalog, query: &ast::Query) -> Vec<Span> {
+    let mut search = Search { catalog, ctes: Vec::new(), found: Vec::new() };
+    search.query(query);
+    search.found
 }
 
-/// The culprit in an expression over the columns of `schema`.
-pub(super) fn in_expression(catalog: &Catalog, expr: &ast::Expr, schema: &DFSchemaRef) -> Option<Span> {
-    let mut walk = Walk { catalog, schema };
-    match expr.visit(&mut walk) {
-        ControlFlow::Break(span) => Some(span),
-        ControlFlow::Continue(()) => None,
-    }
+/// The culprits in an expression over the columns of `schema`.
+pub(super) fn in_expression(catalog: &Catalog, expr: &ast::Expr, schema: &DFSchemaRef) -> Vec<Span> {
+    let mut walk = Walk { catalog, schema, found: Vec::new() };
+    let _ = expr.visit(&mut walk);
+    walk.found
 }
 
 /// The item of a SELECT list that gives a column its name.
@@ -65,40 +65,39 @@ fn item(body: &SetExpr, name: &str) -> Option<Span> {
 struct Search<'a> {
     catalog: &'a Catalog,
     ctes: Vec<ast::Cte>,
+    found: Vec<Span>,
 }
 
 impl Search<'_> {
-    fn query(&mut self, query: &ast::Query) -> Option<Span> {
+    fn query(&mut self, query: &ast::Query) {
         let outside = self.ctes.len();
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
-            if let Some(span) = self.query(&cte.query) {
-                return Some(span);
-            }
+            self.query(&cte.query);
             self.ctes.push(cte.clone());
         }
-        let found = self.body(&query.body);
+        self.body(&query.body);
         self.ctes.truncate(outside);
-        found
     }
 
-    fn body(&mut self, body: &SetExpr) -> Option<Span> {
+    fn body(&mut self, body: &SetExpr) {
         match body {
             SetExpr::Select(select) => self.select(select),
             SetExpr::Query(query) => self.query(query),
-            SetExpr::SetOperation { left, right, .. } => self.body(left).or_else(|| self.body(right)),
-            _ => None,
+            SetExpr::SetOperation { left, right, .. } => {
+                self.body(left);
+                self.body(right);
+            }
+            _ => {}
         }
     }
 
-    fn select(&mut self, select: &ast::Select) -> Option<Span> {
+    fn select(&mut self, select: &ast::Select) {
         for table in &select.from {
-            if let TableFactor::Derived { subquery, .. } = &table.relation
-                && let Some(span) = self.query(subquery)
-            {
-                return Some(span);
+            if let TableFactor::Derived { subquery, .. } = &table.relation {
+                self.query(subquery);
             }
         }
-        let schema = self.schema_of_from(select)?;
+        let Some(schema) = self.schema_of_from(select) else { return };
         let items = select.projection.iter().filter_map(|item| match item {
             SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
             _ => None,
@@ -107,10 +106,14 @@ impl Search<'_> {
             GroupByExpr::Expressions(exprs, _) => exprs,
             GroupByExpr::All(_) => &[],
         };
-        let conditions = select.selection.iter().chain(&select.having);
-        let mut all = conditions.clone().chain(items).chain(groups);
-        all.find_map(|expr| in_expression(self.catalog, expr, &schema))
-            .or_else(|| conditions.clone().find_map(|expr| self.not_boolean(expr, &schema)))
+        for expr in items.chain(groups) {
+            self.found.extend(in_expression(self.catalog, expr, &schema));
+        }
+        for expr in select.selection.iter().chain(&select.having) {
+            let found = in_expression(self.catalog, expr, &schema);
+            let whole = if found.is_empty() { self.not_boolean(expr, &schema) } else { None };
+            self.found.extend(found.into_iter().chain(whole));
+        }
     }
 
     /// The columns of FROM, found by planning `SELECT *` over it.
@@ -155,14 +158,20 @@ impl Search<'_> {
 struct Walk<'a> {
     catalog: &'a Catalog,
     schema: &'a DFSchemaRef,
+    found: Vec<Span>,
 }
 
 impl ast::Visitor for Walk<'_> {
-    type Break = Span;
+    type Break = ();
 
-    fn post_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<Span> {
+    fn post_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
         let span = expr.span();
-        if known(&span) && self.fails(expr) { ControlFlow::Break(span) } else { ControlFlow::Continue(()) }
+        // What stands around a culprit fails as well, and comes behind it.
+        let around = self.found.iter().any(|found| overlap(*found, span));
+        if known(&span) && !around && self.fails(expr) {
+            self.found.push(span);
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -46,7 +46,7 @@ use self::diagnostic::{Diagnostic, Diagnostics};
 use self::flow::Flow;
 use self::graph::Graph;
 use self::lower::Lowering;
-use self::problem::Problem;
+use self::problem::{Place, Problem};
 use self::reword::failed;
 use crate::plan::{Plan, ServedView};
 
@@ -201,11 +201,11 @@ impl Compiler {
 
     /// Reports what is wrong with a query, at its place.
     fn report(&mut self, problems: Vec<Problem>, query: &datafusion_sql::sqlparser::ast::Query, span: Span) {
-        let unplaced = problems.iter().any(|problem| problem.span.is_none());
-        let found = if unplaced { locate::in_query(&self.catalog, query) } else { None };
+        let unplaced = problems.iter().any(|problem| !matches!(problem.place, Place::At(_)));
+        let culprits = if unplaced { locate::in_query(&self.catalog, query) } else { Vec::new() };
         let placed = problems.into_iter().map(|problem| {
             let item = problem.column.as_ref().and_then(|name| locate::column(query, name));
-            problem.or_at(found).or_at(item).into_diagnostic(span)
+            problem.into_diagnostic(&culprits, item, span)
         });
         self.diagnostics.extend(placed);
     }

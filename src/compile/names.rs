@@ -50,22 +50,25 @@ impl Naming {
         let mut names: Vec<String> = Vec::new();
         for (number, item) in select.projection.iter_mut().enumerate() {
             let span = or_else(item.span(), self.span);
-            let name = match item {
-                SelectItem::UnnamedExpr(expr) => match natural(expr) {
-                    Some(name) => name,
-                    None if first => {
-                        let message = "a column that is computed needs a name";
-                        self.diagnostics.push(Diagnostic::new(span, message).hint("add AS and a name"));
-                        continue;
-                    }
-                    None => format!("#{number}"),
-                },
-                SelectItem::ExprWithAlias { alias, .. } => normalized(alias),
+            let own = match item {
+                SelectItem::UnnamedExpr(expr) => natural(expr),
+                SelectItem::ExprWithAlias { alias, .. } => Some(normalized(alias)),
                 _ => continue,
             };
-            if first && names.contains(&name) {
-                let problem = twice(&name);
-                self.diagnostics.push(problem.into_diagnostic(span));
+            let taken = own.as_ref().is_some_and(|name| names.contains(name));
+            let name = match own {
+                // Behind UNION ALL names do not matter, but the planner wants them to differ.
+                Some(_) if taken && !first => format!("#{number}"),
+                Some(name) => name,
+                None if first => {
+                    let message = "a column that is computed needs a name";
+                    self.diagnostics.push(Diagnostic::new(span, message).hint("add AS and a name"));
+                    continue;
+                }
+                None => format!("#{number}"),
+            };
+            if taken && first {
+                self.diagnostics.push(twice(&name).into_diagnostic(&[], None, span));
             }
             rename(item, &name, span);
             names.push(name);
@@ -88,12 +91,14 @@ fn natural(expr: &ast::Expr) -> Option<String> {
     }
 }
 
-/// Adds AS, unless the planner would give the same name.
+/// Gives an item a name with AS, unless it has this name already.
 fn rename(item: &mut SelectItem, name: &str, span: Span) {
-    if let SelectItem::UnnamedExpr(expr) = item
-        && !matches!(expr, ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_))
-    {
-        let alias = Ident { value: name.to_owned(), quote_style: Some('"'), span };
-        *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
-    }
+    let expr = match item {
+        SelectItem::UnnamedExpr(ast::Expr::Identifier(ident)) if normalized(ident) == name => return,
+        SelectItem::UnnamedExpr(expr) => expr.clone(),
+        SelectItem::ExprWithAlias { expr, alias } if normalized(alias) != name => expr.clone(),
+        _ => return,
+    };
+    let alias = Ident { value: name.to_owned(), quote_style: Some('"'), span };
+    *item = SelectItem::ExprWithAlias { expr, alias };
 }

@@ -9,14 +9,23 @@ use super::diagnostic::Diagnostic;
 pub(super) struct Problem {
     pub message: String,
     pub hint: Option<String>,
-    pub span: Option<Span>,
+    pub place: Place,
     /// The column of the SELECT list that it is in.
     pub column: Option<String>,
 }
 
+/// What is known about the place of a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Unknown,
+    /// The columns that the wrong expression names.
+    Near(Span),
+    At(Span),
+}
+
 impl Problem {
     pub fn new(message: impl Into<String>) -> Self {
-        Problem { message: message.into(), hint: None, span: None, column: None }
+        Problem { message: message.into(), hint: None, place: Place::Unknown, column: None }
     }
 
     #[must_use]
@@ -25,19 +34,45 @@ impl Problem {
         self
     }
 
-    /// The place, if none is known so far.
+    /// The place, unless it is known.
     #[must_use]
     pub fn or_at(mut self, span: Option<Span>) -> Self {
-        self.span = self.span.or(span.filter(known));
+        if let (Place::Unknown | Place::Near(_), Some(span)) = (self.place, span.filter(known)) {
+            self.place = Place::At(span);
+        }
         self
     }
 
-    /// The mistake as the author sees it: at its own place, else at `fallback`.
-    pub fn into_diagnostic(self, fallback: Span) -> Diagnostic {
-        let mut diagnostic = Diagnostic::new(self.span.unwrap_or(fallback), self.message);
+    /// Where about it is, unless something is known.
+    #[must_use]
+    pub fn near(mut self, span: Option<Span>) -> Self {
+        if let (Place::Unknown, Some(span)) = (self.place, span.filter(known)) {
+            self.place = Place::Near(span);
+        }
+        self
+    }
+
+    /// The mistake as the author sees it: at its own place, else at that of the expression among `culprits`
+    /// which it must come from, else in the column `item`, else at `fallback`.
+    pub fn into_diagnostic(self, culprits: &[Span], item: Option<Span>, fallback: Span) -> Diagnostic {
+        let within = |region: Span| culprits.iter().find(|culprit| overlap(**culprit, region)).copied();
+        let in_item = item.and_then(within);
+        let found = match (self.place, item) {
+            (Place::At(span), _) => Some(span),
+            (Place::Near(near), _) => within(near).or(in_item).or(Some(near)),
+            (Place::Unknown, Some(item)) => in_item.or(Some(item)),
+            (Place::Unknown, None) => culprits.first().copied(),
+        };
+        let span = found.unwrap_or(fallback);
+        let mut diagnostic = Diagnostic::new(span, self.message);
         diagnostic.hint = self.hint;
         diagnostic
     }
+}
+
+/// Whether two places have a character in common.
+pub(super) fn overlap(left: Span, right: Span) -> bool {
+    left.start < right.end && right.start < left.end
 }
 
 /// Whether a span names a place; syntax that the parser made up has none.

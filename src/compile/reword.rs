@@ -46,6 +46,10 @@ fn known(message: &str) -> Option<Problem> {
     if message.starts_with("Substring without for/from") {
         return Some(Problem::new("`substr` needs a position").hint("write substr(text, from, length)"));
     }
+    if message.contains("annot access field") {
+        let hint = "declare the field as a column of the source, with PATH 'a.b'";
+        return Some(Problem::new("columns have no fields to access").hint(hint));
+    }
     signature(message)
 }
 

@@ -71,11 +71,8 @@ pub(super) fn source(
 
 /// The relation that a source is.
 fn flow(create: &CreateSource, index: usize, diagnostics: &mut Vec<Diagnostic>) -> Option<Flow> {
-    let fields: Vec<_> = create
-        .columns
-        .iter()
-        .map(|column| column.kind.field(&column.name.value, !column.not_null))
-        .collect();
+    let fields: Vec<_> =
+        create.columns.iter().map(|column| column.kind.field(&column.name.value, !column.not_null)).collect();
     let schema = DFSchema::try_from_qualified_schema(
         datafusion_common::TableReference::bare(create.name.value.as_str()),
         &Schema::new(fields),
@@ -83,7 +80,7 @@ fn flow(create: &CreateSource, index: usize, diagnostics: &mut Vec<Diagnostic>) 
     let schema = match schema {
         Ok(schema) => Arc::new(schema),
         Err(error) => {
-            diagnostics.push(failed(&error).into_diagnostic(create.name.span));
+            diagnostics.push(failed(&error).into_diagnostic(&[], None, create.name.span));
             return None;
         }
     };
@@ -148,7 +145,7 @@ fn constant(
         key: None,
         branches: Vec::new(),
     };
-    let located = |problem: Problem| problem.into_diagnostic(default.span);
+    let located = |problem: Problem| problem.into_diagnostic(&[], None, default.span);
     let planned = planned(default, catalog, &empty).map_err(|diagnostic| {
         let is_column = diagnostic.message.starts_with("there is no column");
         if is_column { Diagnostic::new(default.span, "DEFAULT has to be a constant") } else { diagnostic }
@@ -201,11 +198,7 @@ fn check(
             let message = "CHECK cannot use the ingestion time: a rule must give the same answer every time";
             return Err(Diagnostic::new(check.span, message).hint("check a field of the record"));
         }
-        condition(&planned, &scope, "CHECK").map_err(|problem| {
-            let found =
-                problem.span.is_none().then(|| locate::in_expression(catalog, &check.ast, &flow.schema));
-            problem.or_at(found.flatten()).into_diagnostic(check.span)
-        })
+        condition(&planned, &scope, "CHECK").map_err(|problem| placed(problem, check, catalog, flow))
     });
     match compiled {
         Ok(compiled) => Some(PlanExpr { text: check.text.clone(), ..compiled }),
@@ -225,10 +218,14 @@ fn planned(expression: &Expression, catalog: &Catalog, flow: &Flow) -> Result<Ex
     query::expression(catalog, &expression.ast, &flow.schema).map_err(|error| {
         let problem = query::problems(&error).into_iter().next();
         let problem = problem.unwrap_or_else(|| failed(&error));
-        let found = problem.span.is_none();
-        let found = found.then(|| locate::in_expression(catalog, &expression.ast, &flow.schema)).flatten();
-        problem.or_at(found).into_diagnostic(expression.span)
+        placed(problem, expression, catalog, flow)
     })
+}
+
+/// A mistake in an expression over the columns of a source, at its place.
+fn placed(problem: Problem, expression: &Expression, catalog: &Catalog, flow: &Flow) -> Diagnostic {
+    let culprits = locate::in_expression(catalog, &expression.ast, &flow.schema);
+    problem.into_diagnostic(&culprits, None, expression.span)
 }
 
 fn watermark(

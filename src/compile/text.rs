@@ -34,9 +34,13 @@ pub(super) fn expression(expr: &Expr, scope: &Scope) -> String {
             };
             format!("{} {} {}", side(&binary.left), binary.op, side(&binary.right))
         }
-        Expr::Like(like) => {
+        Expr::Like(like) | Expr::SimilarTo(like) => {
             let not = if like.negated { "NOT " } else { "" };
-            let operator = if like.case_insensitive { "ILIKE" } else { "LIKE" };
+            let operator = match (expr, like.case_insensitive) {
+                (Expr::SimilarTo(_), _) => "SIMILAR TO",
+                (_, true) => "ILIKE",
+                (_, false) => "LIKE",
+            };
             format!("{} {not}{operator} {}", text(&like.expr), text(&like.pattern))
         }
         Expr::Not(inner) => format!("NOT {}", operand(inner, scope)),

@@ -20,18 +20,29 @@ pub struct SimulatorConnector {
     start_ms: i64,
     /// When the schedule began; `None` reads as fast as possible.
     began: Option<Instant>,
+    first_offset: u64,
 }
 
 impl SimulatorConnector {
     /// The schedule begins now, at `start_ms`; with a rate of 0 records come as fast as they are taken.
     pub fn live(name: &str, settings: &Simulator, start_ms: i64) -> Self {
         let began = (settings.rate > 0).then(Instant::now);
-        SimulatorConnector { name: name.into(), settings: settings.clone(), start_ms, began }
+        // Runs that begin at different times give different events: they must not have the same origins, or
+        // what a sink has kept of one run would be in conflict with the next. Nobody simulates a billion
+        // events a second, so a million numbers per millisecond keep them apart.
+        let first_offset = u64::try_from(start_ms).unwrap_or(0).saturating_mul(1_000_000);
+        SimulatorConnector { name: name.into(), settings: settings.clone(), start_ms, began, first_offset }
     }
 
     /// The same events as fast as they are taken.
     pub fn bounded(name: &str, settings: &Simulator, start_ms: i64) -> Self {
-        SimulatorConnector { name: name.into(), settings: settings.clone(), start_ms, began: None }
+        SimulatorConnector {
+            name: name.into(),
+            settings: settings.clone(),
+            start_ms,
+            began: None,
+            first_offset: 0,
+        }
     }
 }
 
@@ -45,6 +56,7 @@ impl Connector for SimulatorConnector {
     fn open(&self, partitions: &[Partition]) -> Result<Box<dyn Reader>> {
         let streams = partitions.iter().map(|partition| Timed {
             stream: Stream::new(&self.settings, partition.number, self.start_ms),
+            first_offset: self.first_offset,
             state: State::Sending,
         });
         Ok(Box::new(SimulatorReader { streams: streams.collect(), began: self.began }))
@@ -58,6 +70,7 @@ struct SimulatorReader {
 
 struct Timed {
     stream: Stream,
+    first_offset: u64,
     state: State,
 }
 
@@ -98,7 +111,7 @@ impl Timed {
             return false;
         }
         for sent in 0..RECORDS_PER_PARTITION {
-            let offset = self.stream.sent;
+            let offset = self.first_offset + self.stream.sent;
             let due = self.stream.due_us();
             if due.is_some_and(|due| Duration::from_micros(due) > now) {
                 let news = sent > 0 || self.state == State::Sending;

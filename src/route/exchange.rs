@@ -25,7 +25,7 @@ struct Parcel {
 }
 
 enum Content {
-    Batch(Batch),
+    Batch(Box<Batch>),
     Bytes(Vec<u8>),
 }
 
@@ -55,7 +55,7 @@ pub fn exchange<'s>(
                     let parcels = parts.map(|(to, batch)| Parcel {
                         target: to.worker as u64,
                         slot: to.slot,
-                        content: Content::Batch(batch),
+                        content: Content::Batch(Box::new(batch)),
                     });
                     output.session(&capability).give_iterator(parcels);
                 });
@@ -70,7 +70,7 @@ pub fn exchange<'s>(
             move |input, output| {
                 input.for_each(|capability, parcels| {
                     let batches = parcels.drain(..).map(|parcel| match parcel.content {
-                        Content::Batch(batch) => (parcel.slot, batch),
+                        Content::Batch(batch) => (parcel.slot, *batch),
                         Content::Bytes(bytes) => match wire::decode(bytes, &schema) {
                             Ok(batch) => (parcel.slot, batch),
                             Err(error) => fail(&error),

@@ -57,7 +57,7 @@ pub fn connect(
         }
         SinkConnector::Kafka(target) => match &settings.kafka.bootstrap_servers {
             Some(servers) => Ok(Box::new(kafka::Topic::new(sink, target, servers, &settings.kafka, health))),
-            None => Ok(Box::new(EmbeddedTopic::new(sink, target, &settings.state_dir, health))),
+            None => Ok(Box::new(EmbeddedTopic::new(sink, target, &settings.state_dir, health)?)),
         },
     }
 }
@@ -71,9 +71,43 @@ fn refuse_reserved_columns(sink: &plan::Sink, target: &plan::MongoSink) -> Resul
             _ => false,
         };
         if reserved {
-            let message = format!("sink {}: a document cannot have a column {}", sink.name, field.name());
+            let message = format!("a document cannot have a column '{}': that name is ours", field.name());
             return Err(Error::config(message).hint("give the column another name in the SELECT"));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{partitions, settings, sink};
+    use super::*;
+    use crate::plan::{MongoSink, WriteMode};
+
+    #[test]
+    fn columns_with_the_names_of_ours_are_refused() {
+        let state = tempfile::tempdir().expect("folder");
+        let check = |spec, mode, id| {
+            let target =
+                MongoSink { collection: "c".into(), database: None, mode, id, not_compared: Vec::new() };
+            let mut plan = sink("s", spec);
+            plan.connector = SinkConnector::MongoDb(target);
+            let context = Context {
+                directory: state.path().into(),
+                bounded: false,
+                output: None,
+                blackhole: false,
+                partitions: partitions(),
+            };
+            connect(&plan, &settings(state.path()), &context, Health::new()).map(drop)
+        };
+        assert!(check("_id text", WriteMode::Append, vec![0]).is_ok());
+        assert!(check("_v text", WriteMode::Append, vec![]).is_ok());
+        let error = check("_id text", WriteMode::Append, vec![]).expect_err("refused");
+        insta::assert_snapshot!(error, @r#"
+        a document cannot have a column '_id': that name is ours
+          hint: give the column another name in the SELECT
+        "#);
+        assert!(check("k text, _v bigint", WriteMode::Upsert, vec![0]).is_err());
+    }
 }

@@ -125,7 +125,7 @@ impl DeadLetterWriter {
         value: &[u8],
     ) -> Result<()> {
         if !self.topics.contains_key(&topic) {
-            let folder = topic_directory(&self.state_dir, &topic);
+            let folder = topic_directory(&self.state_dir, &topic)?;
             let writer = until_it_works(NAME, &self.health, || TopicWriter::open(&folder, 1))?;
             self.topics.insert(topic.clone(), writer);
         }
@@ -219,3 +219,6 @@ fn dead_letter_topic(letter: &AddressedLetter, first: &str) -> String {
     let topic = if letter.topic.is_empty() { first } else { &letter.topic };
     format!("{topic}.dlq")
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,11 +138,13 @@ pub fn sink<'s>(
 /// Batches of an epoch by shard, with the capability that holds the epoch open.
 type Waiting = (Capability<Epoch>, BTreeMap<u16, Vec<Batch>>);
 
+/// Operations of an epoch by shard that are not confirmed, with the capability that holds the epoch open.
+type Unconfirmed = (Capability<Epoch>, BTreeMap<u16, Vec<Op>>);
+
 struct Driver {
     parts: SinkParts,
     waiting: BTreeMap<Epoch, Waiting>,
-    /// Per epoch the operations of the shards that have not confirmed it.
-    unconfirmed: BTreeMap<Epoch, (Capability<Epoch>, BTreeMap<u16, Vec<Op>>)>,
+    unconfirmed: BTreeMap<Epoch, Unconfirmed>,
 }
 
 impl Driver {

@@ -92,10 +92,10 @@ mod tests {
     #[test]
     fn keys_are_objects_or_the_text_itself_and_deletes_are_tombstones() {
         use {KeyFormat::*, WriteMode::*};
-        insta::assert_snapshot!(records(Upsert, vec![0], Json, Op::Update), @"");
-        insta::assert_snapshot!(records(Upsert, vec![0], Raw, Op::Delete), @"");
-        insta::assert_snapshot!(records(Append, vec![], Json, Op::Insert), @"");
-        insta::assert_snapshot!(records(Append, vec![], Json, Op::Delete), @"");
-        insta::assert_snapshot!(records(Upsert, vec![], Json, Op::Insert), @"");
+        insta::assert_snapshot!(records(Upsert, vec![0], Json, Op::Update), @r#"Some("{\"k\":\"a\"}") Some("{\"k\":\"a\",\"n\":1}")"#);
+        insta::assert_snapshot!(records(Upsert, vec![0], Raw, Op::Delete), @r#"Some("a") None"#);
+        insta::assert_snapshot!(records(Append, vec![], Json, Op::Insert), @r#"None Some("{\"k\":\"a\",\"n\":1}")"#);
+        insta::assert_snapshot!(records(Append, vec![], Json, Op::Delete), @r#"a row of a sink that appends was changed"#);
+        insta::assert_snapshot!(records(Upsert, vec![], Json, Op::Insert), @r#"Some("{}") Some("{\"k\":\"a\",\"n\":1}")"#);
     }
 }

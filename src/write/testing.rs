@@ -1,6 +1,9 @@
 //! Sinks and changes for the tests of this folder, written as text.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions,
@@ -13,6 +16,8 @@ use super::{Changes, Identity, Op};
 use crate::batch::RowOrigin;
 use crate::plan::{self, ChangeMode, ColumnType, SinkConnector};
 use crate::record::{Partition, PartitionNames};
+use crate::settings::{Cluster, Flow, Http, Kafka, MongoDb, Settings};
+use crate::topic_log::{LogReader, partition_path, topic_directory};
 
 /// A schema written as `name type, name type`.
 fn columns(spec: &str) -> Vec<(String, ColumnType)> {
@@ -122,4 +127,58 @@ pub(super) fn identity() -> Identity {
         shards: 1,
         shard: 0,
     }
+}
+
+/// A source without columns.
+pub(super) fn source(
+    name: &str,
+    connector: plan::SourceConnector,
+    dead_letters: plan::DeadLetterPolicy,
+) -> plan::Source {
+    plan::Source {
+        name: name.to_owned(),
+        columns: Vec::new(),
+        schema: schema(&[]),
+        checks: Vec::new(),
+        watermark: None,
+        connector,
+        format: plan::Format::Json,
+        timestamp_format: plan::TimestampFormat::EpochMillis,
+        max_future: Duration::from_secs(300),
+        idle_timeout: Duration::from_secs(10),
+        max_record_bytes: 1 << 20,
+        dead_letters,
+    }
+}
+
+/// Settings without any server.
+pub(super) fn settings(state_dir: &Path) -> Settings {
+    Settings {
+        state_dir: state_dir.to_owned(),
+        epoch_interval: Duration::from_millis(20),
+        flow: Flow {
+            max_epochs_computing: 4,
+            max_epochs_in_flight: 64,
+            sink_buffer_bytes: 64 << 20,
+            max_epoch_records: 10_000,
+            read_ahead_records: 10_000,
+        },
+        kafka: Kafka::default(),
+        mongodb: MongoDb { uri: None, database: "tidemill".into() },
+        http: Http { enabled: false, listen: ([127, 0, 0, 1], 0).into() },
+        cluster: Cluster { connect_timeout: Duration::from_secs(1), stall_timeout: Duration::from_secs(1) },
+        parameters: BTreeMap::new(),
+        shutdown_timeout: Duration::from_secs(1),
+    }
+}
+
+/// All records of partition 0 of an embedded topic: key and value.
+pub(super) fn read_topic(state_dir: &Path, topic: &str) -> Vec<(Option<String>, Option<String>)> {
+    let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let mut reader = LogReader::open(partition_path(&topic_directory(state_dir, topic).expect("a name"), 0));
+    let mut found = Vec::new();
+    while reader.read(100, &mut |record| found.push((text(record.key), text(record.payload)))).expect("read")
+        > 0
+    {}
+    found
 }

@@ -32,17 +32,17 @@ impl EmbeddedTopic {
         target: &plan::KafkaSink,
         state_dir: &Path,
         health: Arc<Health>,
-    ) -> Self {
-        EmbeddedTopic {
+    ) -> Result<Self> {
+        Ok(EmbeddedTopic {
             sink: sink.name.clone(),
             records: Records::new(sink, target),
-            folder: topic_directory(state_dir, &target.topic),
+            folder: topic_directory(state_dir, &target.topic)?,
             partitions: u32::try_from(target.partitions).unwrap_or(1).max(1),
             writer: None,
             turn: 0,
             epochs: Vec::new(),
             health,
-        }
+        })
     }
 }
 
@@ -100,4 +100,50 @@ pub(super) fn keep(
 
 fn not_open() -> Error {
     Error::internal("an embedded topic was used before it was open")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Op;
+    use super::super::testing::{changes, identity, read_topic, sink};
+    use super::*;
+    use crate::plan::{KeyFormat, WriteMode};
+
+    #[test]
+    fn records_of_a_sink_are_in_the_embedded_topic_once_they_are_confirmed() {
+        let state = tempfile::tempdir().expect("folder");
+        let plan = sink("s", "k text, n int");
+        let target = plan::KafkaSink {
+            topic: "out".into(),
+            mode: WriteMode::Upsert,
+            key: vec![0],
+            key_format: KeyFormat::Raw,
+            partitions: 1,
+            replication: 1,
+            properties: Default::default(),
+        };
+        let mut topic = EmbeddedTopic::new(&plan, &target, state.path(), Health::new()).expect("a topic");
+        assert_eq!(topic.open(&identity()).expect("open"), 0);
+        let rows = [r#"{"k":"a","n":1}"#, r#"{"k":"b","n":2}"#];
+        topic.write(1, changes(&plan, &rows, &[Op::Insert, Op::Delete])).expect("written");
+        assert_eq!(topic.confirm().expect("confirmed"), [(1, Receipt::default())]);
+        insta::assert_debug_snapshot!(read_topic(state.path(), "out"), @r#"
+        [
+            (
+                Some(
+                    "a",
+                ),
+                Some(
+                    "{\"k\":\"a\",\"n\":1}",
+                ),
+            ),
+            (
+                Some(
+                    "b",
+                ),
+                None,
+            ),
+        ]
+        "#);
+    }
 }

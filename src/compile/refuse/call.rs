@@ -53,9 +53,12 @@ pub(super) fn check(catalog: &Catalog, call: &Function, clause: Clause, nested: 
         return check_aggregate(call, function.name(), clause, nested);
     }
     let Some(function) = catalog.function(&name) else {
+        if is_window(&name) {
+            let hint = "use GROUP BY with first_value or last_value(x ORDER BY t)";
+            return error(format!("window functions (`{name}`) are not supported yet"), hint);
+        }
         let mut diagnostic = Diagnostic::new(place(call), format!("there is no function `{name}`"));
-        diagnostic.hint = text::did_you_mean(&name, catalog.function_names())
-            .or_else(|| is_window(&name).then(|| "window functions are not supported yet".to_owned()));
+        diagnostic.hint = text::did_you_mean(&name, catalog.function_names());
         return Some(diagnostic);
     };
     if call.filter.is_some() || !call.within_group.is_empty() {

@@ -14,7 +14,7 @@ pub(in crate::compile) fn check(expr: &Expr, scope: &Scope) -> Result<(), Proble
     let mut found = None;
     let _ = expr.apply(|expr| {
         if let Err(problem) = node(expr, scope) {
-            found = Some(problem.or_at(columns_span(expr)));
+            found = Some(problem.near(columns_span(expr)));
             return Ok(TreeNodeRecursion::Stop);
         }
         Ok(TreeNodeRecursion::Continue)
@@ -35,6 +35,9 @@ fn node(expr: &Expr, scope: &Scope) -> Result<(), Problem> {
             } else {
                 Ok(())
             }
+        }
+        Expr::Literal(ScalarValue::Float64(Some(value)), _) if !value.is_finite() => {
+            Err(Problem::new("the number is too large for a DOUBLE"))
         }
         Expr::Not(inner) => boolean("NOT", inner, scope),
         Expr::InList(list) => list.list.iter().try_for_each(|value| comparable(&list.expr, value, scope)),

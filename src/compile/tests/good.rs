@@ -140,6 +140,31 @@ fn legs_count_their_branches() {
 }
 
 #[test]
+fn what_is_named_twice_is_computed_once() {
+    let plan = plan(
+        "CREATE SINK s AS SELECT did, count(*) AS c, count(*) AS d FROM telemetry GROUP BY did, did, 1
+         WITH (connector = 'stdout');
+         CREATE SINK t AS SELECT did, i AS x, i FROM telemetry UNION ALL SELECT did, i, i FROM telemetry
+         WITH (connector = 'stdout');",
+    );
+    let aggregation = &plan.aggregations[0];
+    assert_eq!((aggregation.keys.len(), aggregation.aggregates.len()), (1, 1));
+    let types: Vec<_> = plan.sinks[0].schema.fields().iter().map(|it| it.data_type().to_string()).collect();
+    assert_eq!(types, ["Utf8", "Int64", "Int64"]);
+    assert_eq!(plan.sinks[0].key.as_deref(), Some(&[0][..]));
+}
+
+/// Half a file, and a file without one of its characters, is what an editor sends while somebody types.
+#[test]
+fn no_part_of_a_file_makes_the_compiler_panic() {
+    for at in (0..EVERYTHING.len()).step_by(7).filter(|at| EVERYTHING.is_char_boundary(*at)) {
+        let (before, behind) = EVERYTHING.split_at(at);
+        let without: String = behind.chars().skip(1).collect();
+        let _ = compiled(&format!("{TELEMETRY}{before}{without}"));
+    }
+}
+
+#[test]
 fn sinks_know_their_keys_and_what_is_not_compared() {
     let plan = plan(EVERYTHING);
     let SinkConnector::MongoDb(history) = &plan.sinks[0].connector else { panic!("history") };
@@ -208,4 +233,18 @@ fn long_expressions_are_compiled_up_to_the_limit() {
     };
     assert!(nested(20).is_ok());
     assert!(nested(20_000).is_err());
+}
+
+#[test]
+fn the_queries_of_the_reference_compile() {
+    let reference = include_str!("../../../docs/sql.md");
+    let blocks = |from: &str, to: &str| {
+        let section = reference.split(from).nth(1).and_then(|rest| rest.split(to).next()).unwrap_or_default();
+        let blocks = section.split("```sql\n").skip(1);
+        blocks.filter_map(|block| block.split("```").next()).collect::<Vec<_>>().join("\n")
+    };
+    let source = blocks("### CREATE SOURCE", "\n### ");
+    let queries = blocks("## Queries", "\n## ");
+    assert!(source.contains("CREATE SOURCE") && queries.contains("UNION ALL"));
+    compiled(&format!("{source}\n{queries}")).unwrap_or_else(|wrong| panic!("{wrong}"));
 }

@@ -283,3 +283,39 @@ fn is_final(code: RDKafkaErrorCode) -> bool {
             | UnsupportedVersion
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn delivery(property: &str, value: &str) -> Delivery {
+        let settings = settings::Kafka::default();
+        let properties = BTreeMap::from([(property.to_owned(), value.to_owned())]);
+        let topic = TopicSpec { name: "t".into(), partitions: 1, replication: 1 };
+        Delivery::new("s", "127.0.0.1:9", &settings, &properties, vec![topic], Health::new())
+    }
+
+    #[test]
+    fn a_wrong_property_is_named_without_its_value() {
+        let error = delivery("no.such.property", "secret").open().expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let text = error.to_string();
+        assert!(text.contains("no.such.property") && !text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn what_keeps_records_safe_cannot_be_switched_off() {
+        let config = delivery("acks", "0").config;
+        assert_eq!((config.get("acks"), config.get("enable.idempotence")), (Some("all"), Some("true")));
+        let own = delivery("linger.ms", "5").config;
+        assert_eq!(own.get("linger.ms"), Some("5"));
+    }
+
+    #[test]
+    fn a_stop_does_not_wait_for_brokers_that_are_away() {
+        let mut delivery = delivery("client.id", "x");
+        delivery.health.stop();
+        assert_eq!(delivery.open().expect_err("stopped").kind(), ErrorKind::Away);
+    }
+}

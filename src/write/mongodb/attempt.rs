@@ -37,8 +37,8 @@ pub(super) struct Outcome {
 
 impl Outcome {
     /// Some operations have to be sent again.
-    fn wait(&mut self, operations: impl IntoIterator<Item = Operation>, error: Error) {
-        self.left.extend(operations);
+    fn wait<'a>(&mut self, operations: impl IntoIterator<Item = &'a Operation>, error: Error) {
+        self.left.extend(operations.into_iter().cloned());
         self.away = Some(error);
     }
 }
@@ -47,9 +47,9 @@ impl Outcome {
 pub(super) async fn attempt(target: &Target, batch: &Batch) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     // A command that is refused as a whole because of its content is cut in halves down to the culprit.
-    let mut parts = vec![batch.operations.clone()];
-    while let Some(mut operations) = parts.pop() {
-        let command = command(&target.collection, batch.kind, &operations);
+    let mut parts = vec![&batch.operations[..]];
+    while let Some(operations) = parts.pop() {
+        let command = command(&target.collection, batch.kind, operations);
         match target.database.run_raw_command(command).await {
             Ok(reply) => settle(target, batch, operations, &reply, &mut outcome).await?,
             Err(error) => match (class_of(&error), operations.len()) {
@@ -60,8 +60,8 @@ pub(super) async fn attempt(target: &Target, batch: &Batch) -> Result<Outcome> {
                     outcome.refused.extend(rows.map(|row| (row, Reason::SinkRefused, error.to_string())));
                 }
                 (Class::Refused, count) => {
-                    parts.push(operations.split_off(count / 2));
-                    parts.push(operations);
+                    let (front, back) = operations.split_at(count / 2);
+                    parts.extend([back, front]);
                 }
             },
         }
@@ -73,7 +73,7 @@ pub(super) async fn attempt(target: &Target, batch: &Batch) -> Result<Outcome> {
 async fn settle(
     target: &Target,
     batch: &Batch,
-    operations: Vec<Operation>,
+    operations: &[Operation],
     reply: &Document,
     outcome: &mut Outcome,
 ) -> Result<()> {
@@ -100,9 +100,9 @@ async fn settle(
         };
         let text = format!("{} (code {})", error.message, error.code);
         match verdict(batch.kind, &error) {
-            Verdict::Compare => there.push((operation.clone(), error)),
+            Verdict::Compare => there.push((operation, error)),
             Verdict::Refuse => outcome.refused.push((operation.row, Reason::SinkRefused, text)),
-            Verdict::Again => outcome.wait([operation.clone()], Error::away(text)),
+            Verdict::Again => outcome.wait([operation], Error::away(text)),
             Verdict::Stop => return Err(Error::config(format!("MongoDB refuses a write: {text}"))),
         }
     }
@@ -143,7 +143,7 @@ fn verdict(kind: Kind, error: &WriteError) -> Verdict {
 async fn compare(
     target: &Target,
     batch: &Batch,
-    group: &[(Operation, WriteError)],
+    group: &[(&Operation, WriteError)],
     outcome: &mut Outcome,
 ) -> Result<()> {
     let stored = match stored(target, group).await {
@@ -152,7 +152,7 @@ async fn compare(
             return Err(failure("MongoDB refuses to be read", error));
         }
         Err(error) => {
-            let operations = group.iter().map(|(operation, _)| operation.clone());
+            let operations = group.iter().map(|(operation, _)| *operation);
             outcome.wait(operations, failure("MongoDB does not answer", error));
             return Ok(());
         }
@@ -161,7 +161,7 @@ async fn compare(
         let Some(stored) = stored else {
             match error.on_id {
                 // It was removed meanwhile.
-                Some(_) => outcome.wait([operation.clone()], Error::away(&error.message)),
+                Some(_) => outcome.wait([*operation], Error::away(&error.message)),
                 // So it was another index.
                 None => {
                     outcome.refused.push((operation.row, Reason::SinkRefused, error.message.clone()));
@@ -185,7 +185,7 @@ async fn compare(
 /// The stored documents with the ids of these operations.
 async fn stored(
     target: &Target,
-    group: &[(Operation, WriteError)],
+    group: &[(&Operation, WriteError)],
 ) -> mongodb::error::Result<Vec<Option<RawDocumentBuf>>> {
     let collection = target.database.collection::<RawDocumentBuf>(&target.collection);
     let ids: Vec<Bson> =

@@ -1,0 +1,241 @@
+//! Kafka sinks and dead letters against a real broker, named by `KAFKA_BOOTSTRAP`.
+
+mod sinks;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Headers, Message};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use sinks::{alone, changes, identity, key, open, server, settings, sink, write, write_while_killed};
+use tidemill::batch::RowOrigin;
+use tidemill::compile::{Request, compile};
+use tidemill::dead_letter::{AddressedLetter, DeadLetter, RawRecord, Reason};
+use tidemill::plan::{self, ChangeMode, KafkaSink, KeyFormat, SinkConnector, WriteMode};
+use tidemill::settings::Settings;
+use tidemill::write::dead_letters::DeadLetterWriter;
+use tidemill::write::{Health, Op, Sink};
+
+/// How long the broker may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A record as a consumer finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Found {
+    key: Option<String>,
+    value: Option<String>,
+    epoch: String,
+}
+
+fn servers() -> String {
+    server("KAFKA_BOOTSTRAP", "kafka")
+}
+
+fn here() -> Settings {
+    settings(Some(servers()), None)
+}
+
+fn topic(name: &str, mode: WriteMode, key_format: KeyFormat) -> plan::Sink {
+    let target = KafkaSink {
+        topic: format!("{name}_{}", std::process::id()),
+        mode,
+        key: vec![0],
+        key_format,
+        partitions: 3,
+        replication: 1,
+        // Brokers judge the size of a record after compression, and ours compress well.
+        properties: BTreeMap::from([("compression.type".into(), "none".into())]),
+    };
+    let changes = if mode == WriteMode::Append { ChangeMode::AppendOnly } else { ChangeMode::Updating };
+    sink(SinkConnector::Kafka(target), changes)
+}
+
+fn topic_name(plan: &plan::Sink) -> String {
+    let SinkConnector::Kafka(target) = &plan.connector else { panic!("a Kafka sink") };
+    target.topic.clone()
+}
+
+/// All records of a topic, partition by partition.
+fn read(topic: &str) -> Vec<Vec<Found>> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", servers())
+        .set("group.id", "unused")
+        .set("enable.auto.commit", "false")
+        .create()
+        .expect("a consumer");
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).expect("metadata");
+    let partitions = metadata.topics()[0].partitions().len() as i32;
+    let mut assignment = TopicPartitionList::new();
+    let mut missing = 0;
+    for partition in 0..partitions {
+        let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE).expect("watermarks");
+        assignment.add_partition_offset(topic, partition, Offset::Offset(low)).expect("a partition");
+        missing += high - low;
+    }
+    consumer.assign(&assignment).expect("assigned");
+    let mut found = vec![Vec::new(); partitions as usize];
+    while missing > 0 {
+        let message = consumer.poll(PATIENCE).expect("a record in time").expect("a record");
+        let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8(bytes.to_vec()).expect("text"));
+        let header = message.headers().and_then(|headers| headers.try_get(0)).expect("a header");
+        assert_eq!(header.key, "epoch");
+        found[message.partition() as usize].push(Found {
+            key: text(message.key()),
+            value: text(message.payload()),
+            epoch: text(header.value).expect("a value"),
+        });
+        missing -= 1;
+    }
+    found
+}
+
+/// Sets `max.message.bytes` of a topic.
+fn set_limit(topic: &str, bytes: &str) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", servers()).create().expect("a client");
+    let config = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", bytes);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let altered = runtime.block_on(admin.alter_configs([&config], &AdminOptions::new())).expect("an answer");
+    assert!(altered.iter().all(Result::is_ok), "{altered:?}");
+}
+
+#[test]
+fn real_upserts_are_keyed_and_deletes_are_tombstones() {
+    let _alone = alone();
+    let plan = topic("sink_upsert", WriteMode::Upsert, KeyFormat::Json);
+    let (mut sink, progress, _) = open(&plan, &here());
+    assert_eq!(progress, 0);
+    sink.write(3, changes(0, &[("a", 1, Op::Insert), ("b", 1, Op::Insert)])).expect("written");
+    sink.write(4, changes(2, &[("a", 2, Op::Update), ("b", 1, Op::Delete)])).expect("written");
+    let confirmed: Vec<u64> = sink.confirm().expect("confirmed").iter().map(|(epoch, _)| *epoch).collect();
+    assert_eq!(confirmed, [3, 4]);
+    let partitions = read(&topic_name(&plan));
+    assert_eq!(partitions.len(), 3);
+    let of = |key: &str| -> Vec<Found> {
+        partitions.concat().into_iter().filter(|found| found.key.as_deref() == Some(key)).collect()
+    };
+    let found = |key: &str, value: Option<&str>, epoch: &str| Found {
+        key: Some(key.into()),
+        value: value.map(str::to_owned),
+        epoch: epoch.into(),
+    };
+    let a = r#"{"k":"a"}"#;
+    let values = [r#"{"k":"a","n":1}"#, r#"{"k":"a","n":2}"#];
+    assert_eq!(of(a), [found(a, Some(values[0]), "3"), found(a, Some(values[1]), "4")]);
+    let b = r#"{"k":"b"}"#;
+    assert_eq!(of(b), [found(b, Some(r#"{"k":"b","n":1}"#), "3"), found(b, None, "4")]);
+}
+
+#[test]
+fn real_records_that_are_too_large_are_refused_and_all_others_are_written() {
+    let _alone = alone();
+    let plan = topic("sink_large", WriteMode::Append, KeyFormat::Raw);
+    let (mut sink, ..) = open(&plan, &here());
+    let (long, medium) = ("x".repeat(2 << 20), "y".repeat(20_000));
+    let rows = [("a", 1, Op::Insert), (long.as_str(), 2, Op::Insert), (medium.as_str(), 3, Op::Insert)];
+    let receipt = write(&mut *sink, 1, changes(0, &rows));
+    let [(1, letter)] = &receipt.refused[..] else { panic!("{} refused", receipt.refused.len()) };
+    assert_eq!(letter.reason, Reason::SinkRefused);
+    assert!(letter.error.contains("max.message.bytes"), "{}", letter.error);
+    // Somebody lowers the limit while the sink runs.
+    set_limit(&topic_name(&plan), "10000");
+    let receipt = write(&mut *sink, 2, changes(3, &[rows[0], rows[2], ("b", 4, Op::Insert)]));
+    let refused: Vec<usize> = receipt.refused.iter().map(|(row, _)| *row).collect();
+    assert_eq!(refused, [1]);
+    let mut keys: Vec<String> =
+        read(&topic_name(&plan)).concat().into_iter().filter_map(|found| found.key).collect();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys, ["a", "b", medium.as_str()]);
+}
+
+#[test]
+fn real_topics_lose_nothing_when_the_broker_is_killed() {
+    let _alone = alone();
+    lose_nothing(&topic("sink_killed", WriteMode::Upsert, KeyFormat::Raw));
+}
+
+/// A broker that is away for longer than librdkafka repeats: a new producer sends again what is unconfirmed.
+#[test]
+fn real_deliveries_that_fail_are_repeated_in_order() {
+    let _alone = alone();
+    let mut plan = topic("sink_failed", WriteMode::Upsert, KeyFormat::Raw);
+    let SinkConnector::Kafka(target) = &mut plan.connector else { panic!("a Kafka sink") };
+    target.properties.insert("message.timeout.ms".into(), "1500".into());
+    lose_nothing(&plan);
+}
+
+fn lose_nothing(plan: &plan::Sink) {
+    let receipts = write_while_killed("kafka", plan, &here(), 500, Op::Update);
+    assert!(receipts.iter().all(|receipt| receipt.refused.is_empty()));
+    let mut expected: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for epoch in 1..=receipts.len() as u64 {
+        for row in 0..500 {
+            expected.entry(key(epoch, row, 500)).or_default().push(epoch);
+        }
+    }
+    let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for record in read(&topic_name(plan)).concat() {
+        let epoch = record.epoch.parse().expect("a number");
+        found.entry(record.key.expect("a key")).or_default().push(epoch);
+    }
+    assert_eq!(found.len(), expected.len());
+    for (key, expected) in expected {
+        // At least once: records can come again, but a key's last record is its last epoch.
+        let mut epochs = found.remove(&key).unwrap_or_default();
+        assert_eq!(epochs.last(), expected.last(), "{key}");
+        epochs.sort_unstable();
+        epochs.dedup();
+        assert_eq!(epochs, expected, "{key}");
+    }
+}
+
+#[test]
+fn real_dead_letters_are_in_the_topic_beside_that_of_their_source() {
+    let _alone = alone();
+    let name = format!("sink_letters_{}", std::process::id());
+    let text = format!(
+        "CREATE SOURCE s (a BIGINT NOT NULL) WITH (connector = 'kafka', topic = '{name}', format = 'json');
+         CREATE SINK t FROM s WITH (connector = 'blackhole');"
+    );
+    let request = Request {
+        file: "dataflow.sql",
+        text: &text,
+        name: "d",
+        directory: ".".as_ref(),
+        parameters: &BTreeMap::new(),
+    };
+    let plan = compile(&request).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let mut writer = DeadLetterWriter::new(&plan, &here(), None, Health::new()).expect("a writer");
+    writer.open(&identity()).expect("open");
+    let letter = |offset: u64, payload: Vec<u8>| AddressedLetter {
+        letter: DeadLetter {
+            origin: Some(RowOrigin { source: 0, partition: 0, offset, index: 0 }),
+            row: None,
+            reason: Reason::NotNull,
+            error: "field a is missing".into(),
+            rule: "NOT NULL a".into(),
+            stage: "s".into(),
+        },
+        source: 0,
+        topic: name.clone(),
+        partition: 0,
+        record: RawRecord { key: Some(b"k".to_vec()), payload: Some(payload) },
+        wall_ms: 1_761_559_635_000,
+    };
+    // Control characters take six times their size in JSON: such a value has to be cut harder.
+    let letters = vec![letter(1, b"{}".to_vec()), letter(2, vec![1; 1 << 20])];
+    writer.write(3, letters).expect("written");
+    assert_eq!(writer.confirm().expect("confirmed").len(), 1);
+    let found = read(&format!("{name}.dlq")).concat();
+    let values: Vec<serde_json::Value> = found
+        .iter()
+        .map(|found| serde_json::from_str(found.value.as_deref().expect("a value")).expect("JSON"))
+        .collect();
+    assert_eq!(found.iter().map(|found| found.epoch.as_str()).collect::<Vec<_>>(), ["3", "3"]);
+    assert_eq!((&values[0]["original_value"], &values[0]["error_type"]), (&"{}".into(), &"not_null".into()));
+    assert_eq!((&values[1]["original_offset"], &values[1]["original_size"]), (&2.into(), &(1 << 20).into()));
+}
