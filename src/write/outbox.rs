@@ -25,27 +25,22 @@ impl Content for Changes {
 /// Opens the connection of a sink; called on the sink's own thread, because it may wait.
 pub type Connect<T> = Box<dyn FnOnce() -> Result<Box<dyn Sink<T>>> + Send>;
 
-/// What the thread tells its worker.
-#[derive(Debug)]
-pub enum Notice {
-    /// The sink is open; it has seen this epoch before.
-    Open(Epoch),
-    /// The epoch is safe on the other side.
-    Confirmed(Epoch, Receipt),
-}
-
 /// A sink shard from the side of its worker. The queue needs no bound of its own: the ticker stops while too
 /// many epochs or bytes are unconfirmed.
 pub struct Outbox<T = Changes> {
     pub health: Arc<Health>,
-    pub notices: Receiver<Notice>,
+    /// Tells once the highest epoch that the other side has seen: then the sink is open. It has a channel of
+    /// its own because another operator listens to it.
+    pub opened: Receiver<Epoch>,
+    /// Tells which epochs are safe on the other side.
+    pub confirmed: Receiver<(Epoch, Receipt)>,
     queue: Option<Sender<(Epoch, T)>>,
     bytes: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl<T: Content> Outbox<T> {
-    /// Starts the thread. `wake` is called after each notice; `fail` ends the process with a message.
+    /// Starts the thread. `wake` is called after each message of it; `fail` ends the process with a message.
     pub fn start(
         identity: Identity,
         connect: Connect<T>,
@@ -55,17 +50,22 @@ impl<T: Content> Outbox<T> {
         fail: fn(&Error) -> !,
     ) -> Result<Self> {
         let (queue, epochs) = unbounded();
-        let (notify, notices) = unbounded();
+        let (tell_opened, opened) = unbounded();
+        let (tell_confirmed, confirmed) = unbounded();
         let name = format!("sink {}", identity.sink);
         let (thread_bytes, thread_health) = (bytes.clone(), health.clone());
         let run = move || {
-            let tell = |notice| {
-                // A worker that is gone has nothing left to learn.
-                let _ = notify.send(notice);
+            let sink = identity.sink.clone();
+            // A worker that is gone has nothing left to learn.
+            let tell_opened = |epoch| {
+                let _ = tell_opened.send(epoch);
                 wake();
             };
-            let sink = identity.sink.clone();
-            if let Err(error) = serve(identity, connect, &epochs, &thread_bytes, tell)
+            let tell_confirmed = |confirmed| {
+                let _ = tell_confirmed.send(confirmed);
+                wake();
+            };
+            if let Err(error) = serve(identity, connect, &epochs, &thread_bytes, tell_opened, tell_confirmed)
                 && !thread_health.stopping()
             {
                 fail(&error.context(format_args!("sink \"{sink}\"")));
@@ -73,7 +73,7 @@ impl<T: Content> Outbox<T> {
         };
         let thread = std::thread::Builder::new().name(name).spawn(run);
         let thread = thread.map_err(|error| Error::internal("cannot start a thread").caused_by(error))?;
-        Ok(Outbox { health, notices, queue: Some(queue), bytes, thread: Some(thread) })
+        Ok(Outbox { health, opened, confirmed, queue: Some(queue), bytes, thread: Some(thread) })
     }
 
     /// Hands a released epoch over.
@@ -103,10 +103,11 @@ fn serve<T: Content>(
     connect: Connect<T>,
     epochs: &Receiver<(Epoch, T)>,
     bytes: &AtomicUsize,
-    tell: impl Fn(Notice),
+    tell_opened: impl Fn(Epoch),
+    tell_confirmed: impl Fn((Epoch, Receipt)),
 ) -> Result<()> {
     let mut sink = connect()?;
-    tell(Notice::Open(sink.open(&identity)?));
+    tell_opened(sink.open(&identity)?);
     while let Ok(first) = epochs.recv() {
         let mut size = 0;
         // What has piled up meanwhile shares one confirmation.
@@ -114,9 +115,7 @@ fn serve<T: Content>(
             size += changes.bytes();
             sink.write(epoch, changes)?;
         }
-        for (epoch, receipt) in sink.confirm()? {
-            tell(Notice::Confirmed(epoch, receipt));
-        }
+        sink.confirm()?.into_iter().for_each(&tell_confirmed);
         bytes.fetch_sub(size, Ordering::Relaxed);
     }
     sink.close()
