@@ -112,13 +112,7 @@ fn records(job: &Arc<Job>, peers: usize, retained: &Rc<RefCell<Retained>>) -> Re
 }
 
 /// Starts the dead letters' outbox on worker 0; if every source drops its letters it still counts them.
-fn letters(
-    job: &Arc<Job>,
-    worker: usize,
-    gauge: &Rc<Gauge>,
-) -> Box<
-    dyn FnOnce(timely::scheduling::SyncActivator) -> Option<Outbox<Vec<crate::dead_letter::AddressedLetter>>>,
-> {
+fn letters(job: &Arc<Job>, worker: usize, gauge: &Rc<Gauge>) -> StartLetters {
     let (job, bytes) = (job.clone(), gauge.sink_bytes.clone());
     Box::new(move |activator| {
         if worker != 0 {

@@ -32,37 +32,37 @@ macro_rules! golden {
 
             #[test]
             fn on_one_worker() {
-                gives_expected(NAME, Mode::workers(1));
+                gives_expected(NAME, Mode::of(1, 1));
             }
 
             #[test]
             fn on_two_workers() {
-                gives_expected(NAME, Mode::workers(2));
+                gives_expected(NAME, Mode::of(2, 1));
             }
 
             #[test]
             fn on_four_workers() {
-                gives_expected(NAME, Mode::workers(4));
+                gives_expected(NAME, Mode::of(4, 1));
             }
 
             #[test]
             fn in_two_processes() {
-                gives_expected(NAME, Mode::processes(2));
+                gives_expected(NAME, Mode::of(1, 2));
             }
 
             #[test]
             fn in_small_epochs_on_one_worker() {
-                gives_expected(NAME, Mode { epoch_records: Some(1), ..Mode::workers(1) });
+                gives_expected(NAME, Mode { epoch_records: Some(1), ..Mode::of(1, 1) });
             }
 
             #[test]
             fn in_small_epochs_on_two_workers() {
-                gives_expected(NAME, Mode { epoch_records: Some(3), ..Mode::workers(2) });
+                gives_expected(NAME, Mode { epoch_records: Some(3), ..Mode::of(2, 1) });
             }
 
             #[test]
             fn in_small_epochs_in_two_processes() {
-                gives_expected(NAME, Mode { epoch_records: Some(2), ..Mode::processes(2) });
+                gives_expected(NAME, Mode { epoch_records: Some(2), ..Mode::of(1, 2) });
             }
         })*
     };

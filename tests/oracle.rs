@@ -52,7 +52,7 @@ fn a_wrong_row_is_found() {
 fn agrees(dataflow: &str) {
     let directory = shipped(dataflow);
     let input = directory.join("input");
-    let output = run(&directory, &input, Mode::workers(2));
+    let output = run(&directory, &input, Mode::of(2, 1));
     let (agrees, report) = oracle(&directory, &input, output.path());
     assert!(agrees, "{dataflow}\n{report}");
     println!("{report}");

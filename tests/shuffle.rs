@@ -124,7 +124,7 @@ fn always_gives_the_same_view(workers: usize, processes: usize) {
         let input = tempfile::tempdir().expect("a folder");
         write_shuffled(&events, &mut rng, input.path());
         let records = [1, 7, 50, 10_000][rng.random_range(0..4)];
-        let mode = Mode { workers, processes, epoch_records: Some(records) };
+        let mode = Mode { epoch_records: Some(records), ..Mode::of(workers, processes) };
         let output = run(&shipped("vehicle_state"), input.path(), mode);
         let found = lines(output.path(), "latest_state.jsonl");
         let found: Vec<String> = found.iter().map(|row| without_ingestion_time(row)).collect();

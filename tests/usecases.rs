@@ -11,10 +11,10 @@ use bounded::{Mode, lines, run, shipped};
 use serde_json::{Value, json};
 
 const MODES: [Mode; 4] = [
-    Mode::workers(1),
-    Mode::workers(2),
-    Mode::processes(2),
-    Mode { epoch_records: Some(1), ..Mode::workers(2) },
+    Mode::of(1, 1),
+    Mode::of(2, 1),
+    Mode::of(1, 2),
+    Mode { epoch_records: Some(1), ..Mode::of(2, 1) },
 ];
 
 /// The documents of a sink after the events in `tests/data/<case>`, without times of ingestion.
@@ -90,6 +90,6 @@ fn events_with_one_name_and_timestamp_are_both_in_the_history() {
         assert_eq!(fourth[field], eighth[field]);
     }
     assert_ne!(fourth["eventTime"], eighth["eventTime"]);
-    let history = documents("use_case_2", Mode::workers(2), "history", "dbIngestion_time");
+    let history = documents("use_case_2", Mode::of(2, 1), "history", "dbIngestion_time");
     assert!(history.contains(fourth) && history.contains(eighth));
 }

@@ -20,14 +20,9 @@ pub struct Mode {
 }
 
 impl Mode {
-    /// One process with so many workers.
-    pub const fn workers(workers: usize) -> Mode {
-        Mode { workers, processes: 1, epoch_records: None }
-    }
-
-    /// So many processes with one worker each.
-    pub const fn processes(processes: usize) -> Mode {
-        Mode { workers: 1, processes, epoch_records: None }
+    /// So many processes with so many workers each.
+    pub const fn of(workers: usize, processes: usize) -> Mode {
+        Mode { workers, processes, epoch_records: None }
     }
 }
 
