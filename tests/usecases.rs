@@ -10,12 +10,8 @@ use std::path::Path;
 use bounded::{Mode, lines, run, shipped};
 use serde_json::{Value, json};
 
-const MODES: [Mode; 4] = [
-    Mode::of(1, 1),
-    Mode::of(2, 1),
-    Mode::of(1, 2),
-    Mode { epoch_records: Some(1), ..Mode::of(2, 1) },
-];
+const MODES: [Mode; 4] =
+    [Mode::of(1, 1), Mode::of(2, 1), Mode::of(1, 2), Mode { epoch_records: Some(1), ..Mode::of(2, 1) }];
 
 /// The documents of a sink after the events in `tests/data/<case>`, without times of ingestion.
 fn documents(case: &str, mode: Mode, sink: &str, ingestion: &str) -> Vec<Value> {

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::ledger::{Count, Fate, Ledger};
 use crate::plan;
 use crate::time::{Epoch, Woken};
-use crate::write::outbox::{Notice, Outbox};
+use crate::write::outbox::Outbox;
 use crate::write::release::{consolidate, diff_of};
 use crate::write::{Changes, Op, Receipt};
 
@@ -57,8 +57,7 @@ pub fn open<'s>(
             let mut output = output.activate();
             for shards in &opening {
                 for (_, outbox) in &*shards.borrow() {
-                    // Nothing but the opening can be told before the first epoch is sent.
-                    while let Ok(Notice::Open(epoch)) = outbox.notices.try_recv() {
+                    for epoch in outbox.opened.try_iter() {
                         output.session(held).give(epoch);
                         waiting -= 1;
                     }
@@ -174,8 +173,7 @@ impl Driver {
     fn confirmations(&mut self) -> Vec<(Epoch, Vec<DeadLetter>)> {
         let mut confirmed = Vec::new();
         for (shard, outbox) in &*self.parts.shards.borrow() {
-            for notice in outbox.notices.try_iter() {
-                let Notice::Confirmed(epoch, receipt) = notice else { continue };
+            for (epoch, receipt) in outbox.confirmed.try_iter() {
                 let Some((_, open)) = self.unconfirmed.get_mut(&epoch) else { continue };
                 let Some(ops) = open.remove(shard) else { continue };
                 confirmed.push((epoch, count(&self.parts, epoch, &ops, receipt)));

@@ -20,7 +20,7 @@ use timely::scheduling::SyncActivator;
 use crate::batch::RowOrigin;
 use crate::dead_letter::{AddressedLetter, DeadLetter, RawRecord, Reason};
 use crate::time::{Epoch, EpochClose};
-use crate::write::outbox::{Content, Notice, Outbox};
+use crate::write::outbox::{Content, Outbox};
 
 impl Content for Vec<AddressedLetter> {
     fn bytes(&self) -> usize {
@@ -142,10 +142,8 @@ pub fn write<'s>(
                 }
             }
             if let Some(outbox) = &outbox {
-                for notice in outbox.notices.try_iter() {
-                    if let Notice::Confirmed(epoch, _) = notice {
-                        unconfirmed.remove(&epoch);
-                    }
+                for (epoch, _) in outbox.confirmed.try_iter() {
+                    unconfirmed.remove(&epoch);
                 }
             }
             let done = waiting.is_empty() && unconfirmed.is_empty();

@@ -25,27 +25,22 @@ impl Content for Changes {
 /// Opens the connection of a sink; called on the sink's own thread, because it may wait.
 pub type Connect<T> = Box<dyn FnOnce() -> Result<Box<dyn Sink<T>>> + Send>;
 
-/// What the thread tells its worker.
-#[derive(Debug)]
-pub enum Notice {
-    /// The sink is open; it has seen this epoch before.
-    Open(Epoch),
-    /// The epoch is safe on the other side.
-    Confirmed(Epoch, Receipt),
-}
-
 /// A sink shard from the side of its worker. The queue needs no bound of its own: the ticker stops while too
 /// many epochs or bytes are unconfirmed.
 pub struct Outbox<T = Changes> {
     pub health: Arc<Health>,
-    pub notices: Receiver<Notice>,
+    /// Says once that the sink is open, with the highest epoch that it has seen before. A channel of its own:
+    /// another operator than that of the confirmations waits for it.
+    pub opened: Receiver<Epoch>,
+    /// Epochs that are safe on the other side.
+    pub confirmed: Receiver<(Epoch, Receipt)>,
     queue: Option<Sender<(Epoch, T)>>,
     bytes: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl<T: Content> Outbox<T> {
-    /// Starts the thread. `wake` is called after each notice; `fail` ends the process with a message.
+    /// Starts the thread. `wake` is called after each message; `fail` ends the process with a message.
     pub fn start(
         identity: Identity,
         connect: Connect<T>,
@@ -55,17 +50,14 @@ impl<T: Content> Outbox<T> {
         fail: fn(&Error) -> !,
     ) -> Result<Self> {
         let (queue, epochs) = unbounded();
-        let (notify, notices) = unbounded();
+        let (open, opened) = unbounded();
+        let (confirm, confirmed) = unbounded();
         let name = format!("sink {}", identity.sink);
         let (thread_bytes, thread_health) = (bytes.clone(), health.clone());
         let run = move || {
-            let tell = |notice| {
-                // A worker that is gone has nothing left to learn.
-                let _ = notify.send(notice);
-                wake();
-            };
+            let tell = Tell { open, confirm, wake };
             let sink = identity.sink.clone();
-            if let Err(error) = serve(identity, connect, &epochs, &thread_bytes, tell)
+            if let Err(error) = serve(identity, connect, &epochs, &thread_bytes, &tell)
                 && !thread_health.stopping()
             {
                 fail(&error.context(format_args!("sink \"{sink}\"")));
@@ -73,7 +65,7 @@ impl<T: Content> Outbox<T> {
         };
         let thread = std::thread::Builder::new().name(name).spawn(run);
         let thread = thread.map_err(|error| Error::internal("cannot start a thread").caused_by(error))?;
-        Ok(Outbox { health, notices, queue: Some(queue), bytes, thread: Some(thread) })
+        Ok(Outbox { health, opened, confirmed, queue: Some(queue), bytes, thread: Some(thread) })
     }
 
     /// Hands a released epoch over.
@@ -95,6 +87,25 @@ impl<T: Content> Outbox<T> {
     }
 }
 
+/// The thread's side of what it tells its worker. A worker that is gone has nothing left to learn.
+struct Tell<W> {
+    open: Sender<Epoch>,
+    confirm: Sender<(Epoch, Receipt)>,
+    wake: W,
+}
+
+impl<W: Fn()> Tell<W> {
+    fn open(&self, seen: Epoch) {
+        let _ = self.open.send(seen);
+        (self.wake)();
+    }
+
+    fn confirmed(&self, epoch: Epoch, receipt: Receipt) {
+        let _ = self.confirm.send((epoch, receipt));
+        (self.wake)();
+    }
+}
+
 /// Epochs that are written before they are confirmed together.
 const GROUP: usize = 64;
 
@@ -103,10 +114,10 @@ fn serve<T: Content>(
     connect: Connect<T>,
     epochs: &Receiver<(Epoch, T)>,
     bytes: &AtomicUsize,
-    tell: impl Fn(Notice),
+    tell: &Tell<impl Fn()>,
 ) -> Result<()> {
     let mut sink = connect()?;
-    tell(Notice::Open(sink.open(&identity)?));
+    tell.open(sink.open(&identity)?);
     while let Ok(first) = epochs.recv() {
         let mut size = 0;
         // What has piled up meanwhile shares one confirmation.
@@ -115,7 +126,7 @@ fn serve<T: Content>(
             sink.write(epoch, changes)?;
         }
         for (epoch, receipt) in sink.confirm()? {
-            tell(Notice::Confirmed(epoch, receipt));
+            tell.confirmed(epoch, receipt);
         }
         bytes.fetch_sub(size, Ordering::Relaxed);
     }
