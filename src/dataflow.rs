@@ -37,7 +37,7 @@ use crate::transform::harness::{self, StatefulParts};
 use crate::transform::steps::Steps;
 use crate::transform::view::{self, ViewReader};
 use crate::write::driver::{self as sinks, SinkParts, Start};
-use crate::write::letters::{self, Records};
+use crate::write::letters::{self, LetterCounts, Records};
 use crate::write::outbox::Outbox;
 
 /// What a worker brings along; prepared by [`crate::worker`].
@@ -55,6 +55,8 @@ pub struct Parts {
     pub records: Records,
     /// Starts the dead letters' outbox, on worker 0.
     pub letters: StartLetters,
+    /// Counts them by reason.
+    pub letter_counts: Arc<LetterCounts>,
     /// Ends the process with a message.
     pub fail: fn(&Error) -> !,
 }
@@ -107,12 +109,15 @@ pub fn build(scope: Scope<'_, Epoch>, parts: Parts) -> Result<Running> {
         network.aggregations.push(out.rows);
     }
 
-    let mut views = Vec::new();
+    let (mut views, mut counted) = (Vec::new(), Vec::new());
     for (index, view) in plan.views.iter().enumerate() {
         let to = Downstream::View(index);
         let rows = network.arrivals(scope, to, |_| by_columns(view.key.clone(), scope.peers()));
         let account = ledger.layout().account(to);
-        views.push(view::arrange(rows, view.clone(), account, ledger.clone(), &gauge.computed, fail)?);
+        let (reader, done) =
+            view::arrange(rows, view.clone(), account, ledger.clone(), &gauge.computed, fail)?;
+        views.push(reader);
+        counted.push(done);
     }
 
     for ((index, sink), (shards, woken)) in plan.sinks.iter().enumerate().zip(shards.into_iter().zip(woken)) {
@@ -127,8 +132,10 @@ pub fn build(scope: Scope<'_, Epoch>, parts: Parts) -> Result<Running> {
 
     let all_letters = scope.concatenate(std::mem::take(&mut network.letters));
     let addressed = letters::address(all_letters, bound.closes, records);
-    let confirmed = letters::write(addressed, durable, parts.letters).probe_with(&gauge.confirmed);
-    let settled = settlement::settle(confirmed, ledger.clone());
+    let confirmed =
+        letters::write(addressed, durable, parts.letter_counts, parts.letters).probe_with(&gauge.confirmed);
+    counted.push(confirmed);
+    let settled = settlement::settle(scope.concatenate(counted), ledger.clone());
     Ok(Running { views, settled })
 }
 

@@ -51,6 +51,8 @@ pub struct Job {
     /// Per sink of the plan.
     pub sink_health: Vec<Arc<Health>>,
     pub letters_health: Arc<Health>,
+    /// Bytes that wait in the outboxes of this process.
+    pub sink_bytes: Arc<AtomicUsize>,
     pub letter_counts: Arc<LetterCounts>,
     pub telemetry: Arc<Telemetry>,
     /// The ledger at the end, on process 0.
@@ -133,22 +135,15 @@ impl Job {
     }
 
     /// For each sink of the plan what starts its shards on worker `worker` of `workers`.
-    pub fn sink_starts(
-        self: &Arc<Self>,
-        worker: usize,
-        workers: usize,
-        bytes: &Arc<AtomicUsize>,
-    ) -> Vec<(Start, Woken)> {
+    pub fn sink_starts(self: &Arc<Self>, worker: usize, workers: usize) -> Vec<(Start, Woken)> {
         let start = |index: usize| {
             let woken = Woken::default();
-            let (job, bytes, driver) = (self.clone(), bytes.clone(), woken.clone());
+            let (job, driver) = (self.clone(), woken.clone());
             let start: Start = Box::new(move |opening: SyncActivator| {
                 let shards = job.plan.sinks[index].shards;
                 let mine = (0..shards).filter(|shard| worker_of_shard(*shard, shards, workers) == worker);
-                mine.map(|shard| {
-                    Ok((shard, job.outbox(index, shard, &bytes, opening.clone(), driver.clone())?))
-                })
-                .collect()
+                mine.map(|shard| Ok((shard, job.outbox(index, shard, opening.clone(), driver.clone())?)))
+                    .collect()
             });
             (start, woken)
         };
@@ -159,7 +154,6 @@ impl Job {
         self: &Arc<Self>,
         index: usize,
         shard: u16,
-        bytes: &Arc<AtomicUsize>,
         opening: SyncActivator,
         driver: Woken,
     ) -> Result<Outbox> {
@@ -175,7 +169,7 @@ impl Job {
             let _ = opening.activate();
             driver.get().map(SyncActivator::activate);
         };
-        Outbox::start(identity, connect, health, bytes.clone(), wake, fatal)
+        Outbox::start(identity, connect, health, self.sink_bytes.clone(), wake, fatal)
     }
 
     /// What writes the dead letters.

@@ -1,12 +1,13 @@
 //! One process of a run: compile, find the partitions, connect the cluster, run the workers, say how it ended.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::compile;
 use crate::control::api::{self, Api, Server};
-use crate::control::cluster::{self, Agreement};
+use crate::control::cluster;
 use crate::control::dataflow_path::DataflowPath;
+use crate::control::failure::fatal;
 use crate::control::lineage::Lineage;
 use crate::control::live::LiveReads;
 use crate::control::progress::Printer;
@@ -18,7 +19,7 @@ use crate::ingest::connect;
 use crate::ingest::ticker::Pace;
 use crate::job::{Job, waiting};
 use crate::ledger::Layout;
-use crate::plan::{Plan, Upstream};
+use crate::plan::{self, Plan, SinkConnector, SourceConnector, Upstream};
 use crate::record::PartitionNames;
 use crate::settings::Settings;
 use crate::worker;
@@ -37,55 +38,81 @@ pub fn load(dataflow: &DataflowPath, settings: &Settings) -> Result<Plan> {
 }
 
 /// Runs a dataflow to its end or until it is stopped.
-pub fn run(request: RunRequest, settings: Settings) -> Result<()> {
+pub fn run(request: &RunRequest, settings: Settings) -> Result<()> {
     let mut plan = load(&request.dataflow, &settings)?;
+    refuse_what_cannot_run(request, &plan, &settings)?;
     if request.output.is_some() {
         // One file has one writer, whatever the connector could do side by side.
         plan.sinks.iter_mut().for_each(|sink| sink.shards = 1);
     }
-    let plan = Arc::new(plan);
     let shutdown = shutdown::listen(settings.shutdown_timeout)?;
-    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let (flag, topology) = (stop.clone(), request.topology.clone());
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
     shutdown.on_request(move || flag.store(true, Ordering::Relaxed));
 
     // A bounded run into files begins anew each time and leaves nothing behind.
-    let keeps_state = topology.process == 0 && request.output.is_none();
+    let keeps_state = request.topology.process == 0 && request.output.is_none();
     let lineage = if keeps_state { Some(Lineage::open(&settings.state_dir, &plan.name)?) } else { None };
-    let agreement = Agreement {
-        dataflow: plan.name.clone(),
-        plan: compile::explain::explain(&plan),
-        options: format!("{:?} {:?} {:?}", request.bounded, request.clock_ms, settings.flow),
-    };
-    let (allocators, guard) = cluster::build(&topology, &agreement, &settings.cluster)?;
-    let job = Arc::new(prepare(&request, settings, plan, lineage, stop)?);
-    let health = job.sink_health.iter().chain([&job.letters_health]).cloned().collect::<Vec<_>>();
-    *job.telemetry.status() = publish::initial(&job, topology.process);
+    let agreement = request.agreement(&compile::explain::explain(&plan), &settings);
+    let communication = cluster::build(&request.topology, &agreement, &settings.cluster)?;
+    // From here on the other processes would wait for ever for one that only returns an error.
+    let job = prepare(request, settings, plan, lineage, stop).unwrap_or_else(|error| fatal(&error));
+    execute(request, &Arc::new(job), communication).unwrap_or_else(|error| fatal(&error));
+    Ok(())
+}
 
+/// Refuses what the compiler cannot know.
+fn refuse_what_cannot_run(request: &RunRequest, plan: &Plan, settings: &Settings) -> Result<()> {
+    if plan.legs.is_empty() {
+        return Err(Error::config(format!("{} has nothing to run", request.dataflow.file.display()))
+            .hint("add a CREATE SINK, or a materialized view with GROUP BY that can be read live"));
+    }
+    let is_kafka = |source: &plan::Source| matches!(source.connector, SourceConnector::Kafka(_));
+    let embedded_source = request.input.is_none()
+        && request.simulator.is_none()
+        && settings.kafka.bootstrap_servers.is_none()
+        && plan.sources.iter().any(is_kafka);
+    let embedded_sink = |sink: &plan::Sink| match sink.connector {
+        SinkConnector::Kafka(_) => settings.kafka.bootstrap_servers.is_none(),
+        SinkConnector::MongoDb(_) => settings.mongodb.uri.is_none(),
+        _ => false,
+    };
+    let writes = request.output.is_none() && !request.blackhole;
+    let embedded = embedded_source || writes && plan.sinks.iter().any(embedded_sink);
+    if embedded && request.topology.processes() > 1 {
+        return Err(Error::config("embedded topics and collections belong to one process")
+            .hint("set kafka.bootstrap_servers and mongodb.uri, or run one process with more --workers"));
+    }
+    Ok(())
+}
+
+/// Runs the workers of this process until the dataflow has ended.
+fn execute(request: &RunRequest, job: &Arc<Job>, communication: cluster::Communication) -> Result<()> {
+    let topology = &request.topology;
+    *job.telemetry.status() = publish::initial(job, topology.process);
     let live = Arc::new(LiveReads {
         job: job.clone(),
         peers: topology.peers(),
         workers: topology.workers,
         threads: Mutex::default(),
     });
-    let server = if job.settings.http.enabled && request.output.is_none() {
+    let visible = request.output.is_none();
+    let server = if job.settings.http.enabled && visible {
         let peers = api::addresses(job.settings.http.listen, &topology.hosts);
         let api = Api { telemetry: job.telemetry.clone(), lookup: live.clone(), peers };
         Some(Server::start(job.settings.http.listen, topology.process, api)?)
     } else {
         None
     };
-    let printer = match request.print_interval {
-        Some(interval) if topology.process == 0 && request.output.is_none() => {
-            Some(Printer::start(job.telemetry.clone(), interval)?)
-        }
-        _ => None,
-    };
+    let interval = request.print_interval.filter(|_| topology.process == 0 && visible);
+    let printer = interval.map(|interval| Printer::start(job.telemetry.clone(), interval)).transpose()?;
+
     let running = job.clone();
     let mut config = timely::WorkerConfig::default();
     differential_dataflow::configure(&mut config, &differential_dataflow::Config::default());
+    let (allocators, guard) = communication;
     let workers = timely::execute::execute_from(allocators, guard, config, move |timely| {
-        worker::run(timely, &running).unwrap_or_else(|error| crate::control::failure::fatal(&error));
+        worker::run(timely, &running).unwrap_or_else(|error| fatal(&error));
     });
     let workers = workers.map_err(|error| Error::internal(format!("cannot start the workers: {error}")))?;
     *live.threads.lock().expect("no panic under this lock") =
@@ -94,12 +121,11 @@ pub fn run(request: RunRequest, settings: Settings) -> Result<()> {
         // A panic of a worker has ended the process already.
         result.map_err(|message| Error::internal(format!("a worker has failed: {message}")))?;
     }
-    health.iter().for_each(|health| health.stop());
     drop((server, printer));
     if let Some(lineage) = job.lineage.lock().expect("no panic under this lock").take() {
         lineage.close(job.next_epoch.load(Ordering::Relaxed))?;
     }
-    finish(&job)
+    finish(job)
 }
 
 /// The last line, for machines: what was read and what became of it.
@@ -118,10 +144,11 @@ fn finish(job: &Job) -> Result<()> {
 fn prepare(
     request: &RunRequest,
     settings: Settings,
-    plan: Arc<Plan>,
+    plan: Plan,
     lineage: Option<Lineage>,
-    stop: Arc<std::sync::atomic::AtomicBool>,
+    stop: Arc<AtomicBool>,
 ) -> Result<Job> {
+    let plan = Arc::new(plan);
     let names = Arc::new(PartitionNames::default());
     let context = connect::Context {
         directory: plan.directory.clone(),
@@ -157,6 +184,7 @@ fn prepare(
         stop,
         sink_health: plan.sinks.iter().map(|_| Health::new()).collect(),
         letters_health: Health::new(),
+        sink_bytes: Arc::default(),
         letter_counts: Arc::default(),
         telemetry: Telemetry::new(),
         final_ledger: Mutex::new(None),

@@ -36,7 +36,7 @@ const HOUSEKEEPING: Duration = Duration::from_millis(250);
 
 /// Runs the dataflow on this worker until it ends.
 pub fn run(worker: &mut Worker, job: &Arc<Job>) -> Result<()> {
-    let gauge = Gauge::new(job.settings.flow.clone());
+    let gauge = Gauge::new(job.settings.flow.clone(), job.sink_bytes.clone());
     let control =
         Rc::new(TickerControl { ended: Cell::new(false), stop: job.stop.clone(), next: Cell::new(0) });
     let ledger = Ledger::new(job.layout.clone());
@@ -73,9 +73,10 @@ pub fn run(worker: &mut Worker, job: &Arc<Job>) -> Result<()> {
         journal: Box::new(InMemory),
         ledger: ledger.clone(),
         sources,
-        sinks: job.sink_starts(worker.index(), worker.peers(), &gauge.sink_bytes),
+        sinks: job.sink_starts(worker.index(), worker.peers()),
         records: records(job, worker.peers(), &retained),
-        letters: letters(job, worker.index(), &gauge),
+        letters: letters(job, worker.index()),
+        letter_counts: job.letter_counts.clone(),
         fail: fatal,
     };
     let running = worker.dataflow_named(&job.plan.name, |scope| dataflow::build(scope, parts))?;
@@ -107,13 +108,12 @@ fn records(job: &Arc<Job>, peers: usize, retained: &Rc<RefCell<Retained>>) -> Re
         owner: Box::new(move |origin| partition_worker(origin.source, origin.partition, peers)),
         find: Box::new(find),
         source_of_stage: Box::new(move |stage| sources.get(stage).copied().unwrap_or_default()),
-        counts: job.letter_counts.clone(),
     }
 }
 
 /// Starts the dead letters' outbox on worker 0; if every source drops its letters it still counts them.
-fn letters(job: &Arc<Job>, worker: usize, gauge: &Rc<Gauge>) -> StartLetters {
-    let (job, bytes) = (job.clone(), gauge.sink_bytes.clone());
+fn letters(job: &Arc<Job>, worker: usize) -> StartLetters {
+    let (job, bytes) = (job.clone(), job.sink_bytes.clone());
     Box::new(move |activator| {
         if worker != 0 {
             return None;
@@ -196,9 +196,12 @@ impl Loop {
     /// Tells everybody who looks how things are.
     fn publish(&self, worker: usize, released: Option<Epoch>, confirmed: Option<Epoch>) {
         let newest = |view: &ViewReader| {
-            view.newest(publish::NEWEST).iter().map(|row| view.render(row)).collect::<Vec<_>>()
+            view.newest(publish::NEWEST, released.unwrap_or(Epoch::MAX))
+                .iter()
+                .map(|row| view.render(row))
+                .collect::<Vec<_>>()
         };
-        let counts = self.running.settled.borrow();
+        let counts = self.running.settled.counts();
         let ledger = (worker == 0).then(|| LedgerReport::new(&self.job.layout, counts.iter()));
         let facts = Facts {
             partitions: self.progress.borrow().values().cloned().collect(),
@@ -241,7 +244,7 @@ impl Loop {
     fn finish(self, worker: usize) {
         self.publish(worker, None, None);
         if worker == 0 {
-            let counts = self.running.settled.borrow();
+            let counts = self.running.settled.counts();
             let report = LedgerReport::new(&self.job.layout, counts.iter());
             *self.job.final_ledger.lock().expect("no panic under this lock") = Some(report.to_json());
             self.job.next_epoch.store(self.control.next.get(), Ordering::Relaxed);

@@ -70,7 +70,7 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode> {
             let request = run_request(&args)?;
             telemetry::init_log()?;
             tracing::info!(dataflow = request.dataflow.name, "{}", configuration::describe(&settings));
-            process::run(request, settings)?;
+            process::run(&request, settings)?;
         }
         Command::Check(args) => {
             let (dataflow, settings) = plan_request(&args)?;

@@ -52,12 +52,12 @@ pub struct Gauge {
 
 impl Gauge {
     /// A gauge whose probes are not yet attached.
-    pub fn new(limits: Flow) -> Rc<Self> {
+    pub fn new(limits: Flow, sink_bytes: Arc<AtomicUsize>) -> Rc<Self> {
         Rc::new(Gauge {
             computed: Handle::new(),
             durable: Handle::new(),
             confirmed: Handle::new(),
-            sink_bytes: Arc::default(),
+            sink_bytes,
             limits,
             blocked: Cell::new(false),
             ticker: RefCell::new(None),

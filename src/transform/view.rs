@@ -20,6 +20,7 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::probe::Handle;
+use timely::dataflow::operators::vec::Map;
 use timely::progress::Antichain;
 
 use crate::batch::Batch;
@@ -41,10 +42,11 @@ pub struct ViewReader {
     writer: RowWriter,
     trace: Trace,
     /// The changes that came last, for a look at the view.
-    last: Rc<RefCell<Option<Batch>>>,
+    last: Rc<RefCell<Option<(Epoch, Batch)>>>,
 }
 
-/// Arranges the changes of a view. They must already be on the worker of their key.
+/// Arranges the changes of a view. They must already be on the worker of their key. The frontier of the
+/// stream that comes with the reader passes an epoch when the view has counted all its rows.
 pub fn arrange<'s>(
     rows: StreamVec<'s, Epoch, (u16, Batch)>,
     view: ServedView,
@@ -52,7 +54,7 @@ pub fn arrange<'s>(
     ledger: Ledger,
     probe: &Handle<Epoch>,
     fail: fn(&Error) -> !,
-) -> Result<ViewReader> {
+) -> Result<(ViewReader, StreamVec<'s, Epoch, ()>)> {
     let converter = row_converter(&view.schema)?;
     let encoder = row_converter(&view.schema)?;
     let key = view.key.clone();
@@ -72,12 +74,13 @@ pub fn arrange<'s>(
                             Ok(updates) => session.give_iterator(updates.into_iter()),
                             Err(error) => fail(&error),
                         }
-                        *newest.borrow_mut() = Some(batch);
+                        *newest.borrow_mut() = Some((epoch, batch));
                     }
                 });
             }
         },
     );
+    let counted = updates.clone().flat_map(|_| None);
     let arranged: Arranged<'s, Trace> = arrange_core::<
         _,
         _,
@@ -88,7 +91,7 @@ pub fn arrange<'s>(
     >(updates, Pipeline, &view.name);
     arranged.stream.probe_with(probe);
     let writer = RowWriter::new(&view.schema, None);
-    Ok(ViewReader { view, converter, writer, trace: arranged.trace, last })
+    Ok((ViewReader { view, converter, writer, trace: arranged.trace, last }, counted))
 }
 
 fn row_converter(schema: &SchemaRef) -> Result<RowConverter> {
@@ -139,10 +142,12 @@ impl ViewReader {
         Ok(None)
     }
 
-    /// Up to `limit` of the rows that changed last.
-    pub fn newest(&self, limit: usize) -> Vec<RecordBatch> {
+    /// Up to `limit` of the rows that changed last; none while they are not released.
+    pub fn newest(&self, limit: usize, released: Epoch) -> Vec<RecordBatch> {
         let last = self.last.borrow();
-        let Some(batch) = &*last else { return Vec::new() };
+        let Some((_, batch)) = last.as_ref().filter(|(epoch, _)| *epoch < released) else {
+            return Vec::new();
+        };
         let added = (0..batch.len()).rev().filter(|row| batch.diff(*row) > 0);
         added.take(limit).map(|row| batch.rows.slice(row, 1)).collect()
     }

@@ -29,7 +29,7 @@ impl Content for Vec<AddressedLetter> {
     }
 }
 
-/// Numbers of dead letters of this process by reason.
+/// Numbers of dead letters by reason, on the process that writes them.
 #[derive(Debug, Default)]
 pub struct LetterCounts([AtomicU64; Reason::ALL.len()]);
 
@@ -48,7 +48,6 @@ pub struct Records {
     pub find: Box<dyn Fn(RowOrigin) -> (String, u32, RawRecord)>,
     /// The source whose policy applies to a letter without origin, by the letter's stage.
     pub source_of_stage: Box<dyn Fn(&str) -> usize>,
-    pub counts: Arc<LetterCounts>,
 }
 
 /// Adds to each letter what the dead-letter sink writes of it.
@@ -57,7 +56,7 @@ pub fn address<'s>(
     closes: StreamVec<'s, Epoch, EpochClose>,
     records: Records,
 ) -> StreamVec<'s, Epoch, AddressedLetter> {
-    let Records { owner, find, source_of_stage, counts } = records;
+    let Records { owner, find, source_of_stage } = records;
     let route = Exchange::new(move |letter: &DeadLetter| letter.origin.map_or(0, &owner) as u64);
     let mut builder = OperatorBuilder::new("Address letters".to_owned(), letters.scope());
     let mut letters = builder.new_input(letters, route);
@@ -81,7 +80,6 @@ pub fn address<'s>(
             waiting.retain(|epoch, (capability, letters)| {
                 let Some(wall_ms) = clocks.get(epoch) else { return true };
                 let letters = letters.drain(..).map(|letter| {
-                    counts.0[letter.reason as usize].fetch_add(1, Ordering::Relaxed);
                     let Some(origin) = letter.origin else {
                         let source = source_of_stage(&letter.stage);
                         return AddressedLetter {
@@ -111,6 +109,7 @@ pub fn address<'s>(
 pub fn write<'s>(
     letters: StreamVec<'s, Epoch, AddressedLetter>,
     durable: StreamVec<'s, Epoch, ()>,
+    counts: Arc<LetterCounts>,
     start: impl FnOnce(SyncActivator) -> Option<Outbox<Vec<AddressedLetter>>>,
 ) -> StreamVec<'s, Epoch, ()> {
     let scope = letters.scope();
@@ -136,6 +135,9 @@ pub fn write<'s>(
                 let order =
                     |l: &AddressedLetter| (l.letter.origin, l.letter.row.clone(), l.letter.stage.clone());
                 letters.sort_by_cached_key(order);
+                for letter in &letters {
+                    counts.0[letter.letter.reason as usize].fetch_add(1, Ordering::Relaxed);
+                }
                 if let Some(outbox) = &outbox {
                     outbox.send(epoch, letters);
                     unconfirmed.insert(epoch, capability);
