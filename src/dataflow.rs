@@ -75,6 +75,7 @@ pub fn build(scope: Scope<'_, Epoch>, parts: Parts) -> Result<Running> {
     let Parts { plan, pace, gauge, control, journal, ledger, sources, records, fail, .. } = parts;
     let (starts, woken): (Vec<_>, Vec<_>) = parts.sinks.into_iter().unzip();
 
+    let epoch_interval = pace.interval;
     let (ready, shards) = sinks::open(scope, starts, fail);
     let ticks = ticker::ticker(scope, ready, pace, gauge.clone(), control.clone());
 
@@ -132,10 +133,10 @@ pub fn build(scope: Scope<'_, Epoch>, parts: Parts) -> Result<Running> {
 
     let all_letters = scope.concatenate(std::mem::take(&mut network.letters));
     let addressed = letters::address(all_letters, bound.closes, records);
-    let confirmed =
-        letters::write(addressed, durable, parts.letter_counts, parts.letters).probe_with(&gauge.confirmed);
+    let confirmed = letters::write(addressed, durable, (parts.letter_counts, ledger.clone()), parts.letters)
+        .probe_with(&gauge.confirmed);
     counted.push(confirmed);
-    let settled = settlement::settle(scope.concatenate(counted), ledger.clone());
+    let settled = settlement::settle(scope.concatenate(counted), ledger.clone(), epoch_interval);
     Ok(Running { views, settled })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Read `dataflow.rs` first: it wires the stages, whose folders are named in the order of the data path.
 
+pub mod alarm;
 pub mod batch;
 pub mod canonical;
 pub mod compile;

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use timely::dataflow::operators::probe::Handle;
 use timely::scheduling::SyncActivator;
 use timely::worker::Worker;
 
 use crate::batch::RowOrigin;
 use crate::control::failure::fatal;
 use crate::control::publish::{self, Facts};
+use crate::control::timings::Timings;
 use crate::control::watchdog::{Progress, Watchdog};
 use crate::dataflow::{self, Parts, Running, StartLetters};
 use crate::dead_letter::RawRecord;
@@ -146,6 +148,7 @@ struct Loop {
     progress: SourceProgress,
     running: Running,
     watchdog: Watchdog,
+    timings: Timings,
     next_housekeeping: Instant,
 }
 
@@ -159,14 +162,21 @@ impl Loop {
         running: Running,
     ) -> Self {
         let watchdog = Watchdog::new(job.settings.cluster.stall_timeout);
-        Loop { job, gauge, control, retained, progress, running, watchdog, next_housekeeping: Instant::now() }
+        Loop {
+            job,
+            gauge,
+            control,
+            retained,
+            progress,
+            running,
+            watchdog,
+            timings: Timings::default(),
+            next_housekeeping: Instant::now(),
+        }
     }
 
     /// The first epoch that is not yet released; `None` when there will be no more.
     fn released(&self) -> Option<Epoch> {
-        let first = |probe: &timely::dataflow::operators::probe::Handle<Epoch>| {
-            probe.with_frontier(|frontier| frontier.first().copied())
-        };
         match (first(&self.gauge.computed), first(&self.gauge.durable)) {
             (Some(computed), Some(durable)) => Some(computed.min(durable)),
             (computed, durable) => computed.or(durable),
@@ -174,13 +184,18 @@ impl Loop {
     }
 
     fn after_step(&mut self, worker: usize) -> Result<()> {
-        self.gauge.wake(self.control.next.get());
+        let next = self.control.next.get();
+        self.gauge.wake(next);
+        if worker == 0 && next > 0 {
+            let (computed, confirmed) = (first(&self.gauge.computed), first(&self.gauge.confirmed));
+            self.timings.look(next, computed, confirmed, &self.job.telemetry);
+        }
         self.answer(worker)?;
         if Instant::now() < self.next_housekeeping {
             return Ok(());
         }
         self.next_housekeeping = Instant::now() + HOUSEKEEPING;
-        let confirmed = self.gauge.confirmed.with_frontier(|frontier| frontier.first().copied());
+        let confirmed = first(&self.gauge.confirmed);
         self.retained.borrow_mut().release(confirmed);
         if let Some(released) = self.released() {
             self.running.views.iter_mut().for_each(|view| view.compact(released));
@@ -209,6 +224,7 @@ impl Loop {
             released,
             confirmed,
             next: self.control.next.get(),
+            waits: [0, 1].map(|limit| self.gauge.waits[limit].get()),
             ledger,
         };
         publish::publish(&self.job, facts);
@@ -216,7 +232,7 @@ impl Loop {
 
     /// Ends the process if the frontier stands although nothing outside holds it.
     fn watch(&mut self) -> Result<()> {
-        let frontier = self.gauge.computed.with_frontier(|frontier| frontier.first().copied());
+        let frontier = first(&self.gauge.computed);
         let next = self.control.next.get();
         let frontier = frontier.unwrap_or(next);
         let progress = Progress {
@@ -250,4 +266,9 @@ impl Loop {
             self.job.next_epoch.store(self.control.next.get(), Ordering::Relaxed);
         }
     }
+}
+
+/// The first epoch that a probe has not seen pass; `None` at the end.
+fn first(probe: &Handle<Epoch>) -> Option<Epoch> {
+    probe.with_frontier(|frontier| frontier.first().copied())
 }

@@ -130,7 +130,7 @@ mod tests {
     /// What the child processes of the next test do; without the variable it is an empty test.
     #[test]
     fn child() {
-        match std::env::var("TIDEMILL_TEST_END").as_deref() {
+        match std::env::var("FAILURE_TEST_END").as_deref() {
             Ok("panic") => {
                 install_panic_hook();
                 let thread = std::thread::Builder::new().name("helper".into());
@@ -147,7 +147,7 @@ mod tests {
     fn run_child(end: &str) -> Output {
         Command::new(std::env::current_exe().expect("a path"))
             .args(["--exact", "control::failure::tests::child", "--nocapture"])
-            .env("TIDEMILL_TEST_END", end)
+            .env("FAILURE_TEST_END", end)
             .output()
             .expect("a child")
     }

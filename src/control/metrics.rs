@@ -23,8 +23,6 @@ fn process(text: &mut Text, status: &Status) {
     text.gauge("ready", "1 when /readyz says so").value(&[], u8::from(status.not_ready().is_empty()));
     let draining = status.phase == Phase::Draining;
     text.gauge("draining", "1 while what was read is finished before a stop").value(&[], u8::from(draining));
-    text.gauge("stalled", "1 when nothing moves although it should")
-        .value(&[], u8::from(status.stalled.is_some()));
     text.gauge("epoch", "newest epoch that was cut").value(&[], status.epoch);
     text.gauge("epoch_released", "newest epoch that may be seen outside").value(&[], status.released);
     text.gauge("ledger_unaccounted_rows", "rows without a known fate: 0, or rows are lost")
@@ -108,10 +106,6 @@ fn rows(text: &mut Text, status: &Status) {
     for view in &status.views {
         text.value(&[("view", &view.name)], view.rows);
     }
-    text.gauge("state_groups", "groups that are kept");
-    for state in &status.states {
-        text.value(&[("state", &state.name)], state.groups);
-    }
     text.gauge("state_rows", "rows folded into the groups that are kept");
     for state in &status.states {
         text.value(&[("state", &state.name)], state.rows);
@@ -131,10 +125,7 @@ fn sinks(text: &mut Text, status: &Status) {
     for sink in &status.sinks {
         text.value(&[("sink", &sink.name)], sink.confirmed);
     }
-    text.gauge("sink_buffered_bytes", "bytes that wait to be written");
-    for sink in &status.sinks {
-        text.value(&[("sink", &sink.name)], sink.buffered_bytes);
-    }
+    text.gauge("sinks_buffered_bytes", "bytes that wait to be written").value(&[], status.buffered_bytes);
     text.gauge("sink_away", "1 while the sink waits for its server");
     for sink in &status.sinks {
         text.value(&[("sink", &sink.name)], u8::from(sink.away.is_some()));

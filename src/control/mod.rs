@@ -19,4 +19,5 @@ pub mod shutdown;
 pub mod simulate;
 pub mod status;
 pub mod telemetry;
+pub mod timings;
 pub mod watchdog;

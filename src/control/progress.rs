@@ -65,7 +65,10 @@ pub fn lines(status: &Status, records_per_second: f64) -> String {
         add(format_args!(" | {} {} rows", view.name, view.rows));
     }
     add(format_args!(" | {records_per_second:.0} events/s, {} read", status.read()));
-    add(format_args!(" | lag {} records", status.lag_records()));
+    match status.lag_records() {
+        Some(lag) => add(format_args!(" | lag {lag} records")),
+        None => add(format_args!(" | catching up")),
+    }
     if let Some(ms) = status.lag_event_ms() {
         add(format_args!(", {:.1} s", ms as f64 / 1e3));
     }

@@ -1,5 +1,6 @@
 //! From what a worker knows to the [`Status`] that everybody reads.
 
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::status::{
@@ -24,6 +25,8 @@ pub struct Facts<'a> {
     pub confirmed: Option<Epoch>,
     /// The next epoch to be cut.
     pub next: Epoch,
+    /// Ticks that were held back, see [`Gauge`](crate::ingest::ticker::Gauge).
+    pub waits: [u64; 2],
     /// The ledgers of all workers; on worker 0 only.
     pub ledger: Option<LedgerReport<'a>>,
 }
@@ -70,7 +73,12 @@ pub fn initial(job: &Job, process: usize) -> Status {
 
 /// Brings the status up to date with what a worker knows.
 pub fn publish(job: &Job, facts: Facts<'_>) {
+    if facts.ledger.is_some() {
+        job.telemetry.waits_computing.store(facts.waits[0], Ordering::Relaxed);
+        job.telemetry.waits_in_flight.store(facts.waits[1], Ordering::Relaxed);
+    }
     let mut status = job.telemetry.status();
+    status.buffered_bytes = job.sink_bytes.load(Ordering::Relaxed) as u64;
     status.phase = if job.is_stopping() { Phase::Draining } else { Phase::Running };
     status.epoch = status.epoch.max(facts.next.saturating_sub(1));
     status.released = status.released.max(facts.released.map_or(facts.next, |e| e).saturating_sub(1));

@@ -50,7 +50,10 @@ impl RunRequest {
         Agreement {
             dataflow: self.dataflow.name.clone(),
             plan: plan.to_string(),
-            options: format!("{options:?} {connections:?} {uri} {}", settings.flow.max_epoch_records),
+            options: format!(
+                "{options:?} {connections:?} {uri} {} {:?}",
+                settings.flow.max_epoch_records, settings.epoch_interval
+            ),
         }
     }
 }

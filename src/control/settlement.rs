@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -17,8 +18,8 @@ use timely::dataflow::operators::generic::{Operator, OutputBuilder};
 use crate::ledger::Ledger;
 use crate::time::Epoch;
 
-/// Epochs between two boundaries.
-const STRIDE: Epoch = 16;
+/// Time between two boundaries, more or less; all processes have the same epoch interval.
+const INTERVAL: Duration = Duration::from_millis(320);
 
 /// The boundary behind all epochs.
 const END: Epoch = Epoch::MAX;
@@ -52,19 +53,20 @@ impl Settled {
         let reports = &mut *self.0.borrow_mut();
         reports.waiting[worker].insert(boundary, counts);
         let newest = reports.waiting.iter().map(|of_worker| of_worker.keys().next_back().copied());
-        // Each worker reports every boundary, so the least of the newest is one that all have reported.
         let Some(common) = newest.min().flatten() else { return };
+        if !reports.waiting.iter().all(|of_worker| of_worker.contains_key(&common)) {
+            return; // A worker's first boundary may be a later one.
+        }
         for (published, waiting) in reports.published.iter_mut().zip(&mut reports.waiting) {
-            if let Some(counts) = waiting.get(&common) {
-                published.clone_from(counts);
-            }
+            published.clone_from(&waiting[&common]);
             *waiting = waiting.split_off(&common);
         }
     }
 }
 
 /// Reports the ledger of this worker as `confirmed` advances.
-pub fn settle<'s>(confirmed: StreamVec<'s, Epoch, ()>, ledger: Ledger) -> Settled {
+pub fn settle<'s>(confirmed: StreamVec<'s, Epoch, ()>, ledger: Ledger, epoch_interval: Duration) -> Settled {
+    let stride = (INTERVAL.as_millis() / epoch_interval.as_millis().max(1)).max(1) as Epoch;
     let scope = confirmed.scope();
     let worker = scope.index();
     let settled = Settled::new(scope.peers());
@@ -82,10 +84,10 @@ pub fn settle<'s>(confirmed: StreamVec<'s, Epoch, ()>, ledger: Ledger) -> Settle
             match frontiers[0].frontier().first() {
                 Some(0) => {} // Nothing has been ticked.
                 Some(frontier) => {
-                    let newest = frontier / STRIDE;
+                    let newest = frontier / stride;
                     // Whatever was counted before the first boundary that we see belongs to it.
                     for boundary in last.map_or(newest, |last| last + 1)..=newest {
-                        session.give((worker, boundary * STRIDE, ledger.settle(Some(boundary * STRIDE))));
+                        session.give((worker, boundary * stride, ledger.settle(Some(boundary * stride))));
                         last = Some(boundary);
                     }
                 }
@@ -113,7 +115,7 @@ mod tests {
         let settled = Settled::new(2);
         settled.add((0, 16, vec![1]));
         settled.add((0, 32, vec![5]));
-        assert_eq!(settled.counts(), [vec![], vec![]], "the other worker has said nothing");
+        assert!(settled.counts().iter().all(Vec::is_empty), "the other worker has said nothing");
         settled.add((1, 16, vec![2]));
         assert_eq!(settled.counts(), [[1], [2]]);
         settled.add((1, 32, vec![6]));

@@ -12,8 +12,6 @@ pub struct Status {
     pub dataflow: String,
     pub process: usize,
     pub phase: Phase,
-    /// Why nothing moves, if it should.
-    pub stalled: Option<String>,
     /// The newest epoch that was cut.
     pub epoch: Epoch,
     /// The newest epoch that may be seen outside.
@@ -23,6 +21,10 @@ pub struct Status {
     /// Keyed states of aggregations.
     pub states: Vec<StateStatus>,
     pub sinks: Vec<SinkStatus>,
+    /// Bytes that wait to be written by all sinks.
+    pub buffered_bytes: u64,
+    /// Why the dead letters wait, if they do.
+    pub letters_away: Option<String>,
     /// Dead letters by [`Reason`](crate::dead_letter::Reason), as it is named in letters.
     pub letters: BTreeMap<String, u64>,
     pub legs: Vec<LegStatus>,
@@ -49,6 +51,8 @@ pub struct SourceStatus {
     pub read: u64,
     /// Records that became dead letters.
     pub dead: u64,
+    /// Why the source waits for its server, if it does.
+    pub away: Option<String>,
     pub partitions: Vec<PartitionStatus>,
 }
 
@@ -81,8 +85,6 @@ pub struct ViewStatus {
 pub struct StateStatus {
     /// Identity of the operator: `<view>/<role>`.
     pub name: String,
-    /// Groups that are kept.
-    pub groups: u64,
     /// Rows folded into them.
     pub rows: u64,
 }
@@ -96,8 +98,6 @@ pub struct SinkStatus {
     pub duplicates: u64,
     /// The newest epoch that is safe on the other side.
     pub confirmed: Epoch,
-    /// Bytes that wait to be written.
-    pub buffered_bytes: u64,
     /// Why the sink waits, if it does.
     pub away: Option<String>,
 }
@@ -125,9 +125,11 @@ impl Status {
             Phase::Draining => reasons.push("stopping".to_string()),
             Phase::Running => {}
         }
-        reasons.extend(self.stalled.iter().map(|why| format!("stalled: {why}")));
+        let away = self.sources.iter().filter_map(|source| Some((&source.name, source.away.as_ref()?)));
+        reasons.extend(away.map(|(source, why)| format!("source {source} is away: {why}")));
         let away = self.sinks.iter().filter_map(|sink| Some((&sink.name, sink.away.as_ref()?)));
         reasons.extend(away.map(|(sink, why)| format!("sink {sink} is away: {why}")));
+        reasons.extend(self.letters_away.iter().map(|why| format!("dead letters wait: {why}")));
         reasons
     }
 
@@ -141,9 +143,9 @@ impl Status {
         self.letters.values().sum()
     }
 
-    /// Records that wait in all partitions, as far as known.
-    pub fn lag_records(&self) -> u64 {
-        self.partitions().filter_map(|partition| partition.lag_records).sum()
+    /// Records that wait in all partitions; `None` while that is not known of one of them.
+    pub fn lag_records(&self) -> Option<u64> {
+        self.partitions().map(|partition| partition.lag_records).sum()
     }
 
     /// The greatest distance of a partition's event time from the clock; idle partitions have none.
@@ -172,6 +174,7 @@ pub(crate) mod tests {
                 name: "telemetry".into(),
                 read: 100,
                 dead: 3,
+                away: None,
                 partitions: vec![
                     PartitionStatus {
                         name: "raw".into(),
@@ -193,7 +196,7 @@ pub(crate) mod tests {
                 ],
             }],
             views: vec![ViewStatus { name: "latest".into(), rows: 9, newest: vec![r#"{"did":"a"}"#.into()] }],
-            states: vec![StateStatus { name: "latest/aggregate".into(), groups: 9, rows: 97 }],
+            states: vec![StateStatus { name: "latest/aggregate".into(), rows: 97 }],
             sinks: vec![SinkStatus {
                 name: "documents".into(),
                 acknowledged: 50,
@@ -218,14 +221,17 @@ pub(crate) mod tests {
         let mut status = sample();
         assert!(status.not_ready().is_empty());
         status.sinks[0].away = Some("connection refused".into());
-        status.stalled = Some("epoch 5".into());
-        assert_eq!(status.not_ready(), ["stalled: epoch 5", "sink documents is away: connection refused"]);
+        status.sources[0].away = Some("no route".into());
+        assert_eq!(
+            status.not_ready(),
+            ["source telemetry is away: no route", "sink documents is away: connection refused"]
+        );
     }
 
     #[test]
     fn totals() {
         let status = sample();
-        assert_eq!((status.read(), status.dead(), status.lag_records()), (100, 3, 7));
+        assert_eq!((status.read(), status.dead(), status.lag_records()), (100, 3, None));
         assert_eq!(status.lag_event_ms(), Some(1500));
     }
 }

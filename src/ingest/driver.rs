@@ -14,6 +14,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
+use crate::alarm::Alarm;
 use crate::batch::Batch;
 use crate::dead_letter::DeadLetter;
 use crate::error::Result;
@@ -135,6 +136,7 @@ impl Cutter {
         let (ledger, source) = (&self.parts.ledger, self.parts.index);
         ledger.add(epoch, Count::Read(source), cut.read as i64);
         ledger.add(epoch, Count::SourceDead(source), cut.letters.len() as i64);
+        ledger.add(epoch, Count::LettersOut, cut.letters.len() as i64);
         ledger.add(epoch, Count::SourceOut(source), cut.batches.iter().map(Batch::diff_sum).sum());
     }
 }
@@ -162,7 +164,7 @@ pub fn cut_on_ticks<'s>(
     let scope = ticks.scope();
     let mut builder = OperatorBuilder::new(format!("Source {}", parts.source.name), scope);
     let info = builder.operator_info();
-    let activator = scope.activator_for(info.address.clone());
+    let mut alarm = Alarm::new(scope.activator_for(info.address.clone()));
     // Set once: each worker builds its own.
     let _ = parts.woken.set(scope.worker().sync_activator_for(info.address.to_vec()));
     let mut ticks = builder.new_input(ticks, Pipeline);
@@ -199,7 +201,7 @@ pub fn cut_on_ticks<'s>(
             }
             if !open.is_empty() {
                 // Consumer threads wake us when there is more; the timer is a net for a stop request.
-                activator.activate_after(Duration::from_millis(100));
+                alarm.within(Duration::from_millis(100));
             }
         }
     });

@@ -79,7 +79,8 @@ fn partition_id(topic_position: usize, number: u32) -> Result<u32> {
 
 /// The error about a topic that does not exist; `place` says where it was looked for.
 fn missing_topic(topic: &str, place: &str, existing: &[String]) -> Error {
-    let nearest = existing.iter().max_by(|a, b| {
+    // Topics of the brokers themselves are nobody's mistyped source.
+    let nearest = existing.iter().filter(|name| !name.starts_with('_')).max_by(|a, b| {
         let similarity = |name: &str| strsim::jaro_winkler(name, topic);
         similarity(a).total_cmp(&similarity(b))
     });

@@ -18,6 +18,7 @@ use timely::dataflow::operators::vec::Broadcast;
 use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::Activator;
 
+use crate::alarm::Alarm;
 use crate::settings::Flow;
 use crate::time::{Epoch, Tick};
 
@@ -28,7 +29,8 @@ pub struct Pace {
     pub interval: Duration,
     /// Bounded runs tick as fast as the flow allows; the sources cut by count.
     pub bounded: bool,
-    /// `--clock`: the wall clock of epoch e is this plus e intervals, in milliseconds since the Unix epoch.
+    /// `--clock`: the wall clock before the first epoch, in milliseconds since the Unix epoch; each epoch is
+    /// one interval later.
     pub clock_ms: Option<i64>,
     /// The first epoch of this run.
     pub first_epoch: Epoch,
@@ -46,6 +48,9 @@ pub struct Gauge {
     /// Bytes that the sinks of this process hold.
     pub sink_bytes: Arc<AtomicUsize>,
     limits: Flow,
+    /// Ticks that were held back because too many epochs were computed, and because too much was under way
+    /// to the sinks.
+    pub waits: [Cell<u64>; 2],
     blocked: Cell<bool>,
     ticker: RefCell<Option<Activator>>,
 }
@@ -59,29 +64,46 @@ impl Gauge {
             confirmed: Handle::new(),
             sink_bytes,
             limits,
+            waits: Default::default(),
             blocked: Cell::new(false),
             ticker: RefCell::new(None),
         })
     }
 
-    /// Whether epoch `next` must wait for earlier ones.
-    fn full(&self, next: Epoch) -> bool {
+    /// Which of the limits makes epoch `next` wait for earlier ones, if one does.
+    fn full(&self, next: Epoch) -> Option<Limit> {
         let computed = self.computed.with_frontier(|f| f.first().copied()).unwrap_or(next);
         let confirmed = self.confirmed.with_frontier(|f| f.first().copied()).unwrap_or(next);
-        next.saturating_sub(computed) >= self.limits.max_epochs_computing
-            || computed.saturating_sub(confirmed) >= self.limits.max_epochs_in_flight
-            || self.sink_bytes.load(Ordering::Relaxed) >= self.limits.sink_buffer_bytes
+        if next.saturating_sub(computed) >= self.limits.max_epochs_computing {
+            return Some(Limit::Computing);
+        }
+        let in_flight = computed.saturating_sub(confirmed) >= self.limits.max_epochs_in_flight
+            || self.sink_bytes.load(Ordering::Relaxed) >= self.limits.sink_buffer_bytes;
+        in_flight.then_some(Limit::InFlight)
+    }
+
+    fn hold(&self, limit: Limit) {
+        self.blocked.set(true);
+        let waits = &self.waits[limit as usize];
+        waits.set(waits.get() + 1);
     }
 
     /// Called after each step of the worker: wakes the ticker if it waits and may go on.
     pub fn wake(&self, next: Epoch) {
-        if self.blocked.get() && !self.full(next) {
+        if self.blocked.get() && self.full(next).is_none() {
             self.blocked.set(false);
             if let Some(ticker) = &*self.ticker.borrow() {
                 ticker.activate();
             }
         }
     }
+}
+
+/// A limit of what is under way.
+#[derive(Clone, Copy, Debug)]
+enum Limit {
+    Computing,
+    InFlight,
 }
 
 /// What the rest of worker 0 tells the ticker.
@@ -107,7 +129,10 @@ impl Clock {
     fn wall_ms(&mut self, epoch: Epoch) -> i64 {
         let interval_ms = self.pace.interval.as_millis() as i64;
         let now = match self.pace.clock_ms {
-            Some(start) => start.saturating_add((epoch as i64).saturating_mul(interval_ms)),
+            Some(start) => {
+                let ticked = epoch.saturating_sub(self.pace.first_epoch) as i64 + 1;
+                start.saturating_add(ticked.saturating_mul(interval_ms))
+            }
             None => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 since.as_millis() as i64
@@ -131,7 +156,7 @@ pub fn ticker<'s>(
 ) -> StreamVec<'s, Epoch, Tick> {
     let mut builder = OperatorBuilder::new("Ticker".to_owned(), scope);
     let info = builder.operator_info();
-    let activator = scope.activator_for(info.address.clone());
+    let mut alarm = Alarm::new(scope.activator_for(info.address.clone()));
     *gauge.ticker.borrow_mut() = Some(scope.activator_for(info.address));
     let mut ready = builder.new_input(ready, Exchange::new(|_: &Epoch| 0));
     let (output, ticks) = builder.new_output_connection(std::iter::empty());
@@ -160,13 +185,13 @@ pub fn ticker<'s>(
                 }
                 let now = Instant::now();
                 let wait = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
-                if gauge.full(next) {
-                    gauge.blocked.set(true);
-                    activator.activate_after(pace.interval);
+                if let Some(limit) = gauge.full(next) {
+                    gauge.hold(limit);
+                    alarm.within(pace.interval);
                     return;
                 }
                 if !pace.bounded && !wait.is_zero() {
-                    activator.activate_after(wait);
+                    alarm.within(wait);
                     return;
                 }
                 due = Some(due.map_or(now, |due| due.max(now - pace.interval)) + pace.interval);

@@ -198,8 +198,8 @@ fn check_values(chunk: &Chunk, payloads: &[Vec<u8>]) -> usize {
 
 #[test]
 fn every_broken_record_is_one_row_or_one_reject_however_it_is_batched() {
-    let seed = std::env::var("TIDEMILL_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(981);
-    eprintln!("seed {seed} (TIDEMILL_TEST_SEED)");
+    let seed = std::env::var("DECODER_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(981);
+    eprintln!("seed {seed} (DECODER_SEED)");
     let mut random = Pcg64Mcg::seed_from_u64(seed);
     let payloads: Vec<_> = (0..RECORDS).map(|_| payload(&mut random)).collect();
     let source = telemetry();
@@ -233,8 +233,8 @@ fn every_broken_record_is_one_row_or_one_reject_however_it_is_batched() {
 
 /// The first lines of a file, plain or gzip, below the folder of recorded data. `None`, and a loud word, where there is none.
 fn recorded(file: &str) -> Option<Vec<String>> {
-    let Some(folder) = std::env::var_os("TIDEMILL_SHARED_DATA") else {
-        eprintln!("SKIPPED: TIDEMILL_SHARED_DATA does not name the folder of recorded data");
+    let Some(folder) = std::env::var_os("RECORDED_DATA") else {
+        eprintln!("SKIPPED: RECORDED_DATA does not name the folder of recorded data");
         return None;
     };
     let path = Path::new(&folder).join(file);

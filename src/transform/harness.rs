@@ -64,6 +64,7 @@ pub fn leg<'s>(
                     ledger.add(epoch, Count::Account(account, Fate::Dead), out.dead);
                     let filled = out.batches.into_iter().filter(|batch| !batch.is_empty());
                     rows.session(&capability.retain(0)).give_iterator(filled);
+                    ledger.add(epoch, Count::LettersOut, out.letters.len() as i64);
                     letters.session(&capability.retain(1)).give_iterator(out.letters.into_iter());
                 }
             });
@@ -108,6 +109,7 @@ pub fn stateful<'s>(
             waiting: BTreeMap::new(),
             held: Output::default(),
             in_state: 0,
+            changed: true,
         };
         let mut open: BTreeMap<Epoch, (EpochClose, [Capability<Epoch>; 2])> = BTreeMap::new();
         move |frontiers| {
@@ -157,7 +159,10 @@ struct Driver {
     waiting: BTreeMap<Epoch, Vec<(u16, Batch)>>,
     /// Given out while an epoch is taken in, to be sent at its close.
     held: Output,
+    /// Rows in the state when it was last summed.
     in_state: i64,
+    /// Whether there were rows since then.
+    changed: bool,
 }
 
 impl Driver {
@@ -165,6 +170,7 @@ impl Driver {
     fn take_in(&mut self, epoch: Epoch, deadline: Instant) -> bool {
         let Some(mut batches) = self.waiting.remove(&epoch) else { return true };
         batches.reverse();
+        self.changed |= !batches.is_empty();
         while let Some((port, batch)) = batches.pop() {
             self.operator.on_batch(usize::from(port), epoch, &batch, &mut self.held);
             if Instant::now() >= deadline && !batches.is_empty() {
@@ -184,8 +190,10 @@ impl Driver {
         let (ledger, account, epoch) = (&self.parts.ledger, self.parts.account, close.epoch);
         let out = self.held.batches.iter().map(Batch::diff_sum).sum();
         ledger.add(epoch, Count::AggregationOut(self.parts.index), out);
+        ledger.add(epoch, Count::LettersOut, self.held.letters.len() as i64);
         if progress == Progress::Done {
-            let in_state = self.operator.rows_in_state();
+            let in_state =
+                if std::mem::take(&mut self.changed) { self.operator.rows_in_state() } else { self.in_state };
             ledger.add(epoch, Count::Account(account, Fate::InState), in_state - self.in_state);
             ledger.add(
                 epoch,

@@ -80,7 +80,6 @@ pub fn arrange<'s>(
             }
         },
     );
-    let counted = updates.clone().flat_map(|_| None);
     let arranged: Arranged<'s, Trace> = arrange_core::<
         _,
         _,
@@ -89,6 +88,7 @@ pub fn arrange<'s>(
         ValBuilder<Bytes, Bytes, Epoch, isize>,
         ValSpine<Bytes, Bytes, Epoch, isize>,
     >(updates, Pipeline, &view.name);
+    let counted = arranged.stream.clone().flat_map(|_| None);
     arranged.stream.probe_with(probe);
     let writer = RowWriter::new(&view.schema, None);
     Ok((ViewReader { view, converter, writer, trace: arranged.trace, last }, counted))

@@ -120,9 +120,11 @@ pub fn sink<'s>(
             let mut output = output.activate();
             for (epoch, letters) in driver.confirmations() {
                 let Some((capability, ..)) = driver.unconfirmed.get(&epoch) else { continue };
+                driver.parts.ledger.add(epoch, Count::LettersOut, letters.len() as i64);
                 output.session(capability).give_iterator(letters.into_iter());
-                driver.settle(epoch);
             }
+            // Only now: several shards may have confirmed the same epoch.
+            driver.unconfirmed.retain(|_, (_, shards)| !shards.is_empty());
             let done = driver.unconfirmed.is_empty() && driver.waiting.is_empty();
             if done && frontiers.iter().all(|frontier| frontier.is_empty()) {
                 driver.parts.shards.borrow_mut().drain(..).for_each(|(_, mut outbox)| outbox.close());
@@ -180,12 +182,6 @@ impl Driver {
             }
         }
         confirmed
-    }
-
-    fn settle(&mut self, epoch: Epoch) {
-        if self.unconfirmed.get(&epoch).is_some_and(|(_, open)| open.is_empty()) {
-            self.unconfirmed.remove(&epoch);
-        }
     }
 }
 

@@ -19,6 +19,7 @@ use timely::scheduling::SyncActivator;
 
 use crate::batch::RowOrigin;
 use crate::dead_letter::{AddressedLetter, DeadLetter, RawRecord, Reason};
+use crate::ledger::{Count, Ledger};
 use crate::time::{Epoch, EpochClose};
 use crate::write::outbox::{Content, Outbox};
 
@@ -109,7 +110,7 @@ pub fn address<'s>(
 pub fn write<'s>(
     letters: StreamVec<'s, Epoch, AddressedLetter>,
     durable: StreamVec<'s, Epoch, ()>,
-    counts: Arc<LetterCounts>,
+    (counts, ledger): (Arc<LetterCounts>, Ledger),
     start: impl FnOnce(SyncActivator) -> Option<Outbox<Vec<AddressedLetter>>>,
 ) -> StreamVec<'s, Epoch, ()> {
     let scope = letters.scope();
@@ -122,7 +123,7 @@ pub fn write<'s>(
     builder.build_reschedule(move |capabilities| {
         drop(capabilities);
         let mut waiting: BTreeMap<Epoch, (Capability<Epoch>, Vec<AddressedLetter>)> = BTreeMap::new();
-        let mut unconfirmed: BTreeMap<Epoch, Capability<Epoch>> = BTreeMap::new();
+        let mut unconfirmed: BTreeMap<Epoch, (Capability<Epoch>, usize)> = BTreeMap::new();
         move |frontiers| {
             input.for_each(|capability, letters| {
                 let epoch = *capability.time();
@@ -139,13 +140,14 @@ pub fn write<'s>(
                     counts.0[letter.letter.reason as usize].fetch_add(1, Ordering::Relaxed);
                 }
                 if let Some(outbox) = &outbox {
+                    unconfirmed.insert(epoch, (capability, letters.len()));
                     outbox.send(epoch, letters);
-                    unconfirmed.insert(epoch, capability);
                 }
             }
             if let Some(outbox) = &outbox {
                 for (epoch, _) in outbox.confirmed.try_iter() {
-                    unconfirmed.remove(&epoch);
+                    let written = unconfirmed.remove(&epoch).map_or(0, |(_, letters)| letters);
+                    ledger.add(epoch, Count::LettersWritten, written as i64);
                 }
             }
             let done = waiting.is_empty() && unconfirmed.is_empty();

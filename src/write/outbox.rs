@@ -18,7 +18,9 @@ pub trait Content: Send + 'static {
 
 impl Content for Changes {
     fn bytes(&self) -> usize {
-        self.rows.get_array_memory_size()
+        // Of slices only their part: a batch from another process is one buffer for all its columns.
+        let sizes = self.rows.columns().iter().map(|column| column.to_data().get_slice_memory_size());
+        sizes.map(|size| size.unwrap_or_default()).sum()
     }
 }
 
@@ -115,8 +117,9 @@ fn serve<T: Content>(
             size += changes.bytes();
             sink.write(epoch, changes)?;
         }
-        sink.confirm()?.into_iter().for_each(&tell_confirmed);
+        let confirmed = sink.confirm()?;
         bytes.fetch_sub(size, Ordering::Relaxed);
+        confirmed.into_iter().for_each(&tell_confirmed);
     }
     sink.close()
 }

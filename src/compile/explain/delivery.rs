@@ -82,12 +82,9 @@ fn id(mongo: &MongoSink, schema: &Schema) -> String {
 /// What a restart does: neither state nor offsets are kept yet.
 pub(super) fn restart(sink: &Sink, sources: &[&Source]) -> String {
     let effect = match &sink.connector {
-        SinkConnector::MongoDb(mongo) if mongo.mode == WriteMode::Append => match mongo.id.as_slice() {
-            [] if !sources.iter().all(|source| keeps_origins(source)) => {
-                "events that a simulator makes anew meet the ids of its earlier ones, and are dead letters"
-            }
-            _ => "what is read again is there already",
-        },
+        SinkConnector::MongoDb(mongo) if mongo.mode == WriteMode::Append => {
+            "what is read again is there already"
+        }
         SinkConnector::MongoDb(_) => {
             "documents show older states until the sources are read to where they were"
         }
@@ -110,9 +107,4 @@ pub(super) fn restart(sink: &Sink, sources: &[&Source]) -> String {
         );
     }
     format!("state and offsets are not kept: sources are read again from the start; {effect}")
-}
-
-/// A simulated event has no place that it could be read from again.
-fn keeps_origins(source: &Source) -> bool {
-    !matches!(source.connector, SourceConnector::Simulator(_))
 }
