@@ -76,7 +76,7 @@ pub fn build(scope: Scope<'_, Epoch>, parts: Parts) -> Result<Running> {
     let (starts, woken): (Vec<_>, Vec<_>) = parts.sinks.into_iter().unzip();
 
     let epoch_interval = pace.interval;
-    let (ready, shards) = sinks::open(scope, starts, fail);
+    let (ready, shards) = sinks::open(scope, starts, control.stop.clone(), fail);
     let ticks = ticker::ticker(scope, ready, pace, gauge.clone(), control.clone());
 
     let cuts = sources.into_iter().map(|source| cut_on_ticks(ticks.clone(), source, fail));

@@ -31,6 +31,10 @@ use crate::write::letters::LetterCounts;
 use crate::write::outbox::{Connect, Outbox};
 use crate::write::{self, Health, Identity, Sink};
 
+/// Bytes of a partition in an epoch. An epoch of a hundred partitions stays below what an Arrow column of
+/// text can hold, and none takes long to compute.
+const EPOCH_BYTES: usize = 16 << 20;
+
 /// Everything the workers of this process share.
 pub struct Job {
     pub plan: Arc<Plan>,
@@ -51,8 +55,8 @@ pub struct Job {
     /// Per sink of the plan.
     pub sink_health: Vec<Arc<Health>>,
     pub letters_health: Arc<Health>,
-    /// Bytes that wait in the outboxes of this process.
-    pub sink_bytes: Arc<AtomicUsize>,
+    /// Bytes of this process that wait for confirmation: in outboxes, and records as they were received.
+    pub held_bytes: Arc<AtomicUsize>,
     pub letter_counts: Arc<LetterCounts>,
     pub telemetry: Arc<Telemetry>,
     /// The ledger at the end, on process 0.
@@ -98,10 +102,13 @@ impl Job {
         let reader = waiting(&source.name, &self.stop, || connector.open(&partitions))?;
         let mut settings = ConsumerSettings::from(&self.settings.flow);
         if self.bounded {
-            // An epoch is cut only when it is full, so at least one must fit, whatever its size.
-            let records = 2 * self.settings.flow.max_epoch_records;
-            settings.read_ahead =
-                Limits { records: settings.read_ahead.records.max(records), bytes: usize::MAX };
+            // An epoch is cut only when it is full, so at least one must fit.
+            let epoch = self.epoch_limits();
+            let ahead = settings.read_ahead;
+            settings.read_ahead = Limits {
+                records: ahead.records.max(2 * epoch.records),
+                bytes: ahead.bytes.max(2 * epoch.bytes),
+            };
         }
         let input = |partition: Partition| {
             let decoder = Box::new(JsonDecoder::new(source.clone(), partition.clone()));
@@ -109,6 +116,11 @@ impl Job {
         };
         let inputs = partitions.into_iter().map(input).collect();
         consumer::spawn(&source.name, reader, inputs, settings, wake)
+    }
+
+    /// What one partition contributes to an epoch at most; in bounded runs all but the last epoch are full.
+    pub fn epoch_limits(&self) -> Limits {
+        Limits { records: self.settings.flow.max_epoch_records, bytes: EPOCH_BYTES }
     }
 
     /// Who writes, for a shard of a sink.
@@ -169,7 +181,7 @@ impl Job {
             let _ = opening.activate();
             driver.get().map(SyncActivator::activate);
         };
-        Outbox::start(identity, connect, health, self.sink_bytes.clone(), wake, fatal)
+        Outbox::start(identity, connect, health, self.held_bytes.clone(), wake, fatal)
     }
 
     /// What writes the dead letters.

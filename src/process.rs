@@ -13,7 +13,7 @@ use crate::control::live::LiveReads;
 use crate::control::progress::Printer;
 use crate::control::run::RunRequest;
 use crate::control::telemetry::Telemetry;
-use crate::control::{publish, shutdown};
+use crate::control::{publish, shutdown, simulate};
 use crate::error::{Error, Result};
 use crate::ingest::connect;
 use crate::ingest::ticker::Pace;
@@ -155,7 +155,10 @@ fn prepare(
         bounded: request.bounded,
         input: request.input.clone(),
         simulator: request.simulator.clone(),
-        start_ms: request.clock_ms.unwrap_or_else(crate::control::publish::wall_ms),
+        start_ms: request.clock_ms.unwrap_or_else(|| match &request.simulator {
+            Some(simulator) => simulate::start_ms(simulator, publish::wall_ms()),
+            None => publish::wall_ms(),
+        }),
     };
     let mut sources = Vec::new();
     for (index, source) in plan.sources.iter().enumerate() {
@@ -184,7 +187,7 @@ fn prepare(
         stop,
         sink_health: plan.sinks.iter().map(|_| Health::new()).collect(),
         letters_health: Health::new(),
-        sink_bytes: Arc::default(),
+        held_bytes: Arc::default(),
         letter_counts: Arc::default(),
         telemetry: Telemetry::new(),
         final_ledger: Mutex::new(None),

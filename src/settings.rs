@@ -29,7 +29,7 @@ pub struct Flow {
     pub max_epochs_computing: u64,
     /// Epochs between the operators' frontier and the sinks' confirmation.
     pub max_epochs_in_flight: u64,
-    /// Bytes that a sink shard may hold before the ticker waits.
+    /// Bytes that process 0 may hold until sinks have confirmed them before the ticker waits.
     pub sink_buffer_bytes: usize,
     /// Records per partition and epoch at most; in bounded runs exactly, but for the last epoch.
     pub max_epoch_records: usize,

@@ -59,6 +59,15 @@ pub struct Binding {
     pub input_hash: u64,
 }
 
+/// What a worker says of the sinks that it opens.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub enum Opening {
+    /// A shard is open; it has seen this epoch before.
+    Seen(Epoch),
+    /// The process was asked to stop before all were open.
+    Stopped,
+}
+
 /// Lets a thread wake an operator that is built after it was started.
 pub type Woken = std::sync::Arc<std::sync::OnceLock<timely::scheduling::SyncActivator>>;
 

@@ -22,6 +22,7 @@ use crate::dataflow::{self, Parts, Running, StartLetters};
 use crate::dead_letter::RawRecord;
 use crate::error::Result;
 use crate::ingest::binder::InMemory;
+use crate::ingest::consumer::ConsumerHandle;
 use crate::ingest::driver::{Retained, SourceParts, SourceProgress};
 use crate::ingest::ticker::{Gauge, TickerControl};
 use crate::job::{Job, LookupRequest, partition_worker};
@@ -38,11 +39,11 @@ const HOUSEKEEPING: Duration = Duration::from_millis(250);
 
 /// Runs the dataflow on this worker until it ends.
 pub fn run(worker: &mut Worker, job: &Arc<Job>) -> Result<()> {
-    let gauge = Gauge::new(job.settings.flow.clone(), job.sink_bytes.clone());
+    let gauge = Gauge::new(job.settings.flow.clone(), job.held_bytes.clone());
     let control =
         Rc::new(TickerControl { ended: Cell::new(false), stop: job.stop.clone(), next: Cell::new(0) });
     let ledger = Ledger::new(job.layout.clone());
-    let retained = Rc::new(RefCell::new(Retained::default()));
+    let retained = Rc::new(RefCell::new(Retained::new(job.held_bytes.clone())));
     let progress = SourceProgress::default();
     let (mut sources, mut consumers) = (Vec::new(), Vec::new());
     for index in 0..job.plan.sources.len() {
@@ -58,7 +59,7 @@ pub fn run(worker: &mut Worker, job: &Arc<Job>) -> Result<()> {
             index,
             partitions: consumer.queues().to_vec(),
             bounded: job.bounded,
-            max_epoch_records: job.settings.flow.max_epoch_records,
+            epoch_limits: job.epoch_limits(),
             stop: job.stop.clone(),
             ledger: ledger.clone(),
             retained: retained.clone(),
@@ -82,16 +83,22 @@ pub fn run(worker: &mut Worker, job: &Arc<Job>) -> Result<()> {
         fail: fatal,
     };
     let running = worker.dataflow_named(&job.plan.name, |scope| dataflow::build(scope, parts))?;
-    let mut state = Loop::new(job.clone(), gauge, control, retained, progress, running);
+    let watchdog = Watchdog::new(job.settings.cluster.stall_timeout);
+    let mut state = Loop {
+        job: job.clone(),
+        gauge,
+        control,
+        retained,
+        progress,
+        consumers,
+        running,
+        watchdog,
+        timings: Timings::default(),
+        next_housekeeping: Instant::now(),
+    };
     while worker.step_or_park(Some(PARK)) {
         state.after_step(worker.index())?;
-        for consumer in &consumers {
-            if let Some(error) = consumer.take_error() {
-                fatal(&error);
-            }
-        }
     }
-    drop(consumers);
     state.finish(worker.index());
     Ok(())
 }
@@ -115,7 +122,7 @@ fn records(job: &Arc<Job>, peers: usize, retained: &Rc<RefCell<Retained>>) -> Re
 
 /// Starts the dead letters' outbox on worker 0; if every source drops its letters it still counts them.
 fn letters(job: &Arc<Job>, worker: usize) -> StartLetters {
-    let (job, bytes) = (job.clone(), job.sink_bytes.clone());
+    let (job, bytes) = (job.clone(), job.held_bytes.clone());
     Box::new(move |activator| {
         if worker != 0 {
             return None;
@@ -146,6 +153,7 @@ struct Loop {
     control: Rc<TickerControl>,
     retained: Rc<RefCell<Retained>>,
     progress: SourceProgress,
+    consumers: Vec<ConsumerHandle>,
     running: Running,
     watchdog: Watchdog,
     timings: Timings,
@@ -153,28 +161,6 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(
-        job: Arc<Job>,
-        gauge: Rc<Gauge>,
-        control: Rc<TickerControl>,
-        retained: Rc<RefCell<Retained>>,
-        progress: SourceProgress,
-        running: Running,
-    ) -> Self {
-        let watchdog = Watchdog::new(job.settings.cluster.stall_timeout);
-        Loop {
-            job,
-            gauge,
-            control,
-            retained,
-            progress,
-            running,
-            watchdog,
-            timings: Timings::default(),
-            next_housekeeping: Instant::now(),
-        }
-    }
-
     /// The first epoch that is not yet released; `None` when there will be no more.
     fn released(&self) -> Option<Epoch> {
         match (first(&self.gauge.computed), first(&self.gauge.durable)) {
@@ -185,18 +171,20 @@ impl Loop {
 
     fn after_step(&mut self, worker: usize) -> Result<()> {
         let next = self.control.next.get();
+        let confirmed = first(&self.gauge.confirmed);
+        self.retained.borrow_mut().release(confirmed);
         self.gauge.wake(next);
         if worker == 0 && next > 0 {
-            let (computed, confirmed) = (first(&self.gauge.computed), first(&self.gauge.confirmed));
-            self.timings.look(next, computed, confirmed, &self.job.telemetry);
+            self.timings.look(next, first(&self.gauge.computed), confirmed, &self.job.telemetry);
         }
         self.answer(worker)?;
+        if let Some(error) = self.consumers.iter().find_map(ConsumerHandle::take_error) {
+            return Err(error);
+        }
         if Instant::now() < self.next_housekeeping {
             return Ok(());
         }
         self.next_housekeeping = Instant::now() + HOUSEKEEPING;
-        let confirmed = first(&self.gauge.confirmed);
-        self.retained.borrow_mut().release(confirmed);
         if let Some(released) = self.released() {
             self.running.views.iter_mut().for_each(|view| view.compact(released));
         }
@@ -224,6 +212,7 @@ impl Loop {
             released,
             confirmed,
             next: self.control.next.get(),
+            sources_away: self.consumers.iter().map(ConsumerHandle::away).collect(),
             waits: [0, 1].map(|limit| self.gauge.waits[limit].get()),
             ledger,
         };

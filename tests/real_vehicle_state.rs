@@ -34,6 +34,8 @@ struct Scene {
     source: String,
     normalised: String,
     sent: Vec<Sent>,
+    /// How long everything may take to arrive.
+    patience: Duration,
 }
 
 impl Scene {
@@ -57,7 +59,7 @@ impl Scene {
         fs::create_dir(folder.path().join("vehicle_state")).expect("a folder");
         fs::write(folder.path().join("vehicle_state/dataflow.sql"), own).expect("a file");
         let services = Services::new(&format!("test_{unique}"));
-        Scene { services, folder, source, normalised, sent: Vec::new() }
+        Scene { services, folder, source, normalised, sent: Vec::new(), patience: ARRIVAL_TIMEOUT }
     }
 
     fn create_topic(&mut self) {
@@ -91,15 +93,13 @@ impl Scene {
         let expected = expected(&self.source, &self.sent);
         let events = expected.history.len() as u64;
         let log = || format!("{} of {events} events\n{}", self.services.count(HISTORY), cluster.log());
-        until("all events are in the history", ARRIVAL_TIMEOUT, log, || {
-            self.services.count(HISTORY) >= events
-        });
+        until("all events are in the history", self.patience, log, || self.services.count(HISTORY) >= events);
         compare_history(&self.services.documents(HISTORY), &expected);
         // The collections are written side by side.
         let mut complaints = String::new();
         until(
             "the latest state is that of all events",
-            ARRIVAL_TIMEOUT,
+            self.patience,
             || cluster.log(),
             || {
                 complaints = latest_differences(&self.services.documents(LATEST), &expected);
@@ -281,21 +281,24 @@ fn real_stop_while_it_waits_for_a_broker() {
 
 #[test]
 fn real_death_of_one_process_ends_the_other() {
-    let mut scene = Scene::new();
-    scene.send(fleet(6, 1_000, 20));
-    let mut cluster = scene.start(1, 2);
-    scene.compare(&cluster);
-    signal("KILL", cluster.processes[1].child.id());
-    let codes = cluster.wait();
-    assert_eq!(codes, [Some(1), None], "{}", cluster.log());
-    assert!(cluster.processes[0].log().contains("process 1"), "no message:\n{}", cluster.log());
+    for (dead, other) in [(0, 1), (1, 0)] {
+        let mut scene = Scene::new();
+        scene.send(fleet(6, 1_000, 20));
+        let mut cluster = scene.start(1, 2);
+        scene.compare(&cluster);
+        signal("KILL", cluster.processes[dead].child.id());
+        let codes = cluster.wait();
+        assert_eq!((codes[dead], codes[other]), (None, Some(1)), "{}", cluster.log());
+        let message = format!("process {dead}");
+        assert!(cluster.processes[other].log().contains(&message), "no message:\n{}", cluster.log());
+    }
 }
 
 #[test]
 #[ignore = "a million events take minutes: ./test --run-ignored only -E 'test(real_million)'"]
 fn real_million_events() {
     for (workers, processes) in [(2, 1), (1, 2)] {
-        let mut scene = Scene::new();
+        let mut scene = Scene { patience: 10 * ARRIVAL_TIMEOUT, ..Scene::new() };
         scene.send(fleet(7, 1_000_000, 10_000));
         let began = std::time::Instant::now();
         let cluster = scene.start(workers, processes);

@@ -46,7 +46,7 @@ fn four_signals_become_one_document() {
     });
     for mode in MODES {
         let found = documents("use_case_1", mode, "latest_state", "ingestion_time");
-        assert_eq!(found, [expected.clone()], "{mode:?}");
+        assert_eq!(found, std::slice::from_ref(&expected), "{mode:?}");
     }
 }
 
@@ -74,7 +74,7 @@ fn a_late_speed_does_not_win() {
     });
     for mode in MODES {
         let found = documents("use_case_2", mode, "latest_state", "ingestion_time");
-        assert_eq!(found, [expected.clone()], "{mode:?}");
+        assert_eq!(found, std::slice::from_ref(&expected), "{mode:?}");
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Facts<'a> {
     pub confirmed: Option<Epoch>,
     /// The next epoch to be cut.
     pub next: Epoch,
+    /// Per source why its reader on this worker waits, if it does.
+    pub sources_away: Vec<Option<String>>,
     /// Ticks that were held back, see [`Gauge`](crate::ingest::ticker::Gauge).
     pub waits: [u64; 2],
     /// The ledgers of all workers; on worker 0 only.
@@ -78,8 +80,16 @@ pub fn publish(job: &Job, facts: Facts<'_>) {
         job.telemetry.waits_in_flight.store(facts.waits[1], Ordering::Relaxed);
     }
     let mut status = job.telemetry.status();
-    status.buffered_bytes = job.sink_bytes.load(Ordering::Relaxed) as u64;
-    status.phase = if job.is_stopping() { Phase::Draining } else { Phase::Running };
+    status.buffered_bytes = job.held_bytes.load(Ordering::Relaxed) as u64;
+    status.phase = match (job.is_stopping(), facts.next > 0 || facts.released.is_some_and(|e| e > 0)) {
+        (true, _) => Phase::Draining,
+        (false, true) => Phase::Running,
+        (false, false) => status.phase,
+    };
+    status.letters_away = job.letters_health.away();
+    for (source, away) in status.sources.iter_mut().zip(facts.sources_away) {
+        source.away = away;
+    }
     status.epoch = status.epoch.max(facts.next.saturating_sub(1));
     status.released = status.released.max(facts.released.map_or(facts.next, |e| e).saturating_sub(1));
     for (binding, caught_up) in &facts.partitions {

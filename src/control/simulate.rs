@@ -14,6 +14,7 @@ use super::run::SimulateRequest;
 use super::{progress, publish, shutdown};
 use crate::error::{Error, Result};
 use crate::ingest::fleet::{Fleet, SimulatedRecord, SimulatedSink, partitions};
+use crate::plan::Simulator;
 use crate::settings::Settings;
 use crate::topic_log::{TopicWriter, topic_directory};
 
@@ -27,7 +28,7 @@ pub fn fill(request: &SimulateRequest, settings: &Settings) -> Result<()> {
     let flag = stop.clone();
     shutdown.on_request(move || flag.store(true, Ordering::Relaxed));
     let count = partitions(&request.simulator);
-    let mut fleet = Fleet::new(&request.simulator, publish::wall_ms());
+    let mut fleet = Fleet::new(&request.simulator, start_ms(&request.simulator, publish::wall_ms()));
     let sent = match &settings.kafka.bootstrap_servers {
         Some(servers) => {
             let mut topic = KafkaTopic::open(servers, settings, &request.topic, count)?;
@@ -42,6 +43,18 @@ pub fn fill(request: &SimulateRequest, settings: &Settings) -> Result<()> {
     };
     progress::say(&format!("{sent} records sent to topic {}\n", request.topic));
     Ok(())
+}
+
+/// Where simulated time begins so that no event is in the future: with a rate it is the clock, without one
+/// every vehicle sends an event per second of simulated time, and the last ones are sent about now.
+pub fn start_ms(simulator: &Simulator, now_ms: i64) -> i64 {
+    /// For a stream without end: two days of every vehicle.
+    const ENDLESS_S: u64 = 2 * 86_400;
+    if simulator.rate > 0 {
+        return now_ms;
+    }
+    let seconds = simulator.count.map_or(ENDLESS_S, |count| count / simulator.keys.max(1) + 1);
+    now_ms.saturating_sub(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000))
 }
 
 /// Counts deliveries that failed, so that none is missed in silence.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use timely::container::CapacityContainerBuilder;
@@ -20,7 +20,7 @@ use crate::dead_letter::DeadLetter;
 use crate::error::Result;
 use crate::ingest::binder::Report;
 use crate::ingest::cut::{Cut, PartitionCut, Place};
-use crate::ingest::queue::PartitionQueue;
+use crate::ingest::queue::{Limits, PartitionQueue};
 use crate::ledger::{Count, Ledger};
 use crate::plan::Source;
 use crate::record::{Chunk, RawRecords};
@@ -33,9 +33,10 @@ pub struct SourceParts {
     pub index: usize,
     /// The queues of this worker's partitions.
     pub partitions: Vec<PartitionQueue>,
-    /// Bounded runs: an epoch waits until each partition has this many records or has ended.
+    /// Bounded runs: an epoch waits until each partition fills its limits or has ended.
     pub bounded: bool,
-    pub max_epoch_records: usize,
+    /// What one partition contributes to an epoch.
+    pub epoch_limits: Limits,
     /// The process was asked to stop.
     pub stop: Arc<AtomicBool>,
     pub ledger: Ledger,
@@ -58,15 +59,24 @@ pub struct Cuts<'s> {
 
 /// Records of this worker's partitions as they were received, until the dead letters of their epochs are
 /// written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Retained {
     epochs: VecDeque<(Epoch, usize, u32, RawRecords)>,
+    /// Bytes that this process holds until they are confirmed.
+    held_bytes: Arc<AtomicUsize>,
 }
 
 impl Retained {
+    /// Nothing is kept; what will be, is counted in `held_bytes`.
+    pub fn new(held_bytes: Arc<AtomicUsize>) -> Self {
+        Retained { epochs: VecDeque::new(), held_bytes }
+    }
+
     fn keep(&mut self, epoch: Epoch, source: usize, partition: u32, chunks: &[Chunk]) {
         let kept = chunks.iter().map(|chunk| (epoch, source, partition, chunk.raw.clone()));
         self.epochs.extend(kept);
+        let bytes = chunks.iter().map(|chunk| bytes(&chunk.raw)).sum();
+        self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// The record with this origin.
@@ -79,9 +89,14 @@ impl Retained {
     pub fn release(&mut self, frontier: Option<Epoch>) {
         let done = |epoch: Epoch| frontier.is_none_or(|frontier| epoch < frontier);
         while self.epochs.front().is_some_and(|(epoch, ..)| done(*epoch)) {
-            self.epochs.pop_front();
+            let released = self.epochs.pop_front().map_or(0, |(_, _, _, raw)| bytes(&raw));
+            self.held_bytes.fetch_sub(released, Ordering::Relaxed);
         }
     }
+}
+
+fn bytes(raw: &RawRecords) -> usize {
+    (0..raw.len()).map(|record| raw.size(record)).sum()
 }
 
 /// The partitions of one worker and what has been cut from them. Knows nothing of timely.
@@ -102,8 +117,7 @@ impl Cutter {
 
     /// Whether the epoch can be cut: in a bounded run it must be filled.
     fn ready(&self) -> bool {
-        let filled =
-            |queue: &PartitionQueue| queue.queued_records() >= self.parts.max_epoch_records || queue.ended();
+        let filled = |queue: &PartitionQueue| queue.fills(self.parts.epoch_limits);
         !self.parts.bounded
             || self.parts.stop.load(Ordering::Relaxed)
             || self.parts.partitions.iter().all(filled)
@@ -113,7 +127,7 @@ impl Cutter {
     fn cut(&mut self, tick: &Tick) -> Result<(Vec<Cut>, Vec<Report>)> {
         let (mut cuts, mut reports) = (Vec::new(), Vec::new());
         for (index, queue) in self.parts.partitions.iter().enumerate() {
-            let chunks = queue.take(self.parts.max_epoch_records);
+            let chunks = queue.take(self.parts.epoch_limits);
             let partition = queue.partition().id;
             self.parts.retained.borrow_mut().keep(tick.epoch, self.parts.index, partition, &chunks);
             let cut = self.cuts[index].cut(tick, &chunks, place(queue))?;

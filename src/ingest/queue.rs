@@ -59,18 +59,21 @@ impl PartitionQueue {
         &self.shared.partition
     }
 
-    /// Takes at most `max_records` records out, in order.
-    pub fn take(&self, max_records: usize) -> Vec<Chunk> {
+    /// Takes records out, in order, up to one of the limits. Which ones does not depend on how they were read;
+    /// the record that exceeds the bytes is still taken.
+    pub fn take(&self, limits: Limits) -> Vec<Chunk> {
         let mut state = self.state();
-        let (mut taken, mut left) = (Vec::new(), max_records);
-        while left > 0
+        let (mut taken, mut left) = (Vec::new(), limits);
+        while left.records > 0
+            && left.bytes > 0
             && let Some(chunk) = state.chunks.front_mut()
         {
-            let part = chunk.split_front(left);
+            let part = chunk.split_front(records_within(chunk, left));
             if chunk.is_empty() {
                 state.chunks.pop_front();
             }
-            left -= part.len();
+            left.records -= part.len();
+            left.bytes = left.bytes.saturating_sub(size(&part));
             state.records -= part.len();
             state.bytes = state.bytes.saturating_sub(size(&part));
             taken.push(part);
@@ -88,6 +91,12 @@ impl PartitionQueue {
     /// Number of records that [`take`](PartitionQueue::take) can give now.
     pub fn queued_records(&self) -> usize {
         self.state().records
+    }
+
+    /// Whether [`take`](PartitionQueue::take) can fill the limits, or nothing will come behind what it can give.
+    pub fn fills(&self, limits: Limits) -> bool {
+        let state = self.state();
+        state.records >= limits.records || state.bytes >= limits.bytes || state.ended
     }
 
     /// The reader was at the end of the log behind the last queued record: the next record will have at least
@@ -136,6 +145,17 @@ impl PartitionQueue {
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Number of records of a chunk up to the limits.
+fn records_within(chunk: &Chunk, limits: Limits) -> usize {
+    let mut bytes = 0;
+    let fits = |record: &usize| {
+        let before = bytes;
+        bytes += chunk.raw.size(*record);
+        before < limits.bytes
+    };
+    (0..chunk.len().min(limits.records)).take_while(fits).count()
 }
 
 fn size(chunk: &Chunk) -> usize {

@@ -20,7 +20,7 @@ use timely::scheduling::Activator;
 
 use crate::alarm::Alarm;
 use crate::settings::Flow;
-use crate::time::{Epoch, Tick};
+use crate::time::{Epoch, Opening, Tick};
 
 /// When epochs end.
 #[derive(Clone, Debug)]
@@ -45,8 +45,8 @@ pub struct Gauge {
     pub durable: Handle<Epoch>,
     /// Frontier behind the sinks and dead letters.
     pub confirmed: Handle<Epoch>,
-    /// Bytes that the sinks of this process hold.
-    pub sink_bytes: Arc<AtomicUsize>,
+    /// Bytes that this process holds until they are confirmed.
+    pub held_bytes: Arc<AtomicUsize>,
     limits: Flow,
     /// Ticks that were held back because too many epochs were computed, and because too much was under way
     /// to the sinks.
@@ -57,12 +57,12 @@ pub struct Gauge {
 
 impl Gauge {
     /// A gauge whose probes are not yet attached.
-    pub fn new(limits: Flow, sink_bytes: Arc<AtomicUsize>) -> Rc<Self> {
+    pub fn new(limits: Flow, held_bytes: Arc<AtomicUsize>) -> Rc<Self> {
         Rc::new(Gauge {
             computed: Handle::new(),
             durable: Handle::new(),
             confirmed: Handle::new(),
-            sink_bytes,
+            held_bytes,
             limits,
             waits: Default::default(),
             blocked: Cell::new(false),
@@ -78,7 +78,7 @@ impl Gauge {
             return Some(Limit::Computing);
         }
         let in_flight = computed.saturating_sub(confirmed) >= self.limits.max_epochs_in_flight
-            || self.sink_bytes.load(Ordering::Relaxed) >= self.limits.sink_buffer_bytes;
+            || self.held_bytes.load(Ordering::Relaxed) >= self.limits.sink_buffer_bytes;
         in_flight.then_some(Limit::InFlight)
     }
 
@@ -145,11 +145,11 @@ impl Clock {
 
 /// Ticks on worker 0, broadcast to all workers.
 ///
-/// `ready` brings the highest epoch that each worker's sinks have seen, and its end means that all sinks are
-/// open: the first tick waits for it.
+/// `ready` brings the epochs that sinks have seen, and its end means that all are open: the first tick waits
+/// for it.
 pub fn ticker<'s>(
     scope: Scope<'s, Epoch>,
-    ready: StreamVec<'s, Epoch, Epoch>,
+    ready: StreamVec<'s, Epoch, Opening>,
     pace: Pace,
     gauge: Rc<Gauge>,
     control: Rc<TickerControl>,
@@ -158,7 +158,7 @@ pub fn ticker<'s>(
     let info = builder.operator_info();
     let mut alarm = Alarm::new(scope.activator_for(info.address.clone()));
     *gauge.ticker.borrow_mut() = Some(scope.activator_for(info.address));
-    let mut ready = builder.new_input(ready, Exchange::new(|_: &Epoch| 0));
+    let mut ready = builder.new_input(ready, Exchange::new(|_: &Opening| 0));
     let (output, ticks) = builder.new_output_connection(std::iter::empty());
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Tick>>>::from(output);
     let first_worker = scope.index() == 0;
@@ -169,7 +169,14 @@ pub fn ticker<'s>(
         let mut next = pace.first_epoch;
         let mut due: Option<Instant> = None;
         move |frontiers| {
-            ready.for_each(|_, seen| next = seen.drain(..).fold(next, |next, seen| next.max(seen + 1)));
+            ready.for_each(|_, openings| {
+                for opening in openings.drain(..) {
+                    match opening {
+                        Opening::Seen(epoch) => next = next.max(epoch + 1),
+                        Opening::Stopped => control.stop.store(true, Ordering::Relaxed),
+                    }
+                }
+            });
             if !frontiers[0].is_empty() {
                 return;
             }

@@ -7,6 +7,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
@@ -16,12 +19,13 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::SyncActivator;
 
+use crate::alarm::Alarm;
 use crate::batch::Batch;
 use crate::dead_letter::DeadLetter;
 use crate::error::{Error, Result};
 use crate::ledger::{Count, Fate, Ledger};
 use crate::plan;
-use crate::time::{Epoch, Woken};
+use crate::time::{Epoch, Opening, Woken};
 use crate::write::outbox::Outbox;
 use crate::write::release::{consolidate, diff_of};
 use crate::write::{Changes, Op, Receipt};
@@ -32,17 +36,20 @@ pub type Shards = Rc<RefCell<Vec<(u16, Outbox)>>>;
 /// Starts outboxes when the operator first runs, so that they can wake it. One entry per sink.
 pub type Start = Box<dyn FnOnce(SyncActivator) -> Result<Vec<(u16, Outbox)>>>;
 
-/// Opens the sinks of this worker. The stream brings the highest epoch that they have seen and ends when all
-/// are open.
+/// Opens the sinks of this worker. The stream ends when all are open, or when they are given up because the
+/// process was asked to `stop`.
 pub fn open<'s>(
     scope: Scope<'s, Epoch>,
     starts: Vec<Start>,
+    stop: Arc<AtomicBool>,
     fail: fn(&Error) -> !,
-) -> (StreamVec<'s, Epoch, Epoch>, Vec<Shards>) {
+) -> (StreamVec<'s, Epoch, Opening>, Vec<Shards>) {
     let mut builder = OperatorBuilder::new("Open sinks".to_owned(), scope);
-    let activator = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+    let address = builder.operator_info().address;
+    let activator = scope.worker().sync_activator_for(address.to_vec());
+    let mut alarm = Alarm::new(scope.activator_for(address));
     let (output, seen) = builder.new_output();
-    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Epoch>>>::from(output);
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Opening>>>::from(output);
     let started = starts.into_iter().map(|start| match start(activator.clone()) {
         Ok(outboxes) => Rc::new(RefCell::new(outboxes)),
         Err(error) => fail(&error),
@@ -58,13 +65,21 @@ pub fn open<'s>(
             for shards in &opening {
                 for (_, outbox) in &*shards.borrow() {
                     for epoch in outbox.opened.try_iter() {
-                        output.session(held).give(epoch);
+                        output.session(held).give(Opening::Seen(epoch));
                         waiting -= 1;
                     }
                 }
             }
+            if waiting > 0 && stop.load(Ordering::Relaxed) {
+                // Nothing has been read: whoever still waits for the other side need not go on.
+                opening.iter().for_each(|shards| shards.borrow().iter().for_each(|(_, o)| o.health.stop()));
+                output.session(held).give(Opening::Stopped);
+                waiting = 0;
+            }
             if waiting == 0 {
                 capability = None;
+            } else {
+                alarm.within(Duration::from_millis(100));
             }
         }
     });

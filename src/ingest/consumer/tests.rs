@@ -94,7 +94,7 @@ fn start(limits: &[u64], steps: Vec<Result<&'static [u8]>>) -> (ConsumerHandle, 
 }
 
 fn take(queue: &PartitionQueue, max: usize, into: &mut Vec<u64>) {
-    for chunk in queue.take(max) {
+    for chunk in queue.take(Limits { records: max, bytes: usize::MAX }) {
         assert_eq!(chunk.offsets.len(), chunk.raw.len());
         into.extend(chunk.offsets.values());
     }
