@@ -125,7 +125,7 @@ fn names(partitions: &[Partition]) -> Vec<(u32, u32)> {
 }
 
 #[test]
-fn two_readers_read_everything_once_and_tell_the_end() {
+fn real_two_readers_read_everything_once_and_tell_the_end() {
     let topic = create_topic("source_two_readers", 3);
     produce(&topic, 3, 0..10_000);
     let connector = connector(&[&topic], StartupMode::Earliest, false);
@@ -156,7 +156,7 @@ fn two_readers_read_everything_once_and_tell_the_end() {
 }
 
 #[test]
-fn a_partition_that_is_not_wanted_loses_nothing() {
+fn real_a_partition_that_is_not_wanted_loses_nothing() {
     let topic = create_topic("source_wanted", 3);
     // More than is kept, so that the partition is paused.
     produce(&topic, 3, 0..90_000);
@@ -184,7 +184,7 @@ fn a_partition_that_is_not_wanted_loses_nothing() {
 }
 
 #[test]
-fn several_topics_are_told_apart_and_a_bounded_run_ends() {
+fn real_several_topics_are_told_apart_and_a_bounded_run_ends() {
     let (first, second) = (create_topic("source_a", 2), create_topic("source_b", 2));
     produce(&first, 2, 0..1_000);
     produce(&second, 2, 0..7);
@@ -200,7 +200,7 @@ fn several_topics_are_told_apart_and_a_bounded_run_ends() {
 }
 
 #[test]
-fn latest_begins_at_the_end_that_was_found_at_start() {
+fn real_latest_begins_at_the_end_that_was_found_at_start() {
     let topic = create_topic("source_latest", 2);
     produce(&topic, 2, 0..100);
     let connector = connector(&[&topic], StartupMode::Latest, false);
@@ -215,7 +215,7 @@ fn latest_begins_at_the_end_that_was_found_at_start() {
 }
 
 #[test]
-fn mistakes_and_outages_are_told_apart() {
+fn real_mistakes_and_outages_are_told_apart() {
     let topic = create_topic("source_mistakes", 1);
     let missing = format!("{topic}x");
     let error = connector(&[&missing], StartupMode::Earliest, false).partitions().expect_err("missing");

@@ -97,7 +97,7 @@ mod tests {
         status.sinks[0].away = Some("no answer".into());
         assert_eq!(
             lines(&status, 1234.5),
-            "epoch 12 | latest 9 rows | 1234 events/s, 100 read | lag 7 records, 1.5 s | 3 dead letters \
+            "epoch 12 | latest 9 rows | 1234 events/s, 100 read | catching up, 1.5 s | 3 dead letters \
              | 50 rows written | ledger: 0 unaccounted\n  not ready: sink documents is away: no answer\n  \
              latest {\"did\":\"a\"}\n"
         );
