@@ -15,9 +15,9 @@ use crate::control::run::RunRequest;
 use crate::control::telemetry::Telemetry;
 use crate::control::{publish, shutdown, simulate};
 use crate::error::{Error, Result};
+use crate::execution::{Execution, waiting};
 use crate::ingest::connect;
 use crate::ingest::ticker::Pace;
-use crate::job::{Job, waiting};
 use crate::ledger::Layout;
 use crate::plan::{self, Plan, SinkConnector, SourceConnector, Upstream};
 use crate::record::PartitionNames;
@@ -51,13 +51,13 @@ pub fn run(request: &RunRequest, settings: Settings) -> Result<()> {
     shutdown.on_request(move || flag.store(true, Ordering::Relaxed));
 
     // A bounded run into files begins anew each time and leaves nothing behind.
-    let keeps_state = request.topology.process == 0 && request.output.is_none();
+    let keeps_state = request.membership.process == 0 && request.output.is_none();
     let lineage = if keeps_state { Some(Lineage::open(&settings.state_dir, &plan.name)?) } else { None };
     let agreement = request.agreement(&compile::explain::explain(&plan), &settings);
-    let communication = cluster::build(&request.topology, &agreement, &settings.cluster)?;
+    let communication = cluster::build(&request.membership, &agreement, &settings.cluster)?;
     // From here on the other processes would wait for ever for one that only returns an error.
-    let job = prepare(request, settings, plan, lineage, stop).unwrap_or_else(|error| fatal(&error));
-    execute(request, &Arc::new(job), communication).unwrap_or_else(|error| fatal(&error));
+    let execution = prepare(request, settings, plan, lineage, stop).unwrap_or_else(|error| fatal(&error));
+    execute(request, &Arc::new(execution), communication).unwrap_or_else(|error| fatal(&error));
     Ok(())
 }
 
@@ -79,7 +79,7 @@ fn refuse_what_cannot_run(request: &RunRequest, plan: &Plan, settings: &Settings
     };
     let writes = request.output.is_none() && !request.blackhole;
     let embedded = embedded_source || writes && plan.sinks.iter().any(embedded_sink);
-    if embedded && request.topology.processes() > 1 {
+    if embedded && request.membership.processes() > 1 {
         return Err(Error::config("embedded topics and collections belong to one process")
             .hint("set kafka.bootstrap_servers and mongodb.uri, or run one process with more --workers"));
     }
@@ -87,27 +87,32 @@ fn refuse_what_cannot_run(request: &RunRequest, plan: &Plan, settings: &Settings
 }
 
 /// Runs the workers of this process until the dataflow has ended.
-fn execute(request: &RunRequest, job: &Arc<Job>, communication: cluster::Communication) -> Result<()> {
-    let topology = &request.topology;
-    *job.telemetry.status() = publish::initial(job, topology.process);
+fn execute(
+    request: &RunRequest,
+    execution: &Arc<Execution>,
+    communication: cluster::Communication,
+) -> Result<()> {
+    let membership = &request.membership;
+    *execution.telemetry.status() = publish::initial(execution, membership.process);
     let live = Arc::new(LiveReads {
-        job: job.clone(),
-        peers: topology.peers(),
-        workers: topology.workers,
+        execution: execution.clone(),
+        peers: membership.peers(),
+        workers: membership.workers,
         threads: Mutex::default(),
     });
     let visible = request.output.is_none();
-    let server = if job.settings.http.enabled && visible {
-        let peers = api::addresses(job.settings.http.listen, &topology.hosts);
-        let api = Api { telemetry: job.telemetry.clone(), lookup: live.clone(), peers };
-        Some(Server::start(job.settings.http.listen, topology.process, api)?)
+    let server = if execution.settings.http.enabled && visible {
+        let peers = api::addresses(execution.settings.http.listen, &membership.hosts);
+        let api = Api { telemetry: execution.telemetry.clone(), lookup: live.clone(), peers };
+        Some(Server::start(execution.settings.http.listen, membership.process, api)?)
     } else {
         None
     };
-    let interval = request.print_interval.filter(|_| topology.process == 0 && visible);
-    let printer = interval.map(|interval| Printer::start(job.telemetry.clone(), interval)).transpose()?;
+    let interval = request.print_interval.filter(|_| membership.process == 0 && visible);
+    let printer =
+        interval.map(|interval| Printer::start(execution.telemetry.clone(), interval)).transpose()?;
 
-    let running = job.clone();
+    let running = execution.clone();
     let mut config = timely::WorkerConfig::default();
     differential_dataflow::configure(&mut config, &differential_dataflow::Config::default());
     let (allocators, guard) = communication;
@@ -122,15 +127,15 @@ fn execute(request: &RunRequest, job: &Arc<Job>, communication: cluster::Communi
         result.map_err(|message| Error::internal(format!("a worker has failed: {message}")))?;
     }
     drop((server, printer));
-    if let Some(lineage) = job.lineage.lock().expect("no panic under this lock").take() {
-        lineage.close(job.next_epoch.load(Ordering::Relaxed))?;
+    if let Some(lineage) = execution.lineage.lock().expect("no panic under this lock").take() {
+        lineage.close(execution.next_epoch.load(Ordering::Relaxed))?;
     }
-    finish(job)
+    finish(execution)
 }
 
 /// The last line, for machines: what was read and what became of it.
-fn finish(job: &Job) -> Result<()> {
-    let Some(ledger) = job.final_ledger.lock().expect("no panic under this lock").take() else {
+fn finish(execution: &Execution) -> Result<()> {
+    let Some(ledger) = execution.final_ledger.lock().expect("no panic under this lock").take() else {
         return Ok(());
     };
     crate::control::progress::say(&format!("ledger {ledger}\n"));
@@ -147,7 +152,7 @@ fn prepare(
     plan: Plan,
     lineage: Option<Lineage>,
     stop: Arc<AtomicBool>,
-) -> Result<Job> {
+) -> Result<Execution> {
     let plan = Arc::new(plan);
     let names = Arc::new(PartitionNames::default());
     let context = connect::Context {
@@ -175,7 +180,7 @@ fn prepare(
         clock_ms: request.clock_ms,
         first_epoch: lineage.as_ref().map_or(1, Lineage::first_epoch),
     };
-    Ok(Job {
+    Ok(Execution {
         layout: Arc::new(Layout::new(&plan)),
         pace,
         bounded: request.bounded,
@@ -192,8 +197,8 @@ fn prepare(
         telemetry: Telemetry::new(),
         final_ledger: Mutex::new(None),
         next_epoch: AtomicU64::new(0),
-        first_worker: request.topology.process * request.topology.workers,
-        lookups: (0..request.topology.workers).map(|_| crossbeam_channel::unbounded()).collect(),
+        first_worker: request.membership.process * request.membership.workers,
+        lookups: (0..request.membership.workers).map(|_| crossbeam_channel::unbounded()).collect(),
         plan,
         settings,
     })

@@ -21,11 +21,11 @@ use crate::control::watchdog::{Progress, Watchdog};
 use crate::dataflow::{self, Parts, Running, StartLetters};
 use crate::dead_letter::RawRecord;
 use crate::error::Result;
+use crate::execution::{Execution, LookupRequest, partition_worker};
 use crate::ingest::binder::InMemory;
 use crate::ingest::consumer::ConsumerHandle;
 use crate::ingest::driver::{Retained, SourceParts, SourceProgress};
 use crate::ingest::ticker::{Gauge, TickerControl};
-use crate::job::{Job, LookupRequest, partition_worker};
 use crate::ledger::{Ledger, LedgerReport};
 use crate::time::{Epoch, Woken};
 use crate::transform::view::ViewReader;
@@ -38,29 +38,29 @@ const PARK: Duration = Duration::from_millis(100);
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 
 /// Runs the dataflow on this worker until it ends.
-pub fn run(worker: &mut Worker, job: &Arc<Job>) -> Result<()> {
-    let gauge = Gauge::new(job.settings.flow.clone(), job.held_bytes.clone());
+pub fn run(worker: &mut Worker, execution: &Arc<Execution>) -> Result<()> {
+    let gauge = Gauge::new(execution.settings.flow.clone(), execution.held_bytes.clone());
     let control =
-        Rc::new(TickerControl { ended: Cell::new(false), stop: job.stop.clone(), next: Cell::new(0) });
-    let ledger = Ledger::new(job.layout.clone());
-    let retained = Rc::new(RefCell::new(Retained::new(job.held_bytes.clone())));
+        Rc::new(TickerControl { ended: Cell::new(false), stop: execution.stop.clone(), next: Cell::new(0) });
+    let ledger = Ledger::new(execution.layout.clone());
+    let retained = Rc::new(RefCell::new(Retained::new(execution.held_bytes.clone())));
     let progress = SourceProgress::default();
     let (mut sources, mut consumers) = (Vec::new(), Vec::new());
-    for index in 0..job.plan.sources.len() {
+    for index in 0..execution.plan.sources.len() {
         let woken: Woken = Woken::default();
         let operator = woken.clone();
         // An operator that is gone has nothing left to cut.
         let wake = move || {
             let _ = operator.get().map(SyncActivator::activate);
         };
-        let consumer = job.read_source(index, worker.index(), worker.peers(), wake)?;
+        let consumer = execution.read_source(index, worker.index(), worker.peers(), wake)?;
         sources.push(SourceParts {
-            source: Arc::new(job.plan.sources[index].clone()),
+            source: Arc::new(execution.plan.sources[index].clone()),
             index,
             partitions: consumer.queues().to_vec(),
-            bounded: job.bounded,
-            epoch_limits: job.epoch_limits(),
-            stop: job.stop.clone(),
+            bounded: execution.bounded,
+            epoch_limits: execution.epoch_limits(),
+            stop: execution.stop.clone(),
             ledger: ledger.clone(),
             retained: retained.clone(),
             progress: progress.clone(),
@@ -69,23 +69,23 @@ pub fn run(worker: &mut Worker, job: &Arc<Job>) -> Result<()> {
         consumers.push(consumer);
     }
     let parts = Parts {
-        plan: job.plan.clone(),
-        pace: job.pace.clone(),
+        plan: execution.plan.clone(),
+        pace: execution.pace.clone(),
         gauge: gauge.clone(),
         control: control.clone(),
         journal: Box::new(InMemory),
         ledger: ledger.clone(),
         sources,
-        sinks: job.sink_starts(worker.index(), worker.peers()),
-        records: records(job, worker.peers(), &retained),
-        letters: letters(job, worker.index()),
-        letter_counts: job.letter_counts.clone(),
+        sinks: execution.sink_starts(worker.index(), worker.peers()),
+        records: records(execution, worker.peers(), &retained),
+        letters: letters(execution, worker.index()),
+        letter_counts: execution.letter_counts.clone(),
         fail: fatal,
     };
-    let running = worker.dataflow_named(&job.plan.name, |scope| dataflow::build(scope, parts))?;
-    let watchdog = Watchdog::new(job.settings.cluster.stall_timeout);
+    let running = worker.dataflow_named(&execution.plan.name, |scope| dataflow::build(scope, parts))?;
+    let watchdog = Watchdog::new(execution.settings.cluster.stall_timeout);
     let mut state = Loop {
-        job: job.clone(),
+        execution: execution.clone(),
         gauge,
         control,
         retained,
@@ -104,15 +104,15 @@ pub fn run(worker: &mut Worker, job: &Arc<Job>) -> Result<()> {
 }
 
 /// What the dead letters of this worker's records need.
-fn records(job: &Arc<Job>, peers: usize, retained: &Rc<RefCell<Retained>>) -> Records {
-    let (names, retained) = (job.names.clone(), retained.clone());
+fn records(execution: &Arc<Execution>, peers: usize, retained: &Rc<RefCell<Retained>>) -> Records {
+    let (names, retained) = (execution.names.clone(), retained.clone());
     let find = move |origin: RowOrigin| {
         let partition = names.find(origin.source, origin.partition);
         let record = retained.borrow().find(usize::from(origin.source), origin.partition, origin.offset);
         let (name, number) = partition.map_or_else(Default::default, |p| (p.name.to_string(), p.number));
         (name, number, record.unwrap_or_else(RawRecord::default))
     };
-    let sources = job.stage_sources();
+    let sources = execution.stage_sources();
     Records {
         owner: Box::new(move |origin| partition_worker(origin.source, origin.partition, peers)),
         find: Box::new(find),
@@ -121,8 +121,8 @@ fn records(job: &Arc<Job>, peers: usize, retained: &Rc<RefCell<Retained>>) -> Re
 }
 
 /// Starts the dead letters' outbox on worker 0; if every source drops its letters it still counts them.
-fn letters(job: &Arc<Job>, worker: usize) -> StartLetters {
-    let (job, bytes) = (job.clone(), job.held_bytes.clone());
+fn letters(execution: &Arc<Execution>, worker: usize) -> StartLetters {
+    let (execution, bytes) = (execution.clone(), execution.held_bytes.clone());
     Box::new(move |activator| {
         if worker != 0 {
             return None;
@@ -130,11 +130,11 @@ fn letters(job: &Arc<Job>, worker: usize) -> StartLetters {
         let wake = move || {
             let _ = activator.activate();
         };
-        let connect = job.letter_writer();
+        let connect = execution.letter_writer();
         let outbox = Outbox::start(
-            job.identity("dead_letters", 1, 0),
+            execution.identity("dead_letters", 1, 0),
             connect,
-            job.letters_health.clone(),
+            execution.letters_health.clone(),
             bytes,
             wake,
             fatal,
@@ -148,7 +148,7 @@ fn letters(job: &Arc<Job>, worker: usize) -> StartLetters {
 
 /// What a worker keeps an eye on between steps.
 struct Loop {
-    job: Arc<Job>,
+    execution: Arc<Execution>,
     gauge: Rc<Gauge>,
     control: Rc<TickerControl>,
     retained: Rc<RefCell<Retained>>,
@@ -175,7 +175,7 @@ impl Loop {
         self.retained.borrow_mut().release(confirmed);
         self.gauge.wake(next);
         if worker == 0 && next > 0 {
-            self.timings.look(next, first(&self.gauge.computed), confirmed, &self.job.telemetry);
+            self.timings.look(next, first(&self.gauge.computed), confirmed, &self.execution.telemetry);
         }
         self.answer(worker)?;
         if let Some(error) = self.consumers.iter().find_map(ConsumerHandle::take_error) {
@@ -190,7 +190,7 @@ impl Loop {
         }
         if worker == 0 {
             self.watch()?;
-            self.job.reserve(self.control.next.get())?;
+            self.execution.reserve(self.control.next.get())?;
         }
         self.publish(worker, self.released(), confirmed);
         Ok(())
@@ -205,7 +205,7 @@ impl Loop {
                 .collect::<Vec<_>>()
         };
         let counts = self.running.settled.counts();
-        let ledger = (worker == 0).then(|| LedgerReport::new(&self.job.layout, counts.iter()));
+        let ledger = (worker == 0).then(|| LedgerReport::new(&self.execution.layout, counts.iter()));
         let facts = Facts {
             partitions: self.progress.borrow().values().cloned().collect(),
             newest: self.running.views.iter().map(newest).collect(),
@@ -216,7 +216,7 @@ impl Loop {
             waits: [0, 1].map(|limit| self.gauge.waits[limit].get()),
             ledger,
         };
-        publish::publish(&self.job, facts);
+        publish::publish(&self.execution, facts);
     }
 
     /// Ends the process if the frontier stands although nothing outside holds it.
@@ -226,15 +226,15 @@ impl Loop {
         let frontier = frontier.unwrap_or(next);
         let progress = Progress {
             frontier,
-            open_epochs: if self.job.bounded { 0 } else { next.saturating_sub(frontier) },
-            sink_away: self.job.away().next().is_some(),
+            open_epochs: if self.execution.bounded { 0 } else { next.saturating_sub(frontier) },
+            sink_away: self.execution.away().next().is_some(),
         };
         self.watchdog.tick(Instant::now(), progress)
     }
 
     /// Answers the live reads that have arrived.
     fn answer(&mut self, worker: usize) -> Result<()> {
-        let Some(requests) = self.job.lookups(worker) else { return Ok(()) };
+        let Some(requests) = self.execution.lookups(worker) else { return Ok(()) };
         let released = self.released().unwrap_or(Epoch::MAX);
         for LookupRequest { view, key, reply } in requests.try_iter() {
             let row = self.running.views[view].get(&key, released);
@@ -250,9 +250,9 @@ impl Loop {
         self.publish(worker, None, None);
         if worker == 0 {
             let counts = self.running.settled.counts();
-            let report = LedgerReport::new(&self.job.layout, counts.iter());
-            *self.job.final_ledger.lock().expect("no panic under this lock") = Some(report.to_json());
-            self.job.next_epoch.store(self.control.next.get(), Ordering::Relaxed);
+            let report = LedgerReport::new(&self.execution.layout, counts.iter());
+            *self.execution.final_ledger.lock().expect("no panic under this lock") = Some(report.to_json());
+            self.execution.next_epoch.store(self.control.next.get(), Ordering::Relaxed);
         }
     }
 }

@@ -12,15 +12,15 @@ use serde_json::Value;
 
 use super::api::{Lookup, LookupError, ViewDescription};
 use crate::canonical;
-use crate::job::{Job, LookupRequest};
+use crate::execution::{Execution, LookupRequest};
 use crate::parse::timestamp::rfc3339;
 
 /// How long a worker may take to answer; it answers between two steps.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Reads rows of the views of a running job.
+/// Reads rows of the views of a running execution.
 pub struct LiveReads {
-    pub job: Arc<Job>,
+    pub execution: Arc<Execution>,
     /// Workers of all processes, and of this one.
     pub peers: usize,
     pub workers: usize,
@@ -36,11 +36,11 @@ impl Lookup for LiveReads {
             columns: view.schema.fields().to_vec(),
             key: view.key.iter().map(|index| field(view, *index)).collect(),
         };
-        self.job.plan.views.iter().map(describe).collect()
+        self.execution.plan.views.iter().map(describe).collect()
     }
 
     fn get(&self, view: &str, key: &[Value]) -> Result<Option<String>, LookupError> {
-        let views = &self.job.plan.views;
+        let views = &self.execution.plan.views;
         let Some(index) = views.iter().position(|served| served.name == view) else { return Ok(None) };
         let fields = views[index].key.iter().map(|column| &views[index].schema.fields()[*column]);
         let columns = fields.zip(key).map(|(field, value)| column(field, value));
@@ -48,13 +48,13 @@ impl Lookup for LiveReads {
         let bytes = canonical::encode(&columns).row(0).to_vec();
         let worker = canonical::worker_of(canonical::key_group(&bytes), self.peers);
         let process = worker / self.workers;
-        if process * self.workers != self.job.first_worker {
+        if process * self.workers != self.execution.first_worker {
             return Err(LookupError::Elsewhere(process));
         }
         let gone = || LookupError::NotNow("the dataflow is starting or stopping".to_owned());
-        let local = worker - self.job.first_worker;
+        let local = worker - self.execution.first_worker;
         let (reply, answer) = crossbeam_channel::bounded(1);
-        self.job.lookups[local]
+        self.execution.lookups[local]
             .0
             .send(LookupRequest { view: index, key: bytes, reply })
             .map_err(|_| gone())?;

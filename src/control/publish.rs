@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::status::{
     LegStatus, PartitionStatus, Phase, SinkStatus, SourceStatus, StateStatus, Status, ViewStatus,
 };
-use crate::job::Job;
+use crate::execution::Execution;
 use crate::ledger::{Fate, LedgerReport};
 use crate::plan::Downstream;
 use crate::time::{Binding, Epoch, NANOS_PER_MILLI, Watermark};
@@ -33,8 +33,8 @@ pub struct Facts<'a> {
     pub ledger: Option<LedgerReport<'a>>,
 }
 
-/// The status of a job that has not started.
-pub fn initial(job: &Job, process: usize) -> Status {
+/// The status of an execution that has not started.
+pub fn initial(execution: &Execution, process: usize) -> Status {
     let source = |(source, (_, partitions)): (&crate::plan::Source, &(_, Vec<crate::record::Partition>))| {
         let partition = |p: &crate::record::Partition| PartitionStatus {
             name: p.name.to_string(),
@@ -48,22 +48,22 @@ pub fn initial(job: &Job, process: usize) -> Status {
         }
     };
     Status {
-        dataflow: job.plan.name.clone(),
+        dataflow: execution.plan.name.clone(),
         process,
-        sources: job.plan.sources.iter().zip(&job.sources).map(source).collect(),
-        views: job
+        sources: execution.plan.sources.iter().zip(&execution.sources).map(source).collect(),
+        views: execution
             .plan
             .views
             .iter()
             .map(|v| ViewStatus { name: v.name.clone(), ..ViewStatus::default() })
             .collect(),
-        states: job
+        states: execution
             .plan
             .aggregations
             .iter()
             .map(|a| StateStatus { name: a.name.clone(), ..StateStatus::default() })
             .collect(),
-        sinks: job
+        sinks: execution
             .plan
             .sinks
             .iter()
@@ -74,19 +74,19 @@ pub fn initial(job: &Job, process: usize) -> Status {
 }
 
 /// Brings the status up to date with what a worker knows.
-pub fn publish(job: &Job, facts: Facts<'_>) {
+pub fn publish(execution: &Execution, facts: Facts<'_>) {
     if facts.ledger.is_some() {
-        job.telemetry.waits_computing.store(facts.waits[0], Ordering::Relaxed);
-        job.telemetry.waits_in_flight.store(facts.waits[1], Ordering::Relaxed);
+        execution.telemetry.waits_computing.store(facts.waits[0], Ordering::Relaxed);
+        execution.telemetry.waits_in_flight.store(facts.waits[1], Ordering::Relaxed);
     }
-    let mut status = job.telemetry.status();
-    status.buffered_bytes = job.held_bytes.load(Ordering::Relaxed) as u64;
-    status.phase = match (job.is_stopping(), facts.next > 0 || facts.released.is_some_and(|e| e > 0)) {
+    let mut status = execution.telemetry.status();
+    status.buffered_bytes = execution.held_bytes.load(Ordering::Relaxed) as u64;
+    status.phase = match (execution.is_stopping(), facts.next > 0 || facts.released.is_some_and(|e| e > 0)) {
         (true, _) => Phase::Draining,
         (false, true) => Phase::Running,
         (false, false) => status.phase,
     };
-    status.letters_away = job.letters_health.away();
+    status.letters_away = execution.letters_health.away();
     for (source, away) in status.sources.iter_mut().zip(facts.sources_away) {
         source.away = away;
     }
@@ -94,10 +94,10 @@ pub fn publish(job: &Job, facts: Facts<'_>) {
     status.released = status.released.max(facts.released.map_or(facts.next, |e| e).saturating_sub(1));
     for (binding, caught_up) in &facts.partitions {
         let source = usize::from(binding.source);
-        let Some(place) = job.sources[source].1.iter().position(|p| p.id == binding.partition) else {
+        let Some(place) = execution.sources[source].1.iter().position(|p| p.id == binding.partition) else {
             continue;
         };
-        let delay_ns = job.plan.sources[source].watermark.map_or(0, |watermark| watermark.delay_ns);
+        let delay_ns = execution.plan.sources[source].watermark.map_or(0, |watermark| watermark.delay_ns);
         let partition = &mut status.sources[source].partitions[place];
         partition.offset = binding.to;
         partition.idle = binding.idle;
@@ -113,18 +113,18 @@ pub fn publish(job: &Job, facts: Facts<'_>) {
             view.newest = newest;
         }
     }
-    for (sink, health) in status.sinks.iter_mut().zip(&job.sink_health) {
+    for (sink, health) in status.sinks.iter_mut().zip(&execution.sink_health) {
         sink.away = health.away();
         sink.confirmed = facts.confirmed.map_or(facts.next, |e| e).saturating_sub(1);
     }
-    let letters = job.letter_counts.by_reason().filter(|(_, count)| *count > 0);
+    let letters = execution.letter_counts.by_reason().filter(|(_, count)| *count > 0);
     status.letters = letters.map(|(reason, count)| (reason.as_str().to_owned(), count)).collect();
     if let Some(report) = facts.ledger {
-        fill_ledger(job, &report, &mut status);
+        fill_ledger(execution, &report, &mut status);
     }
 }
 
-fn fill_ledger(job: &Job, report: &LedgerReport<'_>, status: &mut Status) {
+fn fill_ledger(execution: &Execution, report: &LedgerReport<'_>, status: &mut Status) {
     let unsigned = |count: i64| u64::try_from(count).unwrap_or_default();
     for (index, source) in status.sources.iter_mut().enumerate() {
         source.read = unsigned(report.read(index));
@@ -140,10 +140,10 @@ fn fill_ledger(job: &Job, report: &LedgerReport<'_>, status: &mut Status) {
         sink.acknowledged = unsigned(report.count(Downstream::Sink(index), Fate::Emitted));
         sink.duplicates = unsigned(report.count(Downstream::Sink(index), Fate::Deduplicated));
     }
-    let accounts = (0..job.layout.accounts()).map(|account| {
+    let accounts = (0..execution.layout.accounts()).map(|account| {
         let count = |fate| unsigned(report.fate(account, fate));
         LegStatus {
-            leg: job.layout.account_name(account).to_owned(),
+            leg: execution.layout.account_name(account).to_owned(),
             rows_in: unsigned(report.entered(account)),
             filtered: count(Fate::Filtered),
             deduplicated: count(Fate::Deduplicated),

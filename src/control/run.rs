@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::cli::{
     Cli, Command, PlanArgs, RunArgs, SettingArgs, ShapeArg, SimulateArgs, SimulatorArgs, SinksArg,
 };
-use super::cluster::{Agreement, Topology, hosts};
+use super::cluster::{Agreement, Membership, hosts};
 use super::configuration::{self, Flag, Inputs};
 use super::dataflow_path::DataflowPath;
 use super::simulate;
@@ -22,7 +22,7 @@ use crate::settings::Settings;
 #[derive(Clone, Debug)]
 pub struct RunRequest {
     pub dataflow: DataflowPath,
-    pub topology: Topology,
+    pub membership: Membership,
     /// Read the input to its end, then stop.
     pub bounded: bool,
     /// Folder that stands for the connectors of all sources.
@@ -140,7 +140,7 @@ fn run_request(args: &RunArgs) -> Result<RunRequest> {
     };
     Ok(RunRequest {
         dataflow: DataflowPath::find(&args.dataflow)?,
-        topology: Topology { hosts, process, workers: usize::from(args.workers) },
+        membership: Membership { hosts, process, workers: usize::from(args.workers) },
         bounded: args.bounded,
         input: args.input.clone(),
         output: args.output.clone(),

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 use socket2::{SockRef, Socket, TcpKeepalive};
 
 use super::greeting::{Greeting, receive_verdict, send_verdict};
-use super::{Agreement, Topology};
+use super::{Agreement, Membership};
 use crate::error::{Error, Result};
 use crate::settings;
 
@@ -44,7 +44,7 @@ enum Who {
 
 /// What all threads of the start see.
 struct Start {
-    topology: Topology,
+    membership: Membership,
     greeting: Greeting,
     deadline: Instant,
     over: AtomicBool,
@@ -56,49 +56,49 @@ struct Start {
 
 /// Sockets to all other processes, `None` at the own place.
 pub fn connect(
-    topology: &Topology,
+    membership: &Membership,
     agreement: &Agreement,
     settings: &settings::Cluster,
 ) -> Result<Vec<Option<TcpStream>>> {
-    let own = &topology.hosts[topology.process];
+    let own = &membership.hosts[membership.process];
     let listener = TcpListener::bind(own).map_err(|error| {
-        Error::config(format!("process {} cannot listen on {own}", topology.process))
+        Error::config(format!("process {} cannot listen on {own}", membership.process))
             .caused_by(error)
             .hint("line p of the hosts file (from 0, comments not counted) is the address of process p")
     })?;
-    connect_from(listener, topology, agreement, settings)
+    connect_from(listener, membership, agreement, settings)
 }
 
 /// The same with a listener that is already there.
 pub fn connect_from(
     listener: TcpListener,
-    topology: &Topology,
+    membership: &Membership,
     agreement: &Agreement,
     settings: &settings::Cluster,
 ) -> Result<Vec<Option<TcpStream>>> {
     let (events, arrivals) = crossbeam_channel::unbounded();
     let start = Arc::new(Start {
-        topology: topology.clone(),
-        greeting: Greeting::of(topology, agreement),
+        membership: membership.clone(),
+        greeting: Greeting::of(membership, agreement),
         deadline: Instant::now() + settings.connect_timeout,
         over: AtomicBool::new(false),
-        taken: Mutex::new(vec![false; topology.processes()]),
+        taken: Mutex::new(vec![false; membership.processes()]),
         greetings: AtomicUsize::new(0),
         events,
     });
-    for peer in 0..topology.process {
+    for peer in 0..membership.process {
         let start = Arc::clone(&start);
         spawn(&format!("dial-{peer}"), move || start.dial(peer))?;
     }
     let sockets = await_all(&start, listener, &arrivals);
     start.over.store(true, Ordering::Relaxed);
-    let sockets = sockets.map_err(|error| error.context(format_args!("process {}", topology.process)))?;
+    let sockets = sockets.map_err(|error| error.context(format_args!("process {}", membership.process)))?;
     for socket in sockets.iter().flatten() {
         prepare(socket, settings.stall_timeout).map_err(|error| {
             Error::internal("cannot prepare a connection of the cluster").caused_by(error)
         })?;
     }
-    tracing::info!(process = topology.process, processes = topology.processes(), "cluster is connected");
+    tracing::info!(process = membership.process, processes = membership.processes(), "cluster is connected");
     Ok(sockets)
 }
 
@@ -116,7 +116,7 @@ fn await_all(
     listener: TcpListener,
     arrivals: &Receiver<Event>,
 ) -> Result<Vec<Option<TcpStream>>> {
-    let processes = start.topology.processes();
+    let processes = start.membership.processes();
     let mut sockets: Vec<Option<TcpStream>> = (0..processes).map(|_| None).collect();
     let mut missed = BTreeMap::new();
     let listener = Socket::from(listener);
@@ -125,7 +125,7 @@ fn await_all(
         .map_err(|error| Error::internal("cannot prepare the listener of the cluster").caused_by(error))?;
     while sockets.iter().flatten().count() + 1 < processes {
         if Instant::now() >= start.deadline {
-            return Err(too_late(&start.topology, &sockets, &missed));
+            return Err(too_late(&start.membership, &sockets, &missed));
         }
         match listener.accept() {
             Ok((socket, _)) => start.greet(TcpStream::from(socket))?,
@@ -154,13 +154,17 @@ fn is_wait(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
-fn too_late(topology: &Topology, sockets: &[Option<TcpStream>], missed: &BTreeMap<usize, String>) -> Error {
+fn too_late(
+    membership: &Membership,
+    sockets: &[Option<TcpStream>],
+    missed: &BTreeMap<usize, String>,
+) -> Error {
     let missing =
-        (0..topology.processes()).filter(|peer| *peer != topology.process && sockets[*peer].is_none());
+        (0..membership.processes()).filter(|peer| *peer != membership.process && sockets[*peer].is_none());
     let missing: Vec<String> = missing
         .map(|peer| match missed.get(&peer) {
-            Some(why) => format!("process {peer} at {} ({why})", topology.hosts[peer]),
-            None => format!("process {peer} at {}", topology.hosts[peer]),
+            Some(why) => format!("process {peer} at {} ({why})", membership.hosts[peer]),
+            None => format!("process {peer} at {}", membership.hosts[peer]),
         })
         .collect();
     Error::config(format!("cluster is incomplete, missing: {}", missing.join(", ")))
@@ -213,7 +217,7 @@ impl Start {
     }
 
     fn dial_once(&self, peer: usize) -> Result<TcpStream, Failure> {
-        let host = &self.topology.hosts[peer];
+        let host = &self.membership.hosts[peer];
         let mut socket = self.open(host)?;
         socket.set_read_timeout(Some(self.remaining()))?;
         self.greeting.send(&mut socket)?;
@@ -295,11 +299,11 @@ impl Start {
         }
         let mut taken = self.taken.lock().expect("no panic under this lock");
         let peer = usize::try_from(theirs.process).unwrap_or(usize::MAX);
-        if peer == self.topology.process || taken.get(peer) == Some(&true) {
+        if peer == self.membership.process || taken.get(peer) == Some(&true) {
             return Err(format!("there are two processes with -p {peer}"));
         }
-        if peer < self.topology.process || peer >= taken.len() {
-            return Err(format!("process {peer} must not connect to process {}", self.topology.process));
+        if peer < self.membership.process || peer >= taken.len() {
+            return Err(format!("process {peer} must not connect to process {}", self.membership.process));
         }
         taken[peer] = true;
         Ok(())

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Agreement, Topology};
+use super::{Agreement, Membership};
 
 const MAGIC: &[u8; 8] = b"TIDEMILL";
 
@@ -30,14 +30,14 @@ pub struct Greeting {
 
 impl Greeting {
     /// What this process says.
-    pub fn of(topology: &Topology, agreement: &Agreement) -> Greeting {
+    pub fn of(membership: &Membership, agreement: &Agreement) -> Greeting {
         Greeting {
             protocol: PROTOCOL,
             version: xxh3_64(env!("CARGO_PKG_VERSION").as_bytes()),
-            hosts: xxh3_64(topology.hosts.join("\n").as_bytes()),
-            processes: topology.processes() as u64,
-            process: topology.process as u64,
-            workers: topology.workers as u64,
+            hosts: xxh3_64(membership.hosts.join("\n").as_bytes()),
+            processes: membership.processes() as u64,
+            process: membership.process as u64,
+            workers: membership.workers as u64,
             dataflow: xxh3_64(agreement.dataflow.as_bytes()),
             plan: xxh3_64(agreement.plan.as_bytes()),
             options: xxh3_64(agreement.options.as_bytes()),
@@ -131,13 +131,13 @@ pub fn receive_verdict(socket: &mut impl Read) -> io::Result<Option<String>> {
 mod tests {
     use super::*;
 
-    fn topology() -> Topology {
-        Topology { hosts: vec!["a:1".into(), "b:1".into()], process: 0, workers: 2 }
+    fn membership() -> Membership {
+        Membership { hosts: vec!["a:1".into(), "b:1".into()], process: 0, workers: 2 }
     }
 
     #[test]
     fn greetings_survive_the_wire() {
-        let greeting = Greeting::of(&topology(), &Agreement::default());
+        let greeting = Greeting::of(&membership(), &Agreement::default());
         let mut bytes = Vec::new();
         greeting.send(&mut bytes).expect("sent");
         assert_eq!(Greeting::receive(&mut &bytes[..]).expect("received"), greeting);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn mismatches_name_what_differs() {
-        let mine = Greeting::of(&topology(), &Agreement::default());
+        let mine = Greeting::of(&membership(), &Agreement::default());
         assert_eq!(mine.mismatch(&Greeting { process: 1, ..mine.clone() }), None);
         for (other, expected) in [
             (Greeting { version: 0, ..mine.clone() }, "another version"),

@@ -31,7 +31,7 @@ pub use frame::Framed;
 
 /// Which processes there are, and which this one is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Topology {
+pub struct Membership {
     /// `host:port` of every process; empty for a single process.
     pub hosts: Vec<String>,
     /// Which of them this is.
@@ -40,7 +40,7 @@ pub struct Topology {
     pub workers: usize,
 }
 
-impl Topology {
+impl Membership {
     /// Number of processes.
     pub fn processes(&self) -> usize {
         self.hosts.len().max(1)
@@ -69,34 +69,34 @@ pub type Communication = (Vec<AllocatorBuilder>, Box<dyn Any + Send>);
 
 /// Connects the processes and builds timely's allocators, one per worker of this process.
 pub fn build(
-    topology: &Topology,
+    membership: &Membership,
     agreement: &Agreement,
     settings: &settings::Cluster,
 ) -> Result<Communication> {
     let hooks = Hooks::default();
-    if topology.processes() == 1 {
-        if topology.workers == 1 {
+    if membership.processes() == 1 {
+        if membership.workers == 1 {
             return Ok((vec![AllocatorBuilder::Thread(ThreadBuilder)], Box::new(())));
         }
-        let workers = ProcessBuilder::new_typed_vector(topology.workers, hooks.refill, hooks.spill);
+        let workers = ProcessBuilder::new_typed_vector(membership.workers, hooks.refill, hooks.spill);
         return Ok((workers.into_iter().map(AllocatorBuilder::Process).collect(), Box::new(())));
     }
-    let sockets = connect::connect(topology, agreement, settings)?;
+    let sockets = connect::connect(membership, agreement, settings)?;
     let mut streams = Vec::new();
     for (peer, socket) in sockets.into_iter().enumerate() {
         streams.push(socket.map(|socket| Framed::new(socket, peer)));
     }
-    build_on(topology, streams)
+    build_on(membership, streams)
 }
 
 /// Builds timely's allocators on streams that are already connected, `None` at the own place.
-fn build_on<S: Stream + 'static>(topology: &Topology, streams: Vec<Option<S>>) -> Result<Communication> {
+fn build_on<S: Stream + 'static>(membership: &Membership, streams: Vec<Option<S>>) -> Result<Communication> {
     let hooks = Hooks::default();
-    let workers = ProcessBuilder::new_typed_vector(topology.workers, hooks.refill.clone(), None);
+    let workers = ProcessBuilder::new_typed_vector(membership.workers, hooks.refill.clone(), None);
     let (builders, guard) =
-        initialize_networking_from_sockets(workers, streams, topology.process, topology.workers, hooks)
+        initialize_networking_from_sockets(workers, streams, membership.process, membership.workers, hooks)
             .map_err(|error| {
-                Error::internal("cannot start the threads of the cluster's connections").caused_by(error)
-            })?;
+            Error::internal("cannot start the threads of the cluster's connections").caused_by(error)
+        })?;
     Ok((builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard)))
 }

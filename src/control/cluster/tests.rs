@@ -29,12 +29,12 @@ type Sockets = Result<Vec<Option<TcpStream>>>;
 /// Starts one process of a cluster on a thread.
 fn process(
     listener: TcpListener,
-    topology: Topology,
+    membership: Membership,
     plan: &str,
     timeout: Duration,
 ) -> thread::JoinHandle<Sockets> {
     let agreement = agreement(plan);
-    thread::spawn(move || connect::connect_from(listener, &topology, &agreement, &settings(timeout)))
+    thread::spawn(move || connect::connect_from(listener, &membership, &agreement, &settings(timeout)))
 }
 
 fn joined(handle: thread::JoinHandle<Sockets>) -> Sockets {
@@ -55,13 +55,13 @@ fn three_processes_exchange_data() {
         .into_iter()
         .enumerate()
         .map(|(process, listener)| {
-            let topology = Topology { hosts: hosts.clone(), process, workers: 2 };
+            let membership = Membership { hosts: hosts.clone(), process, workers: 2 };
             let results = results.clone();
             thread::spawn(move || {
-                let sockets = connect::connect_from(listener, &topology, &agreement("p"), &settings(LONG));
+                let sockets = connect::connect_from(listener, &membership, &agreement("p"), &settings(LONG));
                 let sockets = sockets.expect("connected").into_iter().enumerate();
                 let streams = sockets.map(|(peer, s)| s.map(|s| Framed::new(s, peer))).collect();
-                let (builders, guard) = build_on(&topology, streams).expect("allocators");
+                let (builders, guard) = build_on(&membership, streams).expect("allocators");
                 let config = timely::WorkerConfig::default();
                 let workers = timely::execute::execute_from(builders, guard, config, move |worker| {
                     let results = results.clone();
@@ -100,9 +100,9 @@ fn exchange(worker: &mut timely::worker::Worker, results: mpsc::Sender<(usize, u
 fn missing_peers_are_named_at_the_deadline() {
     let (mut ports, mut hosts) = listeners(2);
     hosts.insert(0, "127.0.0.1:1".to_string());
-    let topology = Topology { hosts: hosts.clone(), process: 1, workers: 1 };
+    let membership = Membership { hosts: hosts.clone(), process: 1, workers: 1 };
     let begun = Instant::now();
-    let message = refused(process(ports.remove(0), topology, "p", Duration::from_millis(300)));
+    let message = refused(process(ports.remove(0), membership, "p", Duration::from_millis(300)));
     assert!(begun.elapsed() < Duration::from_secs(5));
     assert!(
         message.contains("process 1: cluster is incomplete, missing: process 0 at 127.0.0.1:1"),
@@ -114,9 +114,9 @@ fn missing_peers_are_named_at_the_deadline() {
 #[test]
 fn another_plan_ends_both_at_once() {
     let (mut ports, hosts) = listeners(2);
-    let topology = |process| Topology { hosts: hosts.clone(), process, workers: 1 };
-    let upper = process(ports.remove(1), topology(1), "other plan", LONG);
-    let lower = process(ports.remove(0), topology(0), "plan", LONG);
+    let membership = |process| Membership { hosts: hosts.clone(), process, workers: 1 };
+    let upper = process(ports.remove(1), membership(1), "other plan", LONG);
+    let lower = process(ports.remove(0), membership(0), "plan", LONG);
     let (lower, upper) = (refused(lower), refused(upper));
     assert!(lower.contains("process 1 does not fit: its dataflow compiles to another plan"), "{lower}");
     assert!(upper.contains("its dataflow compiles to another plan"), "{upper}");
@@ -125,9 +125,9 @@ fn another_plan_ends_both_at_once() {
 #[test]
 fn another_number_of_workers_is_named() {
     let (mut ports, hosts) = listeners(2);
-    let topology = |process, workers| Topology { hosts: hosts.clone(), process, workers };
-    let upper = process(ports.remove(1), topology(1, 3), "p", LONG);
-    let lower = process(ports.remove(0), topology(0, 2), "p", LONG);
+    let membership = |process, workers| Membership { hosts: hosts.clone(), process, workers };
+    let upper = process(ports.remove(1), membership(1, 3), "p", LONG);
+    let lower = process(ports.remove(0), membership(0, 2), "p", LONG);
     let (lower, upper) = (refused(lower), refused(upper));
     assert!(lower.contains("it has 3 workers, this process 2"), "{lower}");
     assert!(upper.contains("it has 2 workers, this process 3"), "{upper}");
@@ -136,12 +136,12 @@ fn another_number_of_workers_is_named() {
 #[test]
 fn two_processes_with_one_index_are_told() {
     let (mut ports, hosts) = listeners(3);
-    let topology = |process| Topology { hosts: hosts.clone(), process, workers: 1 };
+    let membership = |process| Membership { hosts: hosts.clone(), process, workers: 1 };
     let (second, first) = (ports.remove(2), ports.remove(1));
-    let lower = process(ports.remove(0), topology(0), "p", LONG);
+    let lower = process(ports.remove(0), membership(0), "p", LONG);
     let (ends, ended) = mpsc::channel();
     for port in [first, second] {
-        let (upper, ends) = (process(port, topology(1), "p", LONG), ends.clone());
+        let (upper, ends) = (process(port, membership(1), "p", LONG), ends.clone());
         // The one that was taken waits for process 2 up to its deadline; nobody waits for it.
         thread::spawn(move || ends.send(refused(upper)));
     }
@@ -154,9 +154,9 @@ fn two_processes_with_one_index_are_told() {
 #[test]
 fn strays_are_rejected_and_the_cluster_comes_up() {
     let (mut ports, hosts) = listeners(2);
-    let topology = |process| Topology { hosts: hosts.clone(), process, workers: 1 };
+    let membership = |process| Membership { hosts: hosts.clone(), process, workers: 1 };
     let upper_port = ports.remove(1);
-    let lower = process(ports.remove(0), topology(0), "p", LONG);
+    let lower = process(ports.remove(0), membership(0), "p", LONG);
     // A silent one, one that speaks HTTP, and a process of another cluster that took the wrong port.
     let _silent = TcpStream::connect(&hosts[0]).expect("connected");
     let mut http = TcpStream::connect(&hosts[0]).expect("connected");
@@ -167,11 +167,11 @@ fn strays_are_rejected_and_the_cluster_comes_up() {
     assert!(answer.is_empty(), "{answer:?}");
     let (mut other_ports, mut other_hosts) = listeners(1);
     other_hosts.insert(0, hosts[0].clone());
-    let other = Topology { hosts: other_hosts, process: 1, workers: 1 };
+    let other = Membership { hosts: other_hosts, process: 1, workers: 1 };
     let message = refused(process(other_ports.remove(0), other, "p", LONG));
     assert!(message.contains("its hosts file names other addresses"), "{message}");
 
-    let upper = process(upper_port, topology(1), "p", LONG);
+    let upper = process(upper_port, membership(1), "p", LONG);
     let (lower, upper) = (joined(lower).expect("connected"), joined(upper).expect("connected"));
     assert!(lower[0].is_none() && lower[1].is_some() && upper[0].is_some() && upper[1].is_none());
 }
@@ -179,23 +179,24 @@ fn strays_are_rejected_and_the_cluster_comes_up() {
 #[test]
 fn an_address_in_use_by_something_else_is_told() {
     let (mut ports, hosts) = listeners(2);
-    let topology = Topology { hosts: hosts.clone(), process: 1, workers: 1 };
+    let membership = Membership { hosts: hosts.clone(), process: 1, workers: 1 };
     let stranger = ports.remove(0);
     let answer = thread::spawn(move || {
         let (mut socket, _) = stranger.accept().expect("accepted");
         socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("written");
         socket
     });
-    let message = refused(process(ports.remove(0), topology, "p", LONG));
+    let message = refused(process(ports.remove(0), membership, "p", LONG));
     assert!(
         message.contains(&format!("process 0 at {}: it is not a tidemill process", hosts[0])),
         "{message}"
     );
     answer.join().expect("no panic");
     let (held, hosts) = listeners(1);
-    let topology = Topology { hosts: vec![hosts[0].clone(), "127.0.0.1:1".into()], process: 0, workers: 1 };
+    let membership =
+        Membership { hosts: vec![hosts[0].clone(), "127.0.0.1:1".into()], process: 0, workers: 1 };
     let error =
-        connect::connect(&topology, &agreement("p"), &settings(LONG)).expect_err("in use").to_string();
+        connect::connect(&membership, &agreement("p"), &settings(LONG)).expect_err("in use").to_string();
     assert!(error.contains(&format!("process 0 cannot listen on {}", hosts[0])), "{error}");
     drop(held);
 }
@@ -203,8 +204,8 @@ fn an_address_in_use_by_something_else_is_told() {
 #[test]
 fn a_single_process_needs_no_sockets() {
     for workers in [1, 3] {
-        let topology = Topology { hosts: Vec::new(), process: 0, workers };
-        let (builders, _) = build(&topology, &agreement("p"), &settings(LONG)).expect("allocators");
-        assert_eq!((builders.len(), topology.peers()), (workers, workers));
+        let membership = Membership { hosts: Vec::new(), process: 0, workers };
+        let (builders, _) = build(&membership, &agreement("p"), &settings(LONG)).expect("allocators");
+        assert_eq!((builders.len(), membership.peers()), (workers, workers));
     }
 }

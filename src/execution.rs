@@ -36,7 +36,7 @@ use crate::write::{self, Health, Identity, Sink};
 const EPOCH_BYTES: usize = 16 << 20;
 
 /// Everything the workers of this process share.
-pub struct Job {
+pub struct Execution {
     pub plan: Arc<Plan>,
     pub settings: Settings,
     pub layout: Arc<Layout>,
@@ -85,7 +85,7 @@ pub fn partition_worker(source: u16, partition: u32, workers: usize) -> usize {
     (usize::from(source) + topic as usize + number as usize) % workers
 }
 
-impl Job {
+impl Execution {
     /// Starts to read the partitions of a source that worker `worker` of `workers` reads. `wake` is called
     /// when there is something to cut.
     pub fn read_source(
@@ -150,12 +150,14 @@ impl Job {
     pub fn sink_starts(self: &Arc<Self>, worker: usize, workers: usize) -> Vec<(Start, Woken)> {
         let start = |index: usize| {
             let woken = Woken::default();
-            let (job, driver) = (self.clone(), woken.clone());
+            let (execution, driver) = (self.clone(), woken.clone());
             let start: Start = Box::new(move |opening: SyncActivator| {
-                let shards = job.plan.sinks[index].shards;
+                let shards = execution.plan.sinks[index].shards;
                 let mine = (0..shards).filter(|shard| worker_of_shard(*shard, shards, workers) == worker);
-                mine.map(|shard| Ok((shard, job.outbox(index, shard, opening.clone(), driver.clone())?)))
-                    .collect()
+                mine.map(|shard| {
+                    Ok((shard, execution.outbox(index, shard, opening.clone(), driver.clone())?))
+                })
+                .collect()
             });
             (start, woken)
         };
@@ -171,10 +173,10 @@ impl Job {
     ) -> Result<Outbox> {
         let sink = self.plan.sinks[index].clone();
         let health = self.sink_health[index].clone();
-        let (job, thread_health) = (self.clone(), health.clone());
+        let (execution, thread_health) = (self.clone(), health.clone());
         let identity = self.identity(&sink.name, sink.shards, shard);
         let connect: Connect<_> = Box::new(move || -> Result<Box<dyn Sink>> {
-            write::connect(&sink, &job.settings, &job.context(), thread_health)
+            write::connect(&sink, &execution.settings, &execution.context(), thread_health)
         });
         let wake = move || {
             // Both are gone when the dataflow is; then nobody waits for the notice.
@@ -186,10 +188,15 @@ impl Job {
 
     /// What writes the dead letters.
     pub fn letter_writer(self: &Arc<Self>) -> Connect<Vec<AddressedLetter>> {
-        let job = self.clone();
+        let execution = self.clone();
         Box::new(move || {
-            let health = job.letters_health.clone();
-            Ok(Box::new(DeadLetterWriter::new(&job.plan, &job.settings, job.output.clone(), health)?))
+            let health = execution.letters_health.clone();
+            Ok(Box::new(DeadLetterWriter::new(
+                &execution.plan,
+                &execution.settings,
+                execution.output.clone(),
+                health,
+            )?))
         })
     }
 
