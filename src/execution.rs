@@ -15,6 +15,7 @@ use crate::control::telemetry::Telemetry;
 use crate::dead_letter::AddressedLetter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::Connector;
+use crate::ingest::beat::Arrivals;
 use crate::ingest::consumer::{self, ConsumerHandle, ConsumerSettings, Input};
 use crate::ingest::queue::Limits;
 use crate::ingest::ticker::Pace;
@@ -52,6 +53,8 @@ pub struct Execution {
     pub names: Arc<PartitionNames>,
     /// Drain and stop.
     pub stop: Arc<AtomicBool>,
+    /// Records that wait to be cut in this process.
+    pub arrivals: Arc<Arrivals>,
     /// Per sink of the plan.
     pub sink_health: Vec<Arc<Health>>,
     pub letters_health: Arc<Health>,

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::compile;
 use crate::control::api::{self, Api, Server};
@@ -24,6 +25,9 @@ use crate::record::PartitionNames;
 use crate::settings::Settings;
 use crate::worker;
 use crate::write::Health;
+
+/// Length of an epoch while nothing arrives: watermarks and idle flags still move.
+const IDLE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Compiles the SQL of a dataflow; the error holds all its mistakes.
 pub fn load(dataflow: &DataflowPath, settings: &Settings) -> Result<Plan> {
@@ -176,6 +180,8 @@ fn prepare(
     }
     let pace = Pace {
         interval: settings.epoch_interval,
+        // Only this process can wake the ticker when something arrives.
+        idle_interval: if request.membership.processes() == 1 { IDLE_INTERVAL } else { Duration::ZERO },
         bounded: request.bounded,
         clock_ms: request.clock_ms,
         first_epoch: lineage.as_ref().map_or(1, Lineage::first_epoch),
@@ -190,6 +196,7 @@ fn prepare(
         sources,
         names,
         stop,
+        arrivals: Arc::default(),
         sink_health: plan.sinks.iter().map(|_| Health::new()).collect(),
         letters_health: Health::new(),
         held_bytes: Arc::default(),

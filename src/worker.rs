@@ -40,8 +40,12 @@ const HOUSEKEEPING: Duration = Duration::from_millis(250);
 /// Runs the dataflow on this worker until it ends.
 pub fn run(worker: &mut Worker, execution: &Arc<Execution>) -> Result<()> {
     let gauge = Gauge::new(execution.settings.flow.clone(), execution.held_bytes.clone());
-    let control =
-        Rc::new(TickerControl { ended: Cell::new(false), stop: execution.stop.clone(), next: Cell::new(0) });
+    let control = Rc::new(TickerControl {
+        ended: Cell::new(false),
+        stop: execution.stop.clone(),
+        next: Cell::new(0),
+        arrivals: execution.arrivals.clone(),
+    });
     let ledger = Ledger::new(execution.layout.clone());
     let retained = Rc::new(RefCell::new(Retained::new(execution.held_bytes.clone())));
     let progress = SourceProgress::default();
@@ -49,9 +53,14 @@ pub fn run(worker: &mut Worker, execution: &Arc<Execution>) -> Result<()> {
     for index in 0..execution.plan.sources.len() {
         let woken: Woken = Woken::default();
         let operator = woken.clone();
-        // An operator that is gone has nothing left to cut.
+        let (bounded, arrivals) = (execution.bounded, execution.arrivals.clone());
+        // Live epochs are cut on ticks; bounded ones when there is enough.
         let wake = move || {
-            let _ = operator.get().map(SyncActivator::activate);
+            arrivals.notify();
+            if bounded {
+                // An operator that is gone has nothing left to cut.
+                let _ = operator.get().map(SyncActivator::activate);
+            }
         };
         let consumer = execution.read_source(index, worker.index(), worker.peers(), wake)?;
         sources.push(SourceParts {
@@ -64,6 +73,7 @@ pub fn run(worker: &mut Worker, execution: &Arc<Execution>) -> Result<()> {
             ledger: ledger.clone(),
             retained: retained.clone(),
             progress: progress.clone(),
+            arrivals: execution.arrivals.clone(),
             woken,
         });
         consumers.push(consumer);

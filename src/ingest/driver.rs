@@ -18,6 +18,7 @@ use crate::alarm::Alarm;
 use crate::batch::Batch;
 use crate::dead_letter::DeadLetter;
 use crate::error::Result;
+use crate::ingest::beat::Arrivals;
 use crate::ingest::binder::Report;
 use crate::ingest::cut::{Cut, PartitionCut, Place};
 use crate::ingest::queue::{Limits, PartitionQueue};
@@ -42,6 +43,8 @@ pub struct SourceParts {
     pub ledger: Ledger,
     pub retained: Rc<RefCell<Retained>>,
     pub progress: SourceProgress,
+    /// Told when more waits than an epoch takes.
+    pub arrivals: Arc<Arrivals>,
     /// Lets the consumer thread wake the operator.
     pub woken: Woken,
 }
@@ -137,6 +140,9 @@ impl Cutter {
             if self.reported[index].as_ref().is_none_or(|reported| news(reported, &cut.binding)) {
                 self.reported[index] = Some(cut.binding.clone());
                 reports.push(Report::Binding(cut.binding.clone()));
+            }
+            if queue.queued_records() > 0 {
+                self.parts.arrivals.notify();
             }
             cuts.push(cut);
         }

@@ -13,6 +13,7 @@
 //! is committed on the other side. An error of kind `Away` is waited out by the reader's thread, any other
 //! ends the process with its message.
 
+pub mod beat;
 pub mod binder;
 #[cfg(test)]
 pub(crate) mod collect;

@@ -19,6 +19,7 @@ use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::Activator;
 
 use crate::alarm::Alarm;
+use crate::ingest::beat::{Arrivals, Beat};
 use crate::settings::Flow;
 use crate::time::{Epoch, Opening, Tick};
 
@@ -27,6 +28,8 @@ use crate::time::{Epoch, Opening, Tick};
 pub struct Pace {
     /// Length of an epoch.
     pub interval: Duration,
+    /// Length of an epoch while nothing arrives.
+    pub idle_interval: Duration,
     /// Bounded runs tick as fast as the flow allows; the sources cut by count.
     pub bounded: bool,
     /// `--clock`: the wall clock before the first epoch, in milliseconds since the Unix epoch; each epoch is
@@ -115,27 +118,34 @@ pub struct TickerControl {
     pub stop: Arc<AtomicBool>,
     /// The next epoch to be ticked.
     pub next: Cell<Epoch>,
+    /// Records that wait to be cut.
+    pub arrivals: Arc<Arrivals>,
 }
 
 /// Wall clock of epochs: never goes back, whatever the machine's clock does.
 #[derive(Debug)]
 struct Clock {
-    pace: Pace,
+    /// Wall clock before the first epoch, and the length of an epoch, if the clock is given.
+    given: Option<(i64, i64)>,
+    ticked: i64,
     last_ms: i64,
 }
 
 impl Clock {
+    fn new(pace: &Pace) -> Self {
+        let interval_ms = i64::try_from(pace.interval.as_millis()).unwrap_or(i64::MAX);
+        Clock { given: pace.clock_ms.map(|start| (start, interval_ms)), ticked: 0, last_ms: i64::MIN }
+    }
+
+    /// The clock of the next epoch, milliseconds since the Unix epoch.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
-    fn wall_ms(&mut self, epoch: Epoch) -> i64 {
-        let interval_ms = self.pace.interval.as_millis() as i64;
-        let now = match self.pace.clock_ms {
-            Some(start) => {
-                let ticked = epoch.saturating_sub(self.pace.first_epoch) as i64 + 1;
-                start.saturating_add(ticked.saturating_mul(interval_ms))
-            }
+    fn tick(&mut self) -> i64 {
+        self.ticked += 1;
+        let now = match self.given {
+            Some((start, interval)) => start.saturating_add(self.ticked.saturating_mul(interval)),
             None => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                since.as_millis() as i64
+                i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
             }
         };
         self.last_ms = self.last_ms.max(now);
@@ -157,6 +167,9 @@ pub fn ticker<'s>(
     let mut builder = OperatorBuilder::new("Ticker".to_owned(), scope);
     let info = builder.operator_info();
     let mut alarm = Alarm::new(scope.activator_for(info.address.clone()));
+    if scope.index() == 0 {
+        control.arrivals.wake(scope.worker().sync_activator_for(info.address.to_vec()));
+    }
     *gauge.ticker.borrow_mut() = Some(scope.activator_for(info.address));
     let mut ready = builder.new_input(ready, Exchange::new(|_: &Opening| 0));
     let (output, ticks) = builder.new_output_connection(std::iter::empty());
@@ -165,9 +178,9 @@ pub fn ticker<'s>(
     builder.build(move |mut capabilities| {
         let mut capability = if first_worker { capabilities.pop() } else { None };
         capabilities.clear();
-        let mut clock = Clock { pace: pace.clone(), last_ms: i64::MIN };
+        let mut clock = Clock::new(&pace);
         let mut next = pace.first_epoch;
-        let mut due: Option<Instant> = None;
+        let mut beat = Beat::new(pace.interval, pace.idle_interval);
         move |frontiers| {
             ready.for_each(|_, openings| {
                 for opening in openings.drain(..) {
@@ -190,19 +203,19 @@ pub fn ticker<'s>(
                 if control.ended.get() || control.stop.load(Ordering::Relaxed) {
                     break;
                 }
-                let now = Instant::now();
-                let wait = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
                 if let Some(limit) = gauge.full(next) {
                     gauge.hold(limit);
                     alarm.within(pace.interval);
                     return;
                 }
+                let now = Instant::now();
+                let wait = beat.wait(now, control.arrivals.waiting());
                 if !pace.bounded && !wait.is_zero() {
                     alarm.within(wait);
                     return;
                 }
-                due = Some(due.map_or(now, |due| due.max(now - pace.interval)) + pace.interval);
-                let tick = Tick { epoch: next, wall_ms: clock.wall_ms(next), checkpoint: false };
+                beat.ticked(now, control.arrivals.take());
+                let tick = Tick { epoch: next, wall_ms: clock.tick(), checkpoint: false };
                 output.session(&*held).give(tick);
                 next += 1;
             }
@@ -217,18 +230,19 @@ mod tests {
     use super::*;
 
     fn pace(clock_ms: Option<i64>) -> Pace {
-        Pace { interval: Duration::from_millis(20), bounded: true, clock_ms, first_epoch: 1 }
+        let interval = Duration::from_millis(20);
+        Pace { interval, idle_interval: interval, bounded: true, clock_ms, first_epoch: 1 }
     }
 
     #[test]
-    fn a_given_clock_depends_on_the_epoch_alone() {
-        let mut clock = Clock { pace: pace(Some(1000)), last_ms: i64::MIN };
-        assert_eq!([clock.wall_ms(1), clock.wall_ms(2), clock.wall_ms(50)], [1020, 1040, 2000]);
+    fn a_given_clock_depends_on_the_number_of_ticks_alone() {
+        let mut clock = Clock::new(&pace(Some(1000)));
+        assert_eq!([clock.tick(), clock.tick(), clock.tick()], [1020, 1040, 1060]);
     }
 
     #[test]
     fn the_wall_clock_never_goes_back() {
-        let mut clock = Clock { pace: pace(None), last_ms: i64::MAX };
-        assert_eq!(clock.wall_ms(1), i64::MAX);
+        let mut clock = Clock { last_ms: i64::MAX, ..Clock::new(&pace(None)) };
+        assert_eq!(clock.tick(), i64::MAX);
     }
 }
