@@ -49,35 +49,7 @@ pub fn run(worker: &mut Worker, execution: &Arc<Execution>) -> Result<()> {
     let ledger = Ledger::new(execution.layout.clone());
     let retained = Rc::new(RefCell::new(Retained::new(execution.held_bytes.clone())));
     let progress = SourceProgress::default();
-    let (mut sources, mut consumers) = (Vec::new(), Vec::new());
-    for index in 0..execution.plan.sources.len() {
-        let woken: Woken = Woken::default();
-        let operator = woken.clone();
-        let (bounded, arrivals) = (execution.bounded, execution.arrivals.clone());
-        // Live epochs are cut on ticks; bounded ones when there is enough.
-        let wake = move || {
-            arrivals.notify();
-            if bounded {
-                // An operator that is gone has nothing left to cut.
-                let _ = operator.get().map(SyncActivator::activate);
-            }
-        };
-        let consumer = execution.read_source(index, worker.index(), worker.peers(), wake)?;
-        sources.push(SourceParts {
-            source: Arc::new(execution.plan.sources[index].clone()),
-            index,
-            partitions: consumer.queues().to_vec(),
-            bounded: execution.bounded,
-            epoch_limits: execution.epoch_limits(),
-            stop: execution.stop.clone(),
-            ledger: ledger.clone(),
-            retained: retained.clone(),
-            progress: progress.clone(),
-            arrivals: execution.arrivals.clone(),
-            woken,
-        });
-        consumers.push(consumer);
-    }
+    let (sources, consumers) = read_sources(execution, worker, (&ledger, &retained, &progress))?;
     let parts = Parts {
         plan: execution.plan.clone(),
         pace: execution.pace.clone(),
@@ -111,6 +83,47 @@ pub fn run(worker: &mut Worker, execution: &Arc<Execution>) -> Result<()> {
     }
     state.finish(worker.index());
     Ok(())
+}
+
+/// What the source operators of this worker share with its other parts.
+type Shared<'a> = (&'a Ledger, &'a Rc<RefCell<Retained>>, &'a SourceProgress);
+
+/// Starts to read the partitions of this worker.
+fn read_sources(
+    execution: &Arc<Execution>,
+    worker: &Worker,
+    (ledger, retained, progress): Shared<'_>,
+) -> Result<(Vec<SourceParts>, Vec<ConsumerHandle>)> {
+    let (mut sources, mut consumers) = (Vec::new(), Vec::new());
+    for index in 0..execution.plan.sources.len() {
+        let woken: Woken = Woken::default();
+        let operator = woken.clone();
+        let (bounded, arrivals) = (execution.bounded, execution.arrivals.clone());
+        // Live epochs are cut on ticks; bounded ones when there is enough.
+        let wake = move || {
+            arrivals.notify();
+            if bounded {
+                // An operator that is gone has nothing left to cut.
+                let _ = operator.get().map(SyncActivator::activate);
+            }
+        };
+        let consumer = execution.read_source(index, worker.index(), worker.peers(), wake)?;
+        sources.push(SourceParts {
+            source: Arc::new(execution.plan.sources[index].clone()),
+            index,
+            partitions: consumer.queues().to_vec(),
+            bounded: execution.bounded,
+            epoch_limits: execution.epoch_limits(),
+            stop: execution.stop.clone(),
+            ledger: ledger.clone(),
+            retained: retained.clone(),
+            progress: progress.clone(),
+            arrivals: execution.arrivals.clone(),
+            woken,
+        });
+        consumers.push(consumer);
+    }
+    Ok((sources, consumers))
 }
 
 /// What the dead letters of this worker's records need.
