@@ -10,9 +10,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use timely::dataflow::operators::probe::Handle;
-use timely::scheduling::SyncActivator;
 use timely::worker::Worker;
 
+use crate::alarm::Woken;
 use crate::batch::RowOrigin;
 use crate::control::failure::fatal;
 use crate::control::publish::{self, Facts};
@@ -27,7 +27,7 @@ use crate::ingest::consumer::ConsumerHandle;
 use crate::ingest::driver::{Retained, SourceParts, SourceProgress};
 use crate::ingest::ticker::{Gauge, TickerControl};
 use crate::ledger::{Ledger, LedgerReport};
-use crate::time::{Epoch, Woken};
+use crate::time::Epoch;
 use crate::transform::view::ViewReader;
 use crate::write::letters::Records;
 use crate::write::outbox::Outbox;
@@ -47,12 +47,9 @@ pub fn run(worker: &mut Worker, execution: &Arc<Execution>) -> Result<()> {
     let progress = SourceProgress::default();
     let (mut sources, mut consumers) = (Vec::new(), Vec::new());
     for index in 0..execution.plan.sources.len() {
-        let woken: Woken = Woken::default();
+        let woken = Woken::default();
         let operator = woken.clone();
-        // An operator that is gone has nothing left to cut.
-        let wake = move || {
-            let _ = operator.get().map(SyncActivator::activate);
-        };
+        let wake = move || operator.wake();
         let consumer = execution.read_source(index, worker.index(), worker.peers(), wake)?;
         sources.push(SourceParts {
             source: Arc::new(execution.plan.sources[index].clone()),
