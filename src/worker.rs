@@ -204,6 +204,7 @@ impl Loop {
         let counts = self.running.settled.counts();
         let ledger = (worker == 0).then(|| LedgerReport::new(&self.execution.layout, counts.iter()));
         let facts = Facts {
+            worker,
             partitions: self.progress.borrow().values().cloned().collect(),
             newest: self.running.views.iter().map(newest).collect(),
             released,
