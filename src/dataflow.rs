@@ -18,6 +18,7 @@ use timely::dataflow::operators::{Concatenate, Probe};
 use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::SyncActivator;
 
+use crate::alarm::Woken;
 use crate::batch::Batch;
 use crate::control::settlement::{self, Settled};
 use crate::dead_letter::{AddressedLetter, DeadLetter};
@@ -30,7 +31,7 @@ use crate::plan::{Aggregation, Downstream, Plan, Upstream};
 use crate::route::exchange::{Destination, exchange};
 use crate::route::shard::{split_by_shard, worker_of_shard};
 use crate::route::split::split;
-use crate::time::{Epoch, Woken};
+use crate::time::Epoch;
 use crate::transform::aggregate::KeyedState;
 use crate::transform::eval::Evaluation;
 use crate::transform::harness::{self, StatefulParts};

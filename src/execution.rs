@@ -9,6 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 use timely::scheduling::SyncActivator;
 
+use crate::alarm::Woken;
 use crate::control::failure::fatal;
 use crate::control::lineage::Lineage;
 use crate::control::telemetry::Telemetry;
@@ -25,7 +26,7 @@ use crate::plan::{Downstream, Plan};
 use crate::record::{Partition, PartitionNames};
 use crate::route::shard::worker_of_shard;
 use crate::settings::Settings;
-use crate::time::{Epoch, Woken};
+use crate::time::Epoch;
 use crate::write::dead_letters::DeadLetterWriter;
 use crate::write::driver::Start;
 use crate::write::letters::LetterCounts;
@@ -182,9 +183,9 @@ impl Execution {
             write::connect(&sink, &execution.settings, &execution.context(), thread_health)
         });
         let wake = move || {
-            // Both are gone when the dataflow is; then nobody waits for the notice.
+            // It is gone when the dataflow is; then nobody waits for the notice.
             let _ = opening.activate();
-            driver.get().map(SyncActivator::activate);
+            driver.wake();
         };
         Outbox::start(identity, connect, health, self.held_bytes.clone(), wake, fatal)
     }

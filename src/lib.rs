@@ -14,6 +14,7 @@ pub mod execution;
 pub mod ingest;
 pub mod json;
 pub mod ledger;
+pub mod nearest;
 pub mod parse;
 pub mod plan;
 pub mod process;

@@ -93,6 +93,13 @@ impl RowWriter {
         object.end();
     }
 
+    /// Row `row` as the text of a JSON object.
+    pub fn row_text(&self, rows: &RecordBatch, row: usize) -> String {
+        let mut text = Vec::new();
+        self.write_row(&mut text, rows, row);
+        String::from_utf8(text).expect("names and values are text")
+    }
+
     /// Appends a JSON object of some columns, in the order given: the key of a row.
     pub fn write_key(&self, out: &mut Vec<u8>, rows: &RecordBatch, columns: &[usize], row: usize) {
         let mut object = Members::begin(out);

@@ -68,9 +68,6 @@ pub enum Opening {
     Stopped,
 }
 
-/// Lets a thread wake an operator that is built after it was started.
-pub type Woken = std::sync::Arc<std::sync::OnceLock<timely::scheduling::SyncActivator>>;
-
 /// The end of an epoch as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochClose {

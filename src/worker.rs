@@ -10,9 +10,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use timely::dataflow::operators::probe::Handle;
-use timely::scheduling::SyncActivator;
 use timely::worker::Worker;
 
+use crate::alarm::Woken;
 use crate::batch::RowOrigin;
 use crate::control::failure::fatal;
 use crate::control::publish::{self, Facts};
@@ -27,7 +27,7 @@ use crate::ingest::consumer::ConsumerHandle;
 use crate::ingest::driver::{Retained, SourceParts, SourceProgress};
 use crate::ingest::ticker::{Gauge, TickerControl};
 use crate::ledger::{Ledger, LedgerReport};
-use crate::time::{Epoch, Woken};
+use crate::time::Epoch;
 use crate::transform::view::ViewReader;
 use crate::write::letters::Records;
 use crate::write::outbox::Outbox;
@@ -96,15 +96,14 @@ fn read_sources(
 ) -> Result<(Vec<SourceParts>, Vec<ConsumerHandle>)> {
     let (mut sources, mut consumers) = (Vec::new(), Vec::new());
     for index in 0..execution.plan.sources.len() {
-        let woken: Woken = Woken::default();
+        let woken = Woken::default();
         let operator = woken.clone();
         let (bounded, arrivals) = (execution.bounded, execution.arrivals.clone());
         // Live epochs are cut on ticks; bounded ones when there is enough.
         let wake = move || {
             arrivals.notify();
             if bounded {
-                // An operator that is gone has nothing left to cut.
-                let _ = operator.get().map(SyncActivator::activate);
+                operator.wake();
             }
         };
         let consumer = execution.read_source(index, worker.index(), worker.peers(), wake)?;
@@ -230,6 +229,7 @@ impl Loop {
         let counts = self.running.settled.counts();
         let ledger = (worker == 0).then(|| LedgerReport::new(&self.execution.layout, counts.iter()));
         let facts = Facts {
+            worker,
             partitions: self.progress.borrow().values().cloned().collect(),
             newest: self.running.views.iter().map(newest).collect(),
             released,

@@ -75,7 +75,8 @@ impl Lowering<'_> {
         let width = aggregation.input.fields().len();
         let map = prune::Map::keeping(&keep, width);
         let narrow = |expr: PlanExpr| map.expr(&expr);
-        let input = Arc::new(aggregation.input.project(&keep).unwrap_or_else(|_| Schema::empty()));
+        let input =
+            Arc::new(aggregation.input.project(&keep).expect("expressions read columns of the input"));
         let aggregates = aggregation.aggregates.into_iter().map(|aggregate| Aggregate {
             argument: aggregate.argument.map(narrow),
             order_by: aggregate.order_by.map(narrow),

@@ -10,9 +10,9 @@ use std::time::Duration;
 use arrow::datatypes::Schema;
 
 use crate::plan::{
-    Aggregate, AggregateFunction, Aggregation, ChangeMode, Column, ColumnOrigin, ColumnType,
-    DeadLetterPolicy, Downstream, Expr, KafkaSource, Leg, Metadata, Plan, ServedView, Shape, Sink, Source,
-    SourceConnector, StartupMode, Step, TimestampFormat, Upstream,
+    Aggregate, AggregateFunction, Aggregation, ChangeMode, Column, ColumnOrigin, DeadLetterPolicy,
+    Downstream, Expr, KafkaSource, Leg, Metadata, Plan, ServedView, Shape, Sink, Source, SourceConnector,
+    StartupMode, Step, TimestampFormat, Upstream,
 };
 use tree::Node;
 
@@ -289,19 +289,7 @@ fn declared(column: &Column) -> String {
     };
     let null = if column.nullable { "" } else { " NOT NULL" };
     let default = if column.default.is_some() { " with DEFAULT" } else { "" };
-    format!("{} {}{null}{default}{from}", column.name, type_name(column.kind))
-}
-
-fn type_name(kind: ColumnType) -> &'static str {
-    match kind {
-        ColumnType::Text => "TEXT",
-        ColumnType::BigInt => "BIGINT",
-        ColumnType::Int => "INT",
-        ColumnType::Double => "DOUBLE",
-        ColumnType::Boolean => "BOOLEAN",
-        ColumnType::Timestamp => "TIMESTAMP",
-        ColumnType::Json => "JSON",
-    }
+    format!("{} {}{null}{default}{from}", column.name, column.kind.sql_name())
 }
 
 fn metadata_name(metadata: Metadata) -> &'static str {

@@ -30,13 +30,12 @@ impl Map {
         let Some(moved) = &self.moved else { return expr.clone() };
         let physical = Arc::clone(&expr.physical).transform_up(|node| {
             let Some(column) = node.downcast_ref::<Column>() else { return Ok(Transformed::no(node)) };
-            let index = moved.get(&column.index()).copied().unwrap_or(column.index());
+            let index = moved[&column.index()];
             Ok(Transformed::yes(Arc::new(Column::new(column.name(), index))))
         });
-        match physical {
-            Ok(physical) => Expr { physical: physical.data, ..expr.clone() },
-            Err(_) => expr.clone(),
-        }
+        // Left as it was, it would read other columns than it means.
+        let physical = physical.expect("a column takes the place of a column").data;
+        Expr { physical, ..expr.clone() }
     }
 }
 
@@ -78,7 +77,8 @@ pub(super) fn steps(steps: &[Step], keep: &[usize], width: usize, schema: &Schem
     if current != keep {
         let exprs = keep.iter().enumerate().map(|(new, old)| {
             let name = schema.field(new).name();
-            let at = current.iter().position(|column| column == old).unwrap_or(*old);
+            let at = current.iter().position(|column| column == old);
+            let at = at.expect("what is read behind the steps is kept by them");
             let physical = Arc::new(Column::new(name, at));
             Expr { physical, text: super::text::name(name), uses_now: false }
         });

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use datafusion_sql::sqlparser::tokenizer::Span;
 
 use super::ast::Name;
 use super::diagnostic::Diagnostic;
@@ -35,6 +36,9 @@ pub(super) fn sink(
         None => key,
     };
     let connector = connector(options.target, options.key_span, key, flow, diagnostics);
+    if let SinkConnector::MongoDb(target) = &connector {
+        refuse_reserved(target, options.mode_span, flow, diagnostics);
+    }
     if diagnostics.len() > before {
         return None;
     }
@@ -47,6 +51,22 @@ pub(super) fn sink(
         document,
         shards: options.shards,
     })
+}
+
+/// `_id` and `_v` are ours: a column of that name would be lost without a word.
+fn refuse_reserved(target: &MongoSink, place: Span, flow: &Flow, diagnostics: &mut Vec<Diagnostic>) {
+    for (index, field) in flow.schema.fields().iter().enumerate() {
+        let reserved = match field.name().as_str() {
+            "_id" => target.id != [index],
+            "_v" => target.mode == WriteMode::Upsert,
+            _ => false,
+        };
+        if reserved {
+            let message = format!("a document cannot have a column `{}`: that name is ours", field.name());
+            let hint = "give the column another name in the SELECT";
+            diagnostics.push(Diagnostic::new(place, message).hint(hint));
+        }
+    }
 }
 
 /// Indices of the named columns.
@@ -144,7 +164,7 @@ fn upsert(
 
 fn connector(
     target: SinkTarget,
-    key_span: datafusion_sql::sqlparser::tokenizer::Span,
+    key_span: Span,
     key: Vec<usize>,
     flow: &Flow,
     diagnostics: &mut Vec<Diagnostic>,

@@ -131,7 +131,7 @@ fn constant(
     definition: &ColumnDefinition,
     catalog: &Catalog,
 ) -> Result<Option<ArrayRef1>, Diagnostic> {
-    let kind = types::sql(definition.kind);
+    let kind = definition.kind.sql_name();
     if matches!(&default.ast, Ast::Value(value) if matches!(value.value, Value::Null)) {
         if definition.not_null {
             return Err(Diagnostic::new(default.span, "DEFAULT NULL on a column that is NOT NULL"));
@@ -172,7 +172,7 @@ fn constant(
         valid_json(&value).map_err(|message| Diagnostic::new(default.span, message))?;
     }
     let options = CastOptions { safe: false, ..CastOptions::default() };
-    let value = cast_with_options(&value, &types::arrow(definition.kind), &options)
+    let value = cast_with_options(&value, &definition.kind.arrow_type(), &options)
         .map_err(|_| Diagnostic::new(default.span, format!("`{}` is no {kind}", default.text)))?;
     Ok((value.null_count() == 0).then_some(ArrayRef1(value)))
 }
@@ -244,7 +244,7 @@ fn watermark(
     let declared = &create.columns[index];
     if declared.kind != ColumnType::Timestamp {
         let message =
-            format!("the column is {}, but a watermark needs a TIMESTAMP", types::sql(declared.kind));
+            format!("the column is {}, but a watermark needs a TIMESTAMP", declared.kind.sql_name());
         return Err(Diagnostic::new(column.span, message));
     }
     if declared.metadata == Some(Metadata::IngestionTime) {

@@ -4,9 +4,9 @@ use datafusion_common::ScalarValue;
 use datafusion_expr::expr::{AggregateFunction, Case, InList};
 use datafusion_expr::{Expr, Operator};
 
-use super::diagnostic::nearest;
 use super::expression::Scope;
 use super::types;
+use crate::nearest::nearest;
 
 /// A name as SQL writes it: in quotes where it must be.
 pub(super) fn name(name: &str) -> String {

@@ -3,35 +3,9 @@
 use arrow::datatypes::{DataType, TimeUnit};
 
 use super::problem::Problem;
-use crate::plan::ColumnType;
 
 /// TIMESTAMP.
 pub(super) const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Nanosecond, None);
-
-/// The Arrow type of a declared column.
-pub(super) fn arrow(kind: ColumnType) -> DataType {
-    match kind {
-        ColumnType::Text | ColumnType::Json => DataType::Utf8,
-        ColumnType::BigInt => DataType::Int64,
-        ColumnType::Int => DataType::Int32,
-        ColumnType::Double => DataType::Float64,
-        ColumnType::Boolean => DataType::Boolean,
-        ColumnType::Timestamp => TIMESTAMP,
-    }
-}
-
-/// How a declared type is written.
-pub(super) fn sql(kind: ColumnType) -> &'static str {
-    match kind {
-        ColumnType::Text => "TEXT",
-        ColumnType::BigInt => "BIGINT",
-        ColumnType::Int => "INT",
-        ColumnType::Double => "DOUBLE",
-        ColumnType::Boolean => "BOOLEAN",
-        ColumnType::Timestamp => "TIMESTAMP",
-        ColumnType::Json => "JSON",
-    }
-}
 
 /// How messages name the type of an expression.
 pub(super) fn name(data_type: &DataType) -> String {

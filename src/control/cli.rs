@@ -61,7 +61,7 @@ pub struct RunArgs {
     /// Folder that takes SINK.jsonl instead of the connectors
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Wall clock of epoch 0 of a bounded run, instead of the machine's
+    /// Wall clock before the first epoch of a bounded run, instead of the machine's
     #[arg(long, value_name = "RFC3339", requires = "bounded", value_parser = clock)]
     pub clock: Option<ClockMillis>,
     /// Records per partition and epoch

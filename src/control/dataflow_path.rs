@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::control::nearest::nearest;
 use crate::error::{Error, Result};
+use crate::nearest::nearest;
 
 /// Where a dataflow is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ fn missing(argument: &Path) -> Error {
     let error = Error::config(format!("no dataflow '{}'", argument.display()));
     let known = shipped(Path::new("dataflows"));
     let wanted = argument.file_name().unwrap_or_default().to_string_lossy();
-    match nearest(&wanted, known.iter().map(String::as_str)) {
+    match nearest(&wanted, &known) {
         Some(name) => error.hint(format!("did you mean dataflows/{name}?")),
         None if known.is_empty() => error.hint("name a directory with a dataflow.sql, or a .sql file"),
         None => error.hint(format!("dataflows/ has {}", known.join(", "))),

@@ -9,7 +9,6 @@ pub mod failure;
 pub mod lineage;
 pub mod live;
 pub mod metrics;
-pub mod nearest;
 pub mod progress;
 pub mod publish;
 pub mod query;

@@ -8,7 +8,8 @@ use super::status::{
 };
 use crate::execution::Execution;
 use crate::ledger::{Fate, LedgerReport};
-use crate::plan::Downstream;
+use crate::plan::{Downstream, Source};
+use crate::record::Partition;
 use crate::time::{Binding, Epoch, NANOS_PER_MILLI, Watermark};
 
 /// Rows of a view that are shown.
@@ -16,6 +17,8 @@ pub const NEWEST: usize = 3;
 
 /// What a worker can say at a moment.
 pub struct Facts<'a> {
+    /// Index of the worker.
+    pub worker: usize,
     /// The last binding of each partition that this worker reads, with whether the reader is at the log end.
     pub partitions: Vec<(Binding, bool)>,
     /// Rows of each view that changed last, as JSON.
@@ -35,8 +38,8 @@ pub struct Facts<'a> {
 
 /// The status of an execution that has not started.
 pub fn initial(execution: &Execution, process: usize) -> Status {
-    let source = |(source, (_, partitions)): (&crate::plan::Source, &(_, Vec<crate::record::Partition>))| {
-        let partition = |p: &crate::record::Partition| PartitionStatus {
+    let source = |(source, (_, partitions)): (&Source, &(_, Vec<Partition>))| {
+        let partition = |p: &Partition| PartitionStatus {
             name: p.name.to_string(),
             number: p.number,
             ..PartitionStatus::default()
@@ -88,10 +91,10 @@ pub fn publish(execution: &Execution, facts: Facts<'_>) {
     };
     status.letters_away = execution.letters_health.away();
     for (source, away) in status.sources.iter_mut().zip(facts.sources_away) {
-        source.away = away;
+        source.set_away(facts.worker, away);
     }
     status.epoch = status.epoch.max(facts.next.saturating_sub(1));
-    status.released = status.released.max(facts.released.map_or(facts.next, |e| e).saturating_sub(1));
+    status.released = status.released.max(facts.released.unwrap_or(facts.next).saturating_sub(1));
     for (binding, caught_up) in &facts.partitions {
         let source = usize::from(binding.source);
         let Some(place) = execution.sources[source].1.iter().position(|p| p.id == binding.partition) else {
@@ -115,7 +118,8 @@ pub fn publish(execution: &Execution, facts: Facts<'_>) {
     }
     for (sink, health) in status.sinks.iter_mut().zip(&execution.sink_health) {
         sink.away = health.away();
-        sink.confirmed = facts.confirmed.map_or(facts.next, |e| e).saturating_sub(1);
+        // Workers learn of it one after the other, and only worker 0 knows the end.
+        sink.confirmed = sink.confirmed.max(facts.confirmed.unwrap_or(facts.next).saturating_sub(1));
     }
     let letters = execution.letter_counts.by_reason().filter(|(_, count)| *count > 0);
     status.letters = letters.map(|(reason, count)| (reason.as_str().to_owned(), count)).collect();

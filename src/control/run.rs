@@ -29,7 +29,7 @@ pub struct RunRequest {
     pub input: Option<PathBuf>,
     /// Folder that stands for the connectors of all sinks.
     pub output: Option<PathBuf>,
-    /// Wall clock of epoch 0, milliseconds since the Unix epoch; epoch e is e epoch intervals later.
+    /// Wall clock before the first epoch, milliseconds since the Unix epoch; each epoch is one interval later.
     pub clock_ms: Option<i64>,
     /// Stands for the connectors of all sources.
     pub simulator: Option<Simulator>,

@@ -83,10 +83,14 @@ struct KafkaTopic {
 impl KafkaTopic {
     /// Connects, and creates the topic where it does not exist.
     fn open(servers: &str, settings: &Settings, topic: &str, count: u32) -> Result<Self> {
-        let away = |error: KafkaError| {
-            Error::away(format!("no answer from Kafka at {servers}"))
+        let away = |error: KafkaError| match error {
+            // The value is left out, it may be a secret.
+            KafkaError::ClientConfig(_, description, name, _) => {
+                Error::config(format!("the Kafka property '{name}' cannot be set: {description}"))
+            }
+            error => Error::away(format!("no answer from Kafka at {servers}"))
                 .caused_by(error)
-                .hint("is the broker running, and is kafka.bootstrap_servers right?")
+                .hint("is the broker running, and is kafka.bootstrap_servers right?"),
         };
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", servers).set("enable.idempotence", "true").set("linger.ms", "5");

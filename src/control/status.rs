@@ -1,4 +1,5 @@
-//! What a running dataflow says about itself: written by a worker each second, read by everybody who looks.
+//! What a running dataflow says about itself: written by the workers several times a second, read by everybody who
+//! looks.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +41,7 @@ pub enum Phase {
     #[default]
     Starting,
     Running,
-    /// A stop was asked for, or the input has ended: what was read is finished.
+    /// A stop was asked for: what was read is finished.
     Draining,
 }
 
@@ -51,9 +52,23 @@ pub struct SourceStatus {
     pub read: u64,
     /// Records that became dead letters.
     pub dead: u64,
-    /// Why the source waits for its server, if it does.
+    /// Why the source waits for its server, if it does; see [`set_away`](Self::set_away).
     pub away: Option<String>,
+    /// The same by worker, for the readers that wait.
+    #[serde(skip)]
+    pub(super) readers_away: BTreeMap<usize, String>,
     pub partitions: Vec<PartitionStatus>,
+}
+
+impl SourceStatus {
+    /// Takes in whether the reader of one worker waits: the source does as long as any of them does.
+    pub fn set_away(&mut self, worker: usize, away: Option<String>) {
+        match away {
+            Some(why) => _ = self.readers_away.insert(worker, why),
+            None => _ = self.readers_away.remove(&worker),
+        }
+        self.away = self.readers_away.values().next().cloned();
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -65,7 +80,7 @@ pub struct PartitionStatus {
     pub offset: u64,
     /// Records between what was read and the end of the log; `None` where nobody knows.
     pub lag_records: Option<u64>,
-    /// How far the greatest event time is behind the wall clock of the newest epoch.
+    /// How far the greatest event time is behind the machine's clock, when this was written.
     pub lag_event_ms: Option<i64>,
     /// Milliseconds since the Unix epoch; `None` before the first record.
     pub watermark_ms: Option<i64>,
@@ -174,7 +189,6 @@ pub(crate) mod tests {
                 name: "telemetry".into(),
                 read: 100,
                 dead: 3,
-                away: None,
                 partitions: vec![
                     PartitionStatus {
                         name: "raw".into(),
@@ -194,6 +208,7 @@ pub(crate) mod tests {
                         ..PartitionStatus::default()
                     },
                 ],
+                ..SourceStatus::default()
             }],
             views: vec![ViewStatus { name: "latest".into(), rows: 9, newest: vec![r#"{"did":"a"}"#.into()] }],
             states: vec![StateStatus { name: "latest/aggregate".into(), rows: 97 }],
@@ -221,11 +236,14 @@ pub(crate) mod tests {
         let mut status = sample();
         assert!(status.not_ready().is_empty());
         status.sinks[0].away = Some("connection refused".into());
-        status.sources[0].away = Some("no route".into());
+        status.sources[0].set_away(1, Some("no route".into()));
+        status.sources[0].set_away(0, None);
         assert_eq!(
             status.not_ready(),
             ["source telemetry is away: no route", "sink documents is away: connection refused"]
         );
+        status.sources[0].set_away(1, None);
+        assert_eq!(status.not_ready().len(), 1, "the reader of worker 1 is back");
     }
 
     #[test]

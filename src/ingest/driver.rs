@@ -14,7 +14,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use crate::alarm::Alarm;
+use crate::alarm::{Alarm, Woken};
 use crate::batch::Batch;
 use crate::dead_letter::DeadLetter;
 use crate::error::Result;
@@ -25,7 +25,7 @@ use crate::ingest::queue::{Limits, PartitionQueue};
 use crate::ledger::{Count, Ledger};
 use crate::plan::Source;
 use crate::record::{Chunk, RawRecords};
-use crate::time::{Binding, Epoch, Tick, Woken};
+use crate::time::{Binding, Epoch, Tick};
 
 /// Everything the source operator of one worker is made of.
 pub struct SourceParts {
@@ -185,8 +185,7 @@ pub fn cut_on_ticks<'s>(
     let mut builder = OperatorBuilder::new(format!("Source {}", parts.source.name), scope);
     let info = builder.operator_info();
     let mut alarm = Alarm::new(scope.activator_for(info.address.clone()));
-    // Set once: each worker builds its own.
-    let _ = parts.woken.set(scope.worker().sync_activator_for(info.address.to_vec()));
+    parts.woken.set(scope.worker().sync_activator_for(info.address.to_vec()));
     let mut ticks = builder.new_input(ticks, Pipeline);
     let (rows, rows_stream) = builder.new_output();
     let (letters, letters_stream) = builder.new_output();

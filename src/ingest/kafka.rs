@@ -12,7 +12,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use self::client::{Client, connect, failed};
 use self::reader::{KafkaReader, Slot, Topic};
-use super::{Connector, Reader, missing_topic, partition_id};
+use super::{Connector, Reader, missing_topic, topic_partitions};
 use crate::error::{Error, Result};
 use crate::plan::{KafkaSource, StartupMode};
 use crate::record::Partition;
@@ -101,13 +101,7 @@ impl Connector for KafkaConnector {
         for (position, topic) in self.topics.iter().enumerate() {
             let mut numbers = self.numbers(&client, topic)?;
             numbers.sort_unstable();
-            for number in numbers {
-                found.push(Partition {
-                    id: partition_id(position, number)?,
-                    name: topic.as_str().into(),
-                    number,
-                });
-            }
+            found.extend(topic_partitions(position, topic, numbers)?);
         }
         Ok(found)
     }

@@ -69,6 +69,13 @@ pub trait RecordSink {
 /// Partition numbers of a topic stay below this, see [`crate::batch::Origin::partition`].
 const PARTITIONS_MAX: u32 = 1 << 16;
 
+/// The partitions of the topic at place `position` of its source.
+fn topic_partitions(position: usize, topic: &str, numbers: Vec<u32>) -> Result<Vec<Partition>> {
+    let partition =
+        |number| Ok(Partition { id: partition_id(position, number)?, name: topic.into(), number });
+    numbers.into_iter().map(partition).collect()
+}
+
 /// The id of a topic's partition in its source.
 fn partition_id(topic_position: usize, number: u32) -> Result<u32> {
     if topic_position >= PARTITIONS_MAX as usize || number >= PARTITIONS_MAX {

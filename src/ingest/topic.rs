@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{Connector, Reader, RecordSink, missing_topic, partition_id};
+use super::{Connector, Reader, RecordSink, missing_topic, topic_partitions};
 use crate::error::{Error, Result};
 use crate::plan::{KafkaSource, StartupMode};
 use crate::record::Partition;
@@ -41,13 +41,7 @@ impl Connector for TopicConnector {
                 let place = format!("in '{}'", self.state_dir.display());
                 return Err(missing_topic(topic, &place, &topics(&self.state_dir)));
             }
-            for number in numbers {
-                found.push(Partition {
-                    id: partition_id(position, number)?,
-                    name: topic.as_str().into(),
-                    number,
-                });
-            }
+            found.extend(topic_partitions(position, topic, numbers)?);
         }
         Ok(found)
     }

@@ -72,19 +72,6 @@ fn from_text<'t>(text: &str, kind: ColumnType, format: TimestampFormat) -> Optio
     }
 }
 
-/// The SQL name of a type.
-pub(super) fn type_name(kind: ColumnType) -> &'static str {
-    match kind {
-        ColumnType::Text => "TEXT",
-        ColumnType::BigInt => "BIGINT",
-        ColumnType::Int => "INT",
-        ColumnType::Double => "DOUBLE",
-        ColumnType::Boolean => "BOOLEAN",
-        ColumnType::Timestamp => "TIMESTAMP",
-        ColumnType::Json => "JSON",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,8 +5,6 @@ use crate::json::{Kind, Malformed, Token};
 use crate::plan::{Column, ColumnOrigin};
 use crate::record::Reject;
 
-use super::coerce::type_name;
-
 /// What is wrong with a record.
 #[derive(Debug, PartialEq)]
 pub(super) struct Fault {
@@ -57,7 +55,7 @@ pub(super) fn wrong_type(column: &Column, token: Token, text: &str) -> Fault {
         Kind::Missing => "its value".to_owned(),
         _ => shortened(token.raw(text)),
     };
-    let name = type_name(column.kind);
+    let name = column.kind.sql_name();
     let article = if name.starts_with('I') { "an" } else { "a" };
     Fault::new(Reason::WrongType, format!("field \"{}\": {value} is not {article} {name}", label(column)))
 }

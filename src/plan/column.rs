@@ -59,6 +59,19 @@ impl ColumnType {
         }
     }
 
+    /// How the type is written in SQL.
+    pub fn sql_name(self) -> &'static str {
+        match self {
+            ColumnType::Text => "TEXT",
+            ColumnType::BigInt => "BIGINT",
+            ColumnType::Int => "INT",
+            ColumnType::Double => "DOUBLE",
+            ColumnType::Boolean => "BOOLEAN",
+            ColumnType::Timestamp => "TIMESTAMP",
+            ColumnType::Json => "JSON",
+        }
+    }
+
     /// A field of this type. That of a JSON column carries [`JSON_TYPE`], because its Arrow type is that of
     /// a text.
     pub fn field(self, name: impl Into<String>, nullable: bool) -> Field {

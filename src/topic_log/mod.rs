@@ -3,7 +3,7 @@
 //! A file begins with `TIDELOG1`; then come records, each a frame of body length (u32), checksum of the body
 //! (u32) and body; numbers are little-endian. The body is time (i64), key, payload, number of headers (u32),
 //! headers (name, value); bytes that may be absent carry their length as i32, -1 for absent. The offset of a
-//! record is its place in the file, from 0.
+//! record is its number in the file, from 0.
 //!
 //! A process that dies while it writes leaves at most one record unfinished at the end. Readers wait there,
 //! and the next writer cuts it off. Writers of one topic share a lock per file, so there can be several.

@@ -7,9 +7,7 @@ use crate::render::RowWriter;
 
 /// A row as a JSON object.
 pub fn row_json(rows: &RecordBatch, row: usize) -> String {
-    let mut text = Vec::new();
-    RowWriter::new(rows.schema_ref(), None).write_row(&mut text, rows, row);
-    String::from_utf8_lossy(&text).into_owned()
+    RowWriter::new(rows.schema_ref(), None).row_text(rows, row)
 }
 
 /// The first row of `columns`, the first ones of `schema`, as a JSON object.

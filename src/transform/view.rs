@@ -154,9 +154,7 @@ impl ViewReader {
 
     /// A row as JSON text.
     pub fn render(&self, row: &RecordBatch) -> String {
-        let mut text = Vec::new();
-        self.writer.write_row(&mut text, row, 0);
-        String::from_utf8_lossy(&text).into_owned()
+        self.writer.row_text(row, 0)
     }
 
     /// Lets the arrangement forget how it came to be before `released`.

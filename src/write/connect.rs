@@ -8,7 +8,7 @@ use super::file::FileSink;
 use super::stdout::Stdout;
 use super::topic::EmbeddedTopic;
 use super::{Health, Sink, kafka, mongodb, sqlite};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::{self, SinkConnector};
 use crate::record::PartitionNames;
 use crate::settings::Settings;
@@ -46,68 +46,15 @@ pub fn connect(
         SinkConnector::File(target) => Ok(file(context.directory.join(&target.path))),
         SinkConnector::Stdout => Ok(Box::new(Stdout::new(sink))),
         SinkConnector::Blackhole => Ok(Box::new(Blackhole::default())),
-        SinkConnector::MongoDb(target) => {
-            refuse_reserved_columns(sink, target)?;
-            Ok(match &settings.mongodb.uri {
-                Some(uri) => {
-                    Box::new(mongodb::Collection::new(sink, target, uri, &settings.mongodb, context, health))
-                }
-                None => Box::new(sqlite::Collection::new(sink, target, &settings.state_dir, context, health)),
-            })
-        }
+        SinkConnector::MongoDb(target) => Ok(match &settings.mongodb.uri {
+            Some(uri) => {
+                Box::new(mongodb::Collection::new(sink, target, uri, &settings.mongodb, context, health))
+            }
+            None => Box::new(sqlite::Collection::new(sink, target, &settings.state_dir, context, health)),
+        }),
         SinkConnector::Kafka(target) => match &settings.kafka.bootstrap_servers {
             Some(servers) => Ok(Box::new(kafka::Topic::new(sink, target, servers, &settings.kafka, health))),
             None => Ok(Box::new(EmbeddedTopic::new(sink, target, &settings.state_dir, health)?)),
         },
-    }
-}
-
-/// `_id` and `_v` are ours: a column of that name would be lost without a word.
-fn refuse_reserved_columns(sink: &plan::Sink, target: &plan::MongoSink) -> Result<()> {
-    for (index, field) in sink.schema.fields().iter().enumerate() {
-        let reserved = match field.name().as_str() {
-            "_id" => target.id != [index],
-            "_v" => target.mode == plan::WriteMode::Upsert,
-            _ => false,
-        };
-        if reserved {
-            let message = format!("a document cannot have a column '{}': that name is ours", field.name());
-            return Err(Error::config(message).hint("give the column another name in the SELECT"));
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::testing::{partitions, settings, sink};
-    use super::*;
-    use crate::plan::{MongoSink, WriteMode};
-
-    #[test]
-    fn columns_with_the_names_of_ours_are_refused() {
-        let state = tempfile::tempdir().expect("folder");
-        let check = |spec, mode, id| {
-            let target =
-                MongoSink { collection: "c".into(), database: None, mode, id, not_compared: Vec::new() };
-            let mut plan = sink("s", spec);
-            plan.connector = SinkConnector::MongoDb(target);
-            let context = Context {
-                directory: state.path().into(),
-                bounded: false,
-                output: None,
-                blackhole: false,
-                partitions: partitions(),
-            };
-            connect(&plan, &settings(state.path()), &context, Health::new()).map(drop)
-        };
-        assert!(check("_id text", WriteMode::Append, vec![0]).is_ok());
-        assert!(check("_v text", WriteMode::Append, vec![]).is_ok());
-        let error = check("_id text", WriteMode::Append, vec![]).expect_err("refused");
-        insta::assert_snapshot!(error, @r#"
-        a document cannot have a column '_id': that name is ours
-          hint: give the column another name in the SELECT
-        "#);
-        assert!(check("k text, _v bigint", WriteMode::Upsert, vec![0]).is_err());
     }
 }

@@ -11,6 +11,7 @@
 mod encode;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -105,13 +106,14 @@ impl DeadLetterWriter {
             Target::File(path) => {
                 let mut line = encode(&self.sender, epoch, letter, usize::MAX)?;
                 line.push(b'\n');
-                if !self.files.contains_key(&path) {
-                    let log = Log::open(&path, false)?;
-                    self.files.insert(path.clone(), (log, Vec::new()));
-                }
-                if let Some((_, buffer)) = self.files.get_mut(&path) {
-                    buffer.append(&mut line);
-                }
+                let (_, buffer) = match self.files.entry(path) {
+                    Entry::Occupied(entry) => entry.into_mut(),
+                    Entry::Vacant(entry) => {
+                        let log = Log::open(entry.key(), false)?;
+                        entry.insert((log, Vec::new()))
+                    }
+                };
+                buffer.append(&mut line);
                 Ok(())
             }
         }
@@ -124,12 +126,13 @@ impl DeadLetterWriter {
         letter: &AddressedLetter,
         value: &[u8],
     ) -> Result<()> {
-        if !self.topics.contains_key(&topic) {
-            let folder = topic_directory(&self.state_dir, &topic)?;
-            let writer = until_it_works(NAME, &self.health, || TopicWriter::open(&folder, 1))?;
-            self.topics.insert(topic.clone(), writer);
-        }
-        let Some(writer) = self.topics.get_mut(&topic) else { return Ok(()) };
+        let writer = match self.topics.entry(topic) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let folder = topic_directory(&self.state_dir, entry.key())?;
+                entry.insert(until_it_works(NAME, &self.health, || TopicWriter::open(&folder, 1))?)
+            }
+        };
         let key = letter.record.key.as_deref();
         let partition = key.map_or(0, |key| partition_of(key, writer.partitions()));
         let epoch = epoch.to_string();

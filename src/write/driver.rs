@@ -19,13 +19,13 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::SyncActivator;
 
-use crate::alarm::Alarm;
+use crate::alarm::{Alarm, Woken};
 use crate::batch::Batch;
 use crate::dead_letter::DeadLetter;
 use crate::error::{Error, Result};
 use crate::ledger::{Count, Fate, Ledger};
 use crate::plan;
-use crate::time::{Epoch, Opening, Woken};
+use crate::time::{Epoch, Opening};
 use crate::write::outbox::Outbox;
 use crate::write::release::{consolidate, diff_of};
 use crate::write::{Changes, Op, Receipt};
@@ -107,8 +107,7 @@ pub fn sink<'s>(
     let scope = rows.scope();
     let mut builder = OperatorBuilder::new(format!("Sink {}", parts.sink.name), scope);
     let activator = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
-    // Set once: each worker builds its own.
-    let _ = parts.woken.set(activator);
+    parts.woken.set(activator);
     let mut input = builder.new_input(rows, Pipeline);
     let _durable = builder.new_input(durable, Pipeline);
     let (output, letters) = builder.new_output();

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!   changes of e  --+                              timely worker
-//!   durable >= e  --+-> release -> bounded queue -> Sink (own thread) -> confirmed(e)
+//!   durable >= e  --+-> release -> queue -> Sink (own thread) -> confirmed(e)
 //! ```
 //!
 //! A [`Sink`] blocks on its own thread, never a worker. While the other side is away it waits inside `write`
-//! or `confirm` with back-off and says so through its [`Health`]; the queue fills, the ticker stops, and the
-//! sources are not asked for more. Nothing is dropped.
+//! or `confirm` with back-off and says so through its [`Health`]; epochs pile up unconfirmed, the ticker stops,
+//! and the sources are not asked for more. Nothing is dropped.
 
 pub mod driver;
 pub mod letters;

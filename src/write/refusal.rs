@@ -13,13 +13,9 @@ pub(super) fn refusal(
     error: String,
 ) -> DeadLetter {
     let origin = changes.origins.as_ref().map(|origins| origins[row]);
-    let text = || {
-        let mut text = Vec::new();
-        RowWriter::new(changes.rows.schema_ref(), None).write_row(&mut text, &changes.rows, row);
-        String::from_utf8(text).ok()
-    };
+    let text = || RowWriter::new(changes.rows.schema_ref(), None).row_text(&changes.rows, row);
     DeadLetter {
-        row: if origin.is_none() { text() } else { None },
+        row: origin.is_none().then(text),
         origin,
         reason,
         error,

@@ -173,9 +173,7 @@ impl Table {
                 self.delete(transaction, epoch, &id)?;
                 continue;
             }
-            let mut text = Vec::new();
-            self.writer.write_row(&mut text, &changes.rows, row);
-            let text = utf8(text)?;
+            let text = self.writer.row_text(&changes.rows, row);
             match self.mode {
                 WriteMode::Upsert => self.upsert(transaction, epoch, &id, &text)?,
                 WriteMode::Append if *op == Op::Insert => match self.append(transaction, &id, &text)? {

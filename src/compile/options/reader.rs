@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::compile::ast::{Name, OptionEntry, Options};
-use crate::compile::diagnostic::{Diagnostic, nearest};
+use crate::compile::diagnostic::Diagnostic;
+use crate::nearest::nearest;
 
 /// What a connector knows besides its options.
 pub(super) struct Known<'a> {

@@ -2,7 +2,8 @@
 
 use super::tokens::Tokens;
 use crate::compile::ast::Name;
-use crate::compile::diagnostic::{Diagnostic, nearest};
+use crate::compile::diagnostic::Diagnostic;
+use crate::nearest::nearest;
 
 /// Statements that start with CREATE.
 const CREATED: &[(&str, &str)] = &[

@@ -3,7 +3,8 @@
 use datafusion_sql::sqlparser::tokenizer::Token;
 
 use super::tokens::Tokens;
-use crate::compile::diagnostic::{Diagnostic, nearest};
+use crate::compile::diagnostic::Diagnostic;
+use crate::nearest::nearest;
 use crate::plan::ColumnType;
 
 /// For hints.

@@ -5,7 +5,8 @@ use datafusion_sql::sqlparser::tokenizer::{Span, Token};
 use super::Context;
 use super::tokens::Tokens;
 use crate::compile::ast::{Name, OptionEntry, Options};
-use crate::compile::diagnostic::{Diagnostic, nearest};
+use crate::compile::diagnostic::Diagnostic;
+use crate::nearest::nearest;
 
 /// The WITH clause at `index`, which must be the last thing of the statement. Without one the options are
 /// empty and reported at `place`.

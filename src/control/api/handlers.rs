@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Api, LookupError, key};
 use crate::control::metrics;
-use crate::control::nearest::nearest;
+use crate::nearest::nearest;
 
 /// How long a row may take: longer than any step of a worker.
 const LOOKUP: Duration = Duration::from_secs(10);
@@ -117,7 +117,7 @@ fn respond(api: &Api, view: &str, text: &str, answer: Result<Option<String>, Loo
 fn unknown_view(api: &Api, view: &str) -> Response {
     let views: Vec<String> = api.lookup.views().into_iter().map(|view| view.name).collect();
     let mut message = format!("no view '{view}'");
-    if let Some(nearest) = nearest(view, views.iter().map(String::as_str)) {
+    if let Some(nearest) = nearest(view, &views) {
         message.push_str(&format!(", did you mean {nearest}?"));
     }
     (StatusCode::NOT_FOUND, axum::Json(json!({"error": message, "views": views}))).into_response()

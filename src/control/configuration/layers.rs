@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-use crate::control::nearest::nearest;
 use crate::error::{Error, Result};
+use crate::nearest::nearest;
 
 /// Tables whose keys are the user's own.
 const KAFKA_PROPERTIES: &str = "kafka.properties";
@@ -181,7 +181,8 @@ fn as_text(key: &str, value: Value, origin: &str) -> Result<String> {
 }
 
 fn with_nearest<'a>(error: Error, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    match nearest(name, known) {
+    let known: Vec<&str> = known.collect();
+    match nearest(name, &known) {
         Some(nearest) => error.hint(format!("did you mean {nearest}?")),
         None => error.hint("config/default.toml and docs/settings.md list all settings"),
     }

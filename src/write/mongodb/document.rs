@@ -13,6 +13,7 @@ use arrow::datatypes::{
 };
 
 use crate::error::{Error, Result};
+use crate::json::Scanner;
 use crate::plan::is_json;
 
 /// One value of a row.
@@ -23,7 +24,7 @@ pub(super) enum Cell<'a> {
     /// JSON text of a column.
     Json(&'a str),
     /// JSON text of a field of a received document.
-    Received(Cow<'a, str>),
+    Received(&'a str),
     Int(i32),
     BigInt(i64),
     Double(f64),
@@ -101,13 +102,19 @@ impl<'a> Documents<'a> {
         };
         let mut places: HashMap<String, usize> = HashMap::new();
         let mut fields: Vec<NamedCell<'a>> = Vec::new();
-        for field in sonic_rs::to_object_iter(text) {
-            let (name, value) = field.ok()?;
-            if added(&name) {
+        let mut scanner = Scanner::new(text);
+        if !scanner.enter_object(0).ok()? {
+            return None;
+        }
+        let (mut scratch, mut first) = (String::new(), true);
+        while let Some(key) = scanner.next_key(first).ok()? {
+            first = false;
+            let value = Cell::Received(scanner.value(1).ok()?.raw(text));
+            let name = key.content(text, &mut scratch);
+            if added(name) {
                 continue;
             }
-            let value = Cell::Received(value.as_raw_cow());
-            match places.entry(name.to_string()) {
+            match places.entry(name.to_owned()) {
                 Entry::Occupied(place) => fields[*place.get()].1 = value,
                 Entry::Vacant(place) => {
                     fields.push((Cow::Owned(place.key().clone()), value));
