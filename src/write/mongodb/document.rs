@@ -180,6 +180,8 @@ mod tests {
                 r#"{"payload":"{\"int_value\": \"0\", \"n\":1, \"f\":1.50, \"f\":101.50}","at":0,"n":7}"#,
                 r#"{"at":1,"n":8}"#,
                 r#"{"payload":[1],"n":8}"#,
+                r#"{"payload":"{\"n\\u0061me\": {\"x\":  1}}","n":9}"#,
+                r#"{"payload":"{\"a\":1,","n":9}"#,
             ],
         );
         let documents = Documents::new(&rows, Some(0)).expect("known types");
@@ -199,6 +201,11 @@ mod tests {
         at: Timestamp(1)
         n: Int(8)
         "#);
+        insta::assert_snapshot!(fields(3), @r#"
+        name: Received("{\"x\":  1}")
+        at: Null
+        n: Int(9)
+        "#);
     }
 
     #[test]
@@ -207,6 +214,11 @@ mod tests {
         payload: Json("[1]")
         at: Null
         n: Int(8)
+        "#);
+        insta::assert_snapshot!(fields(4), @r#"
+        payload: Json("{\"a\":1,")
+        at: Null
+        n: Int(9)
         "#);
     }
 }
