@@ -49,13 +49,16 @@ pub struct DeadLetterWriter {
     sender: Sender,
     /// One per source of the plan.
     targets: Vec<Target>,
+    /// Names of the sources of the plan.
+    sources: Vec<String>,
     state_dir: PathBuf,
     /// Whether what an earlier run has left is removed: so it is in an output directory.
     anew: bool,
     delivery: Delivery,
     files: BTreeMap<PathBuf, (Log, Vec<u8>)>,
     topics: BTreeMap<String, TopicWriter>,
-    epochs: Vec<Epoch>,
+    /// Kept until they are confirmed, because a broker may refuse one.
+    unconfirmed: Vec<(Epoch, Vec<AddressedLetter>)>,
     health: Arc<Health>,
 }
 
@@ -76,19 +79,38 @@ impl DeadLetterWriter {
         Ok(DeadLetterWriter {
             sender: Sender { dataflow: plan.name.clone(), consumer_id: CONSUMER.to_owned() },
             targets,
+            sources: plan.sources.iter().map(|source| source.name.clone()).collect(),
             state_dir: settings.state_dir.clone(),
             anew: output.is_some(),
             delivery,
             files: BTreeMap::new(),
             topics: BTreeMap::new(),
-            epochs: Vec::new(),
+            unconfirmed: Vec::new(),
             health,
         })
     }
 
     fn put(&mut self, epoch: Epoch, row: usize, letter: &AddressedLetter) -> Result<()> {
         let target = self.targets.get(letter.source).cloned();
-        match target.ok_or_else(|| Error::internal("a dead letter of a source that is not there"))? {
+        let target = target.ok_or_else(|| Error::internal("a dead letter of a source that is not there"))?;
+        self.put_into(target, epoch, row, letter)
+    }
+
+    /// A letter that the broker does not take, because of its key or a limit that was lowered, is kept in the
+    /// file of its source.
+    fn put_aside(&mut self, epoch: Epoch, row: usize) -> Result<()> {
+        let of_epoch = self.unconfirmed.iter().find(|(unconfirmed, _)| *unconfirmed == epoch);
+        let Some(letter) = of_epoch.and_then(|(_, letters)| letters.get(row)).cloned() else {
+            return Err(Error::internal("a broker refused a dead letter that was not sent"));
+        };
+        let source = self.sources.get(letter.source).map_or("unknown", String::as_str);
+        let path = letter_file(&self.state_dir.join("dead_letters"), source);
+        tracing::warn!(file = %path.display(), "a dead letter was refused by its topic and is kept in a file");
+        self.put_into(Target::File(path), epoch, row, &letter)
+    }
+
+    fn put_into(&mut self, target: Target, epoch: Epoch, row: usize, letter: &AddressedLetter) -> Result<()> {
+        match target {
             Target::Drop => Ok(()),
             Target::Topic(first) => {
                 let topic = dead_letter_topic(letter, &first);
@@ -154,11 +176,15 @@ impl Sink<Vec<AddressedLetter>> for DeadLetterWriter {
     }
 
     fn write(&mut self, epoch: Epoch, letters: Vec<AddressedLetter>) -> Result<()> {
-        self.epochs.push(epoch);
-        letters.iter().enumerate().try_for_each(|(row, letter)| self.put(epoch, row, letter))
+        letters.iter().enumerate().try_for_each(|(row, letter)| self.put(epoch, row, letter))?;
+        self.unconfirmed.push((epoch, letters));
+        Ok(())
     }
 
     fn confirm(&mut self) -> Result<Vec<(Epoch, Receipt)>> {
+        for refused in self.delivery.confirm()? {
+            self.put_aside(refused.epoch, refused.row)?;
+        }
         for (path, (log, buffer)) in &mut self.files {
             until_it_works(NAME, &self.health, || log.append(path, buffer))?;
             buffer.clear();
@@ -166,11 +192,7 @@ impl Sink<Vec<AddressedLetter>> for DeadLetterWriter {
         for writer in self.topics.values_mut() {
             until_it_works(NAME, &self.health, || writer.flush())?;
         }
-        for refused in self.delivery.confirm()? {
-            // Letters are cut to what the topic takes, so only its key or a lowered limit can be the cause.
-            tracing::error!(epoch = refused.epoch, error = refused.error, "a dead letter is lost");
-        }
-        Ok(self.epochs.drain(..).map(|epoch| (epoch, Receipt::default())).collect())
+        Ok(self.unconfirmed.drain(..).map(|(epoch, _)| (epoch, Receipt::default())).collect())
     }
 
     fn close(&mut self) -> Result<()> {
@@ -179,7 +201,7 @@ impl Sink<Vec<AddressedLetter>> for DeadLetterWriter {
 }
 
 fn target(source: &plan::Source, settings: &Settings, output: Option<&Path>) -> Target {
-    let file = |folder: &Path| Target::File(folder.join(format!("{}.dlq.jsonl", source.name)));
+    let file = |folder: &Path| Target::File(letter_file(folder, &source.name));
     if source.dead_letters == DeadLetterPolicy::Drop {
         return Target::Drop;
     }
@@ -193,6 +215,10 @@ fn target(source: &plan::Source, settings: &Settings, output: Option<&Path>) -> 
         }
         _ => file(&settings.state_dir.join("dead_letters")),
     }
+}
+
+fn letter_file(folder: &Path, source: &str) -> PathBuf {
+    folder.join(format!("{source}.dlq.jsonl"))
 }
 
 fn remove(path: &Path) -> Result<()> {
