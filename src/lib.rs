@@ -25,5 +25,6 @@ pub mod settings;
 pub mod time;
 pub mod topic_log;
 pub mod transform;
+pub mod unwind;
 pub mod worker;
 pub mod write;

@@ -16,6 +16,9 @@ use super::reword::failed;
 use super::types;
 use crate::plan::{self, ChangeMode, Step};
 
+/// Each branch of a UNION ALL is a leg of its own, in every view and sink that it leads to.
+const BRANCHES_MAX: usize = 1_000;
+
 /// Lowers the queries of one statement.
 pub(super) struct Lowering<'a> {
     pub catalog: &'a Catalog,
@@ -90,6 +93,13 @@ impl Lowering<'_> {
 
     fn union(&mut self, union: &Union) -> Result<Flow, Vec<Problem>> {
         let flows = union.inputs.iter().map(|input| self.flow(input)).collect::<Result<Vec<_>, _>>()?;
+        if flows.iter().map(|flow| flow.branches.len()).sum::<usize>() > BRANCHES_MAX {
+            let message =
+                format!("this UNION ALL has more than {BRANCHES_MAX} branches, with those of its views");
+            return Err(vec![
+                Problem::new(message).hint("a view that is united with itself doubles each time"),
+            ]);
+        }
         let mut fields = Vec::new();
         let mut columns = Vec::new();
         for (index, (qualifier, field)) in union.schema.iter().enumerate() {

@@ -27,6 +27,7 @@ mod refuse;
 mod reword;
 mod sink;
 mod source;
+mod targets;
 mod text;
 mod types;
 
@@ -91,6 +92,12 @@ fn compile_here(request: &Request) -> Result<Plan, Diagnostics> {
         if let Some((_, first)) = before.iter().find(|(other, _)| *other == name.value) {
             let message = format!("the name `{}` is already taken in line {}", name.value, first.start.line);
             compiler.diagnostics.push(Diagnostic::new(name.span, message).hint("choose another name"));
+            continue;
+        }
+        if !targets::is_file_name(&name.value) {
+            let message = format!("`{}` cannot be a name: files are named after it", name.value);
+            let hint = "choose one without slashes and control characters";
+            compiler.diagnostics.push(Diagnostic::new(name.span, message).hint(hint));
             continue;
         }
         let later =
@@ -170,7 +177,12 @@ impl Compiler {
         if let (Some(flow), Some(options)) = (flow, options)
             && let Some(sink) = sink::sink(&create.name, options, &flow, &mut self.diagnostics)
         {
-            self.graph.add_sink(sink, &flow);
+            match targets::conflict(&sink, &self.graph.sinks, &self.graph.sources) {
+                Some((message, hint)) => {
+                    self.diagnostics.push(Diagnostic::new(create.name.span, message).hint(hint));
+                }
+                None => self.graph.add_sink(sink, &flow),
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use arrow::datatypes::DataType;
 use datafusion_common::cast::as_boolean_array;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{DFSchema, Result, ScalarValue};
-use datafusion_expr::expr::ScalarFunction;
+use datafusion_expr::expr::{InList, ScalarFunction};
 use datafusion_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility,
@@ -42,6 +42,20 @@ struct Function {
 /// Disguises the operators of a coerced expression.
 pub(super) fn disguise(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let transformed = expr.transform_up(|expr| {
+        let expr = match expr {
+            Expr::InList(list) if !list.list.iter().all(|item| matches!(item, Expr::Literal(..))) => {
+                return Ok(Transformed::yes(alternatives(list)));
+            }
+            // Some functions are declared for single precision only, in which not every INT has a place.
+            Expr::Cast(mut cast)
+                if *cast.field.data_type() == DataType::Float32
+                    && cast.expr.get_type(schema)?.is_integer() =>
+            {
+                cast.field = Arc::new(cast.field.as_ref().clone().with_data_type(DataType::Float64));
+                return Ok(Transformed::yes(Expr::Cast(cast)));
+            }
+            other => other,
+        };
         let operator = match &expr {
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
                 Operator::And => Some(Protected::And),
@@ -61,11 +75,29 @@ pub(super) fn disguise(expr: Expr, schema: &DFSchema) -> Result<Expr> {
             Expr::Negative(inner) => vec![*inner],
             other => return Ok(Transformed::no(other)),
         };
-        let signature = Signature::any(args.len(), Volatility::Immutable);
-        let function = Arc::new(ScalarUDF::new_from_impl(Function { operator, signature }));
-        Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(function, args))))
+        Ok(Transformed::yes(call(operator, args)))
     })?;
     Ok(transformed.data)
+}
+
+fn call(operator: Protected, args: Vec<Expr>) -> Expr {
+    let signature = Signature::any(args.len(), Volatility::Immutable);
+    let function = Arc::new(ScalarUDF::new_from_impl(Function { operator, signature }));
+    Expr::ScalarFunction(ScalarFunction::new_udf(function, args))
+}
+
+/// `x IN (a, b)` as `x = a OR x = b`. The library takes an item for a constant that gives one on an empty batch,
+/// as CASE does, and then compares every row with that.
+fn alternatives(InList { expr, list, negated }: InList) -> Expr {
+    let (compare, join) = match negated {
+        true => (Operator::NotEq, Protected::And),
+        false => (Operator::Eq, Protected::Or),
+    };
+    let compared = list
+        .into_iter()
+        .map(|item| Expr::BinaryExpr(BinaryExpr { left: expr.clone(), op: compare, right: Box::new(item) }));
+    let joined = compared.reduce(|left, right| call(join, vec![left, right]));
+    joined.unwrap_or_else(|| Expr::Literal(ScalarValue::Boolean(Some(negated)), None))
 }
 
 /// Puts checked and guarded operators in place, and evaluates what is constant: what fails then would fail on

@@ -4,13 +4,13 @@
 //! panic in any thread ends the whole process, and with its sockets the whole cluster. Nothing is lost by
 //! that: state is made anew from where it was safe, never from a process that is half alive.
 
-use std::any::Any;
 use std::io::Write;
 use std::panic::PanicHookInfo;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::Error;
+use crate::unwind;
 
 /// Code of a process that failed with a message.
 pub const FAILED: i32 = 1;
@@ -39,6 +39,9 @@ pub fn fatal(error: &Error) -> ! {
 pub fn install_panic_hook() {
     let ending = AtomicBool::new(false);
     std::panic::set_hook(Box::new(move |info| {
+        if unwind::catching() {
+            return; // It becomes an error of the row.
+        }
         if ending.swap(true, Ordering::SeqCst) {
             // Another thread is ending the process; what breaks meanwhile is a consequence.
             loop {
@@ -53,13 +56,7 @@ pub fn install_panic_hook() {
 }
 
 fn describe(info: &PanicHookInfo<'_>) -> String {
-    text_of(info.payload())
-}
-
-/// The text of a panic, as far as it has one.
-pub fn text_of(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| text.to_string());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_string())
+    unwind::text_of(info.payload())
 }
 
 fn place(info: &PanicHookInfo<'_>) -> String {

@@ -3,13 +3,14 @@
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, UInt64Array};
 use arrow::compute::{filter, filter_record_batch};
 use arrow::util::display::array_value_to_string;
-use datafusion_common::Result;
+use datafusion_common::{DataFusionError, Result};
 use datafusion_physical_expr::utils::collect_columns;
 
 use super::fault::shortened;
 use crate::dead_letter::Reason;
 use crate::plan::Expr;
 use crate::record::Reject;
+use crate::unwind;
 
 /// Evaluates the checks in order, each on the rows that passed those before it, so that a check may rely on
 /// an earlier one. Gives the rows that are left; what was wrong with the others is added to `rejects`.
@@ -74,7 +75,8 @@ impl Judged<'_> {
     }
 
     fn evaluate(&self, rows: &RecordBatch) -> Result<BooleanArray> {
-        let verdicts = self.check.physical.evaluate(rows)?.into_array(rows.num_rows())?;
+        let evaluate = || self.check.physical.evaluate(rows)?.into_array(rows.num_rows());
+        let verdicts = unwind::catch(evaluate).map_err(DataFusionError::Execution)??;
         Ok(datafusion_common::cast::as_boolean_array(&verdicts)?.clone())
     }
 

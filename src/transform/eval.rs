@@ -20,6 +20,7 @@ use crate::plan::Expr;
 use crate::time::NANOS_PER_MILLI;
 use crate::transform::Output;
 use crate::transform::letter::row_json;
+use crate::unwind;
 
 /// Evaluates expressions over one batch and collects the rows on which any of them fails.
 pub struct Evaluation<'a> {
@@ -124,8 +125,8 @@ impl Failed {
 
 /// Evaluates over all of `rows` or fails as a whole.
 fn attempt(expr: &Expr, rows: &RecordBatch, to: &DataType) -> Result<ArrayRef, String> {
-    let values = expr.physical.evaluate(rows).and_then(|value| value.into_array(rows.num_rows()));
-    let values = values.map_err(|error| message(&error))?;
+    let evaluate = || expr.physical.evaluate(rows).and_then(|value| value.into_array(rows.num_rows()));
+    let values = unwind::catch(evaluate)?.map_err(|error| message(&error))?;
     if values.data_type() == to {
         return Ok(values);
     }

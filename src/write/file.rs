@@ -79,6 +79,10 @@ impl FileSink {
 
 impl Sink for FileSink {
     fn open(&mut self, _identity: &Identity) -> Result<Epoch> {
+        if fs::metadata(&self.path).is_ok_and(|found| !found.is_file()) {
+            return Err(Error::config(format!("{} is not a file", self.path.display()))
+                .hint("the path of a file sink names a file that exists, or does not exist yet"));
+        }
         let path = if self.bounded { self.unfinished() } else { self.path.clone() };
         self.log = Some(Log::open(&path, self.bounded)?);
         Ok(0)

@@ -347,7 +347,20 @@ fn closes(token: &Token) -> bool {
 fn is_operator(token: &Token) -> bool {
     match token {
         Token::Word(word) => {
-            matches!(word.keyword, Keyword::AND | Keyword::OR | Keyword::NOT | Keyword::JOIN)
+            matches!(
+                word.keyword,
+                Keyword::AND
+                    | Keyword::OR
+                    | Keyword::NOT
+                    | Keyword::JOIN
+                    | Keyword::IS
+                    | Keyword::IN
+                    | Keyword::BETWEEN
+                    | Keyword::LIKE
+                    | Keyword::ILIKE
+                    | Keyword::AT
+                    | Keyword::COLLATE
+            )
         }
         Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod | Token::StringConcat => true,
         Token::Eq | Token::Neq | Token::Lt | Token::Gt | Token::LtEq | Token::GtEq => true,

@@ -75,6 +75,18 @@ fn arithmetic_coerces_and_truncates() {
 }
 
 #[test]
+fn items_of_in_are_compared_row_by_row() {
+    assert_eq!(values("n + 0 IN (CASE WHEN f < 0 THEN 0 ELSE n END, 3)"), "true false NULL true");
+    assert_eq!(values("n NOT IN (CASE WHEN f < 0 THEN 7 ELSE n END, 8, 3, 9)"), "false true NULL false");
+    assert_eq!(values("n IN (CASE WHEN f < 0 THEN 7 END, 0, 3, 9)"), "NULL false NULL true");
+}
+
+#[test]
+fn whole_numbers_keep_their_digits() {
+    assert_eq!(values("trunc(i - i + 123456789012, 0)"), "123456789012.0 123456789012.0 NULL 123456789012.0");
+}
+
+#[test]
 fn overflow_and_division_by_zero_are_errors() {
     assert!(error("i + 1").contains("Overflow"), "{}", error("i + 1"));
     assert!(error("i * 2").contains("Overflow"));

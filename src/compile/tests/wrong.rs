@@ -145,6 +145,33 @@ fn functions_that_give_other_results_each_time_are_refused() {
 }
 
 #[test]
+fn sinks_do_not_share_a_place_and_names_are_names_of_files() {
+    insta::assert_snapshot!(statements(&[
+        "CREATE SINK a FROM telemetry WITH (connector = 'mongodb', collection = 'c', mode = 'append');\n\
+         CREATE SINK b FROM telemetry WITH (connector = 'mongodb', collection = 'c', mode = 'append');",
+        "CREATE SINK a FROM telemetry WITH (connector = 'file', path = 'o/s.jsonl');\n\
+         CREATE SINK b FROM telemetry WITH (connector = 'file', path = './o/./s.jsonl');",
+        "CREATE SINK a FROM telemetry WITH (connector = 'kafka', topic = 'x.dlq');",
+        "CREATE SINK \"../a\" FROM telemetry WITH (connector = 'stdout');",
+    ]));
+}
+
+#[test]
+fn chains_and_doubling_views_are_refused_before_they_exhaust_the_machine() {
+    let chain = format!("SELECT i{} AS x FROM telemetry", " IS NULL".repeat(300));
+    let mut doubling = "CREATE VIEW v0 AS SELECT did FROM telemetry;\n".to_owned();
+    for view in 0..30 {
+        let next = view + 1;
+        doubling +=
+            &format!("CREATE VIEW v{next} AS SELECT did FROM v{view} UNION ALL SELECT did FROM v{view};\n");
+    }
+    let chain = queries(&[&chain]);
+    assert!(chain.contains("more than 200 operators in a row"), "{chain}");
+    let doubling = statements(&[&doubling]);
+    assert!(doubling.contains("more than 1000 branches"), "{doubling}");
+}
+
+#[test]
 fn sinks_that_do_not_fit_their_relation_are_refused() {
     const MONGO: &str = "WITH (connector = 'mongodb', collection = 'c', mode = 'append');";
     const UPSERT: &str = "WITH (connector = 'mongodb', collection = 'c', mode = 'upsert');";

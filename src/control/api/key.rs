@@ -37,7 +37,10 @@ fn typed(value: &Value, column: &FieldRef) -> Result<Value, String> {
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
             text.parse::<i64>().ok().map(Value::from)
         }
-        DataType::Float32 | DataType::Float64 => text.parse::<f64>().ok().map(Value::from),
+        DataType::Float32 | DataType::Float64 => {
+            // A number that JSON has no text for would become NULL.
+            text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Value::from)
+        }
         DataType::Boolean => text.parse::<bool>().ok().map(Value::from),
         _ => Some(Value::from(text)),
     };
