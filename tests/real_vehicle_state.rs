@@ -5,34 +5,32 @@
 mod process;
 #[path = "support/services.rs"]
 mod services;
+#[path = "support/usage.rs"]
+mod usage;
+#[path = "support/vehicle_state.rs"]
+mod vehicle_state;
 #[path = "support/vehicles.rs"]
 mod vehicles;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mongodb::bson::{Binary, Bson, Document, spec::BinarySubtype};
-use process::{Cluster, check_ledger, tidemill, until};
+use process::{Cluster, until};
 use serde_json::Value;
 use services::{Services, start, stop};
-use tempfile::TempDir;
-use vehicles::{Expected, PARTITIONS, Sent, expected, fleet};
+use usage::{Usage, usage};
+use vehicle_state::{LATEST, VehicleState, finish, signal};
+use vehicles::{Expected, Sent, expected, fleet};
 
 const HISTORY: &str = "vehicle_history";
-const LATEST: &str = "mongo_vehicle_latest_state";
 /// For everything to arrive, on a machine that is busy with other things.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A copy of the dataflow with topics and a database of its own.
+/// The dataflow, and what was sent to it.
 struct Scene {
-    services: Services,
-    folder: TempDir,
-    source: String,
-    normalised: String,
+    dataflow: VehicleState,
     sent: Vec<Sent>,
     /// How long everything may take to arrive.
     patience: Duration,
@@ -41,60 +39,37 @@ struct Scene {
 impl Scene {
     fn new() -> Scene {
         let mut scene = Scene::without_topic();
-        scene.create_topic();
+        scene.dataflow.create_topic();
         scene
     }
 
     fn without_topic() -> Scene {
-        let unique = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
-        let (source, normalised) =
-            (format!("telemetry_raw_{unique}"), format!("telemetry_normalised_{unique}"));
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("dataflows/vehicle_state/dataflow.sql");
-        let sql = fs::read_to_string(shipped).expect("the dataflow");
-        let own = sql
-            .replace("topic = 'telemetry_raw'", &format!("topic = '{source}'"))
-            .replace("topic = 'telemetry_normalised'", &format!("topic = '{normalised}'"));
-        assert_eq!(own.matches(&unique).count(), 2, "the topics have other names");
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::create_dir(folder.path().join("vehicle_state")).expect("a folder");
-        fs::write(folder.path().join("vehicle_state/dataflow.sql"), own).expect("a file");
-        let services = Services::new(&format!("test_{unique}"));
-        Scene { services, folder, source, normalised, sent: Vec::new(), patience: ARRIVAL_TIMEOUT }
+        Scene { dataflow: VehicleState::without_topic(), sent: Vec::new(), patience: ARRIVAL_TIMEOUT }
     }
 
-    fn create_topic(&mut self) {
-        self.services.create_topic(&self.source, PARTITIONS);
-        self.services.delete_later(&self.normalised);
-        self.services.delete_later(&format!("{}.dlq", self.source));
+    fn services(&self) -> &Services {
+        &self.dataflow.services
     }
 
     fn start(&self, workers: usize, processes: usize) -> Cluster {
-        Cluster::spawn(processes, |process| {
-            let mut command = tidemill(&["run", "--no-http", "--print-interval", "0s"]);
-            command.arg(self.folder.path().join("vehicle_state"));
-            command.args(["--workers", &workers.to_string()]);
-            command.arg("--state-dir").arg(self.folder.path().join(format!("state-{process}")));
-            command
-                .env("TIDEMILL_KAFKA__BOOTSTRAP_SERVERS", &self.services.bootstrap)
-                .env("TIDEMILL_MONGODB__URI", &self.services.mongodb_uri)
-                .env("TIDEMILL_MONGODB__DATABASE", &self.services.database);
-            command
-        })
+        self.dataflow.start(workers, processes)
     }
 
     fn send(&mut self, events: Vec<Sent>) {
         let records = events.iter().map(|sent| (sent.partition, sent.key.as_str(), sent.payload.as_str()));
-        self.services.produce(&self.source, records);
+        self.services().produce(&self.dataflow.source, records);
         self.sent.extend(events);
     }
 
     /// Waits until everything that was sent is in the collections, then compares all of it.
     fn compare(&self, cluster: &Cluster) -> Expected {
-        let expected = expected(&self.source, &self.sent);
+        let expected = expected(&self.dataflow.source, &self.sent);
         let events = expected.history.len() as u64;
-        let log = || format!("{} of {events} events\n{}", self.services.count(HISTORY), cluster.log());
-        until("all events are in the history", self.patience, log, || self.services.count(HISTORY) >= events);
-        compare_history(&self.services.documents(HISTORY), &expected);
+        let log = || format!("{} of {events} events\n{}", self.services().count(HISTORY), cluster.log());
+        until("all events are in the history", self.patience, log, || {
+            self.services().count(HISTORY) >= events
+        });
+        compare_history(&self.services().documents(HISTORY), &expected);
         // The collections are written side by side.
         let mut complaints = String::new();
         until(
@@ -102,7 +77,7 @@ impl Scene {
             self.patience,
             || cluster.log(),
             || {
-                complaints = latest_differences(&self.services.documents(LATEST), &expected);
+                complaints = latest_differences(&self.services().documents(LATEST), &expected);
                 complaints.is_empty() || !cluster_lives(cluster)
             },
         );
@@ -110,33 +85,29 @@ impl Scene {
         expected
     }
 
-    /// Asks all processes to stop, and checks that they have finished their work.
-    fn finish(&self, mut cluster: Cluster) {
-        cluster.processes.iter().for_each(|process| signal("TERM", process.child.id()));
-        let codes = cluster.wait();
-        assert!(codes.iter().all(|code| *code == Some(0)), "ended with {codes:?}\n{}", cluster.log());
-        let ledger = cluster.ledger();
-        check_ledger(&ledger);
+    /// Lets all processes finish their work, and checks that it was all that was sent.
+    fn finish(&self, cluster: &mut Cluster) {
+        let ledger = finish(cluster);
         assert_eq!(ledger["read"]["telemetry_raw"], self.sent.len(), "{ledger:#}");
     }
 
     /// What went to other topics. Only where nothing was written twice: they are at least once.
     fn compare_topics(&self, expected: &Expected) {
         let mut normalised: Vec<(String, Value)> = self
-            .services
-            .consume(&self.normalised)
+            .services()
+            .consume(&self.dataflow.normalised)
             .into_iter()
             .map(|(key, value)| (key, serde_json::from_str(&value).expect("JSON")))
             .collect();
         normalised.sort_by_key(|(key, value)| format!("{key} {value}"));
         assert_eq!(normalised, expected.normalised);
-        let letters = self.services.consume(&format!("{}.dlq", self.source));
+        let letters = self.services().consume(&format!("{}.dlq", self.dataflow.source));
         assert_eq!(letters.len(), expected.dead);
         for (_, letter) in letters {
             let letter: Value = serde_json::from_str(&letter).expect("JSON");
             assert_eq!(
                 (&letter["error_type"], &letter["original_topic"]),
-                (&"malformed".into(), &self.source.as_str().into())
+                (&"malformed".into(), &self.dataflow.source.as_str().into())
             );
         }
     }
@@ -144,12 +115,6 @@ impl Scene {
 
 fn cluster_lives(cluster: &Cluster) -> bool {
     cluster.processes.iter().all(|process| Path::new(&format!("/proc/{}", process.child.id())).exists())
-}
-
-/// Sends a signal to one process, by its number.
-fn signal(name: &str, pid: u32) {
-    let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
-    assert!(status.expect("a shell").success(), "kill -{name} {pid}");
 }
 
 fn compare_history(found: &[Document], expected: &Expected) {
@@ -198,12 +163,12 @@ fn latest_differences(found: &[Document], expected: &Expected) -> String {
 fn from_topic_to_collections(workers: usize, processes: usize) {
     let mut scene = Scene::new();
     scene.send(fleet(1, 3_000, 40));
-    let cluster = scene.start(workers, processes);
+    let mut cluster = scene.start(workers, processes);
     scene.compare(&cluster);
     // And what comes while it runs.
     scene.send(fleet(2, 2_000, 60));
     let expected = scene.compare(&cluster);
-    scene.finish(cluster);
+    scene.finish(&mut cluster);
     scene.compare_topics(&expected);
 }
 
@@ -226,7 +191,7 @@ fn real_in_two_processes() {
 fn survives_a_stop_of(service: &str) {
     let mut scene = Scene::new();
     scene.send(fleet(3, 2_000, 40));
-    let cluster = scene.start(2, 1);
+    let mut cluster = scene.start(2, 1);
     scene.compare(&cluster);
     if service == "kafka" {
         stop(service);
@@ -240,7 +205,7 @@ fn survives_a_stop_of(service: &str) {
         start(service);
     }
     scene.compare(&cluster);
-    scene.finish(cluster);
+    scene.finish(&mut cluster);
 }
 
 #[test]
@@ -258,19 +223,19 @@ fn real_started_before_its_broker() {
     let mut scene = Scene::new();
     scene.send(fleet(5, 1_000, 20));
     stop("kafka");
-    let cluster = scene.start(1, 1);
+    let mut cluster = scene.start(1, 1);
     let waits = || cluster.log().contains("source is away, waiting");
     until("it says that the source is away", ARRIVAL_TIMEOUT, || cluster.log(), waits);
     start("kafka");
     scene.compare(&cluster);
-    scene.finish(cluster);
+    scene.finish(&mut cluster);
 }
 
 #[test]
 fn real_stop_while_it_waits_for_a_broker() {
     let mut scene = Scene::without_topic();
     // A port on which nobody listens.
-    scene.services.bootstrap = "127.0.0.1:9".to_owned();
+    scene.dataflow.services.bootstrap = "127.0.0.1:9".to_owned();
     let mut cluster = scene.start(1, 1);
     let waits = || cluster.log().contains("source is away, waiting");
     until("it says that the source is away", ARRIVAL_TIMEOUT, || cluster.log(), waits);
@@ -300,10 +265,20 @@ fn real_million_events() {
     for (workers, processes) in [(2, 1), (1, 2)] {
         let mut scene = Scene { patience: 10 * ARRIVAL_TIMEOUT, ..Scene::new() };
         scene.send(fleet(7, 1_000_000, 10_000));
-        let began = std::time::Instant::now();
-        let cluster = scene.start(workers, processes);
+        let events = expected(&scene.dataflow.source, &scene.sent).history.len() as u64;
+        let began = Instant::now();
+        let mut cluster = scene.start(workers, processes);
+        let all_there = || scene.services().count(HISTORY) >= events || !cluster_lives(&cluster);
+        until("all events are in the history", scene.patience, || cluster.log(), all_there);
+        let used: Vec<_> = cluster.processes.iter().map(|process| usage(process.child.id())).collect();
+        // The end of the processes is the time at which all sinks have everything.
+        scene.finish(&mut cluster);
+        let seconds = began.elapsed().as_secs_f64();
+        let rate = scene.sent.len() as f64 / seconds;
+        println!("{workers} workers, {processes} processes: {seconds:.1} s, {rate:.0} events/s");
+        for Usage { processor, peak_mib } in used {
+            println!("  processor {:.1} s, at most {peak_mib} MiB", processor.as_secs_f64());
+        }
         scene.compare(&cluster);
-        println!("{workers} workers, {processes} processes: a million events in {:?}", began.elapsed());
-        scene.finish(cluster);
     }
 }

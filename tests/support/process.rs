@@ -1,6 +1,7 @@
 //! Processes of the binary under test. Their output is kept, to be shown when something goes wrong, and none
 //! of them survives its test.
 
+use std::env;
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Read};
@@ -33,9 +34,10 @@ struct Output {
     all: String,
 }
 
-/// The binary with these arguments.
+/// The binary with these arguments. `MEASURED_BINARY` names another than the one built with the tests.
 pub fn tidemill(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+    let binary = env::var_os("MEASURED_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_tidemill").into());
+    let mut command = Command::new(binary);
     command.args(arguments).stdin(Stdio::null());
     command
 }
