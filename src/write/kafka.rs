@@ -5,6 +5,7 @@
 
 mod admin;
 mod delivery;
+mod poller;
 mod reports;
 
 use std::sync::Arc;

@@ -11,9 +11,10 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord};
 
 use super::admin::{TopicSpec, prepare, refused_property};
+use super::poller::Poller;
 use super::reports::{Context, Reports};
 use crate::error::{Error, Result};
 use crate::settings;
@@ -55,7 +56,7 @@ pub(in crate::write) struct Delivery {
     topics: Vec<TopicSpec>,
     /// The largest record of each topic.
     limits: HashMap<String, usize>,
-    producer: Option<(ThreadedProducer<Context>, Arc<Reports>)>,
+    producer: Option<Poller>,
     unconfirmed: Vec<Message>,
     refused: Vec<Refused>,
     backoff: Backoff,
@@ -126,8 +127,9 @@ impl Delivery {
         config.set("batch.size", smallest.saturating_sub(RECORD_OVERHEAD).clamp(1, 1_000_000).to_string());
         let context = Context::default();
         let reports = context.0.clone();
-        let producer = config.create_with_context(context).map_err(refused_property)?;
-        self.producer = Some((producer, reports));
+        let producer: BaseProducer<Context> =
+            config.create_with_context(context).map_err(refused_property)?;
+        self.producer = Some(Poller::start(producer, reports)?);
         Ok(())
     }
 
@@ -148,7 +150,7 @@ impl Delivery {
             let failed = self
                 .producer
                 .as_ref()
-                .is_none_or(|(_, reports)| reports.wait(Duration::ZERO).failed.is_some());
+                .is_none_or(|producer| producer.reports().wait(Duration::ZERO).failed.is_some());
             if !failed {
                 self.hand_over(&message)?;
             }
@@ -209,7 +211,8 @@ impl Delivery {
 
     /// Gives a record to librdkafka; waits while its queue is full. Any other trouble shows in the reports.
     fn hand_over(&self, message: &Message) -> Result<()> {
-        let Some((producer, reports)) = &self.producer else { return Ok(()) };
+        let Some(producer) = &self.producer else { return Ok(()) };
+        let reports = producer.reports();
         let epoch = message.epoch.to_string();
         let mut silent = 0;
         loop {
@@ -220,7 +223,7 @@ impl Delivery {
             record.key = message.key.as_deref();
             record.payload = message.value.as_deref();
             reports.expect();
-            let Err((error, _)) = producer.send(record) else { return Ok(()) };
+            let Err(error) = producer.send(record) else { return Ok(()) };
             reports.take_back();
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                 reports.expect();
@@ -235,9 +238,10 @@ impl Delivery {
 
     /// Waits for all reports; tells the first failure.
     fn settle(&self) -> Result<Option<RDKafkaErrorCode>> {
-        let Some((_, reports)) = &self.producer else {
+        let Some(producer) = &self.producer else {
             return Err(Error::internal("a Kafka sink was used before it was open"));
         };
+        let reports = producer.reports();
         let (mut silent, mut before) = (0, 0);
         loop {
             let state = reports.wait(LOOK);

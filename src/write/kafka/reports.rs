@@ -17,6 +17,8 @@ pub(super) struct State {
     pub(super) failed: Option<RDKafkaErrorCode>,
     /// What librdkafka said last about its connections.
     pub(super) trouble: Option<String>,
+    /// The producer is given up.
+    pub(super) closed: bool,
 }
 
 /// Shared between the thread that sends and the thread that takes reports in. A count of our own, because
@@ -30,7 +32,24 @@ pub(super) struct Reports {
 impl Reports {
     /// One more record is handed over.
     pub(super) fn expect(&self) {
-        self.lock().under_way += 1;
+        let mut state = self.lock();
+        state.under_way += 1;
+        if state.under_way == 1 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until a record is under way or the producer is given up, or until `limit` has passed.
+    pub(super) fn wait_for_work(&self, limit: Duration) -> State {
+        let idle = |state: &mut State| state.under_way == 0 && !state.closed;
+        let state = self.changed.wait_timeout_while(self.lock(), limit, idle);
+        state.expect("no panic under this lock").0.clone()
+    }
+
+    /// The producer is given up.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
     }
 
     /// It was not taken after all.
