@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, TimestampNanosecondArray, new_empty_array,
-    new_null_array,
+    ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, TimestampNanosecondArray,
+    new_empty_array, new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options, concat};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, TimeUnit};
@@ -21,6 +21,10 @@ use crate::time::NANOS_PER_MILLI;
 use crate::transform::Output;
 use crate::transform::letter::row_json;
 use crate::unwind;
+
+/// Longest text that an expression may give: no document holds more, and functions such as `repeat` could fill
+/// the memory with one row.
+const TEXT_BYTES_MAX: usize = 16 << 20;
 
 /// Evaluates expressions over one batch and collects the rows on which any of them fails.
 pub struct Evaluation<'a> {
@@ -127,11 +131,28 @@ impl Failed {
 fn attempt(expr: &Expr, rows: &RecordBatch, to: &DataType) -> Result<ArrayRef, String> {
     let evaluate = || expr.physical.evaluate(rows).and_then(|value| value.into_array(rows.num_rows()));
     let values = unwind::catch(evaluate)?.map_err(|error| message(&error))?;
-    if values.data_type() == to {
-        return Ok(values);
+    let values = if values.data_type() == to {
+        values
+    } else {
+        let options = CastOptions { safe: false, ..CastOptions::default() };
+        cast_with_options(&values, to, &options).map_err(|error| error.to_string())?
+    };
+    match longest_text(&values) {
+        longest if longest > TEXT_BYTES_MAX => {
+            Err(format!("a text of {longest} bytes is longer than {TEXT_BYTES_MAX} bytes"))
+        }
+        _ => Ok(values),
     }
-    let options = CastOptions { safe: false, ..CastOptions::default() };
-    cast_with_options(&values, to, &options).map_err(|error| error.to_string())
+}
+
+/// Bytes of the longest text, as far as it matters: 0 where all together are within the limit.
+fn longest_text(values: &ArrayRef) -> usize {
+    match values.as_string_opt::<i32>() {
+        Some(texts) if texts.values().len() > TEXT_BYTES_MAX => {
+            texts.offsets().lengths().max().unwrap_or_default()
+        }
+        _ => 0,
+    }
 }
 
 /// Evaluates by halves; `start` is the number of the first row in the batch.
