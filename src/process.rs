@@ -15,7 +15,7 @@ use crate::control::progress::Printer;
 use crate::control::run::RunRequest;
 use crate::control::telemetry::Telemetry;
 use crate::control::{publish, shutdown, simulate};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::execution::{Execution, waiting};
 use crate::ingest::connect;
 use crate::ingest::ticker::Pace;
@@ -60,7 +60,8 @@ pub fn run(request: &RunRequest, settings: Settings) -> Result<()> {
     let agreement = request.agreement(&compile::explain::explain(&plan), &settings);
     let communication = cluster::build(&request.membership, &agreement, &settings.cluster)?;
     // From here on the other processes would wait for ever for one that only returns an error.
-    let execution = prepare(request, settings, plan, lineage, stop).unwrap_or_else(|error| fatal(&error));
+    let prepared = prepare(request, settings, plan, lineage, stop.clone());
+    let execution = prepared.unwrap_or_else(|error| end(&error, &stop));
     execute(request, &Arc::new(execution), communication).unwrap_or_else(|error| fatal(&error));
     Ok(())
 }
@@ -88,6 +89,16 @@ fn refuse_what_cannot_run(request: &RunRequest, plan: &Plan, settings: &Settings
             .hint("set kafka.bootstrap_servers and mongodb.uri, or run one process with more --workers"));
     }
     Ok(())
+}
+
+/// Ends the process because of an error. One that waited for a server when it was asked to stop has read
+/// nothing yet: it ends well.
+fn end(error: &Error, stop: &AtomicBool) -> ! {
+    if error.kind() == ErrorKind::Away && stop.load(Ordering::Relaxed) {
+        tracing::info!(%error, "stopped before anything was read");
+        std::process::exit(0)
+    }
+    fatal(error)
 }
 
 /// Runs the workers of this process until the dataflow has ended.
@@ -121,7 +132,7 @@ fn execute(
     differential_dataflow::configure(&mut config, &differential_dataflow::Config::default());
     let (allocators, guard) = communication;
     let workers = timely::execute::execute_from(allocators, guard, config, move |timely| {
-        worker::run(timely, &running).unwrap_or_else(|error| fatal(&error));
+        worker::run(timely, &running).unwrap_or_else(|error| end(&error, &running.stop));
     });
     let workers = workers.map_err(|error| Error::internal(format!("cannot start the workers: {error}")))?;
     *live.threads.lock().expect("no panic under this lock") =

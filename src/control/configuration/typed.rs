@@ -68,6 +68,9 @@ pub fn settings(layers: &Layers) -> Result<Settings> {
             .caused_by(error.message().to_string())
     })?;
     let meaning = Meaning { layers };
+    if typed.state_dir.as_os_str().is_empty() {
+        return Err(Error::config("state_dir is empty").hint("name a folder; `.` is the working directory"));
+    }
     Ok(Settings {
         state_dir: typed.state_dir,
         epoch_interval: meaning.duration("epoch_interval", &typed.epoch_interval)?,
