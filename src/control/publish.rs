@@ -19,8 +19,8 @@ pub const NEWEST: usize = 3;
 pub struct Facts<'a> {
     /// Index of the worker.
     pub worker: usize,
-    /// The last binding of each partition that this worker reads, with whether the reader is at the log end.
-    pub partitions: Vec<(Binding, bool)>,
+    /// The last binding of each partition that this worker reads, with the number of records behind it.
+    pub partitions: Vec<(Binding, Option<u64>)>,
     /// Rows of each view that changed last, as JSON.
     pub newest: Vec<Vec<String>>,
     /// The next epoch to be released and to be confirmed; `None` after the end.
@@ -95,7 +95,7 @@ pub fn publish(execution: &Execution, facts: Facts<'_>) {
     }
     status.epoch = status.epoch.max(facts.next.saturating_sub(1));
     status.released = status.released.max(facts.released.unwrap_or(facts.next).saturating_sub(1));
-    for (binding, caught_up) in &facts.partitions {
+    for (binding, lag_records) in &facts.partitions {
         let source = usize::from(binding.source);
         let Some(place) = execution.sources[source].1.iter().position(|p| p.id == binding.partition) else {
             continue;
@@ -104,7 +104,7 @@ pub fn publish(execution: &Execution, facts: Facts<'_>) {
         let partition = &mut status.sources[source].partitions[place];
         partition.offset = binding.to;
         partition.idle = binding.idle;
-        partition.lag_records = caught_up.then_some(0);
+        partition.lag_records = *lag_records;
         if binding.watermark > Watermark::NONE && binding.watermark < Watermark::END {
             partition.watermark_ms = Some(binding.watermark.0 / NANOS_PER_MILLI);
             let newest_ms = binding.watermark.0.saturating_add(delay_ns) / NANOS_PER_MILLI;

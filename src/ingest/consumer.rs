@@ -262,6 +262,10 @@ impl RecordSink for Intake {
         self.slots[partition].news.caught_up = Some(next);
     }
 
+    fn log_end(&mut self, partition: usize, end: u64) {
+        self.slots[partition].queue.set_log_end(end);
+    }
+
     fn ended(&mut self, partition: usize) {
         let slot = &mut self.slots[partition];
         slot.news.ended = true;

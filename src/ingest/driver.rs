@@ -49,9 +49,9 @@ pub struct SourceParts {
     pub woken: Woken,
 }
 
-/// The last binding of each partition of a worker, by source and partition, and whether its reader is at the
-/// end of the log; for the status.
-pub type SourceProgress = Rc<RefCell<BTreeMap<(usize, u32), (Binding, bool)>>>;
+/// The last binding of each partition of a worker, by source and partition, and how many records
+/// are behind it in the log; for the status.
+pub type SourceProgress = Rc<RefCell<BTreeMap<(usize, u32), (Binding, Option<u64>)>>>;
 
 /// What a source operator gives out.
 pub struct Cuts<'s> {
@@ -135,7 +135,7 @@ impl Cutter {
             self.parts.retained.borrow_mut().keep(tick.epoch, self.parts.index, partition, &chunks);
             let cut = self.cuts[index].cut(tick, &chunks, place(queue))?;
             self.count(tick.epoch, &cut);
-            let seen = (cut.binding.clone(), queue.caught_up().is_some());
+            let seen = (cut.binding.clone(), lag(queue, cut.binding.to));
             self.parts.progress.borrow_mut().insert((self.parts.index, partition), seen);
             if self.reported[index].as_ref().is_none_or(|reported| news(reported, &cut.binding)) {
                 self.reported[index] = Some(cut.binding.clone());
@@ -166,6 +166,15 @@ impl Cutter {
 fn place(queue: &PartitionQueue) -> Place {
     let place = Place { caught_up: queue.caught_up(), ended: queue.ended() };
     if queue.queued_records() == 0 { place } else { Place::default() }
+}
+
+/// Records behind `next` in the log; `None` while its end is not known.
+fn lag(queue: &PartitionQueue, next: u64) -> Option<u64> {
+    let queued = queue.queued_records() as u64;
+    match (queue.caught_up(), queue.log_end()) {
+        (Some(_), _) => Some(queued),
+        (None, end) => end.map(|end| end.saturating_sub(next).max(queued)),
+    }
 }
 
 /// Whether a binding says something that the last one of its partition did not.

@@ -62,6 +62,9 @@ pub trait RecordSink {
     /// at least.
     fn caught_up(&mut self, partition: usize, next: u64);
 
+    /// The log ends at this offset, as far as is known now: for the lag of a reader that is behind.
+    fn log_end(&mut self, _partition: usize, _end: u64) {}
+
     /// There will never be another record in this partition (a bounded input has ended).
     fn ended(&mut self, partition: usize);
 }

@@ -35,6 +35,7 @@ struct State {
     records: usize,
     bytes: usize,
     caught_up: Option<u64>,
+    log_end: Option<u64>,
     ended: bool,
     /// The reader was told that there is no room.
     refused: bool,
@@ -103,6 +104,15 @@ impl PartitionQueue {
     /// this offset. `None` while it knows of more, or does not know.
     pub fn caught_up(&self) -> Option<u64> {
         self.state().caught_up
+    }
+
+    /// Where the log ends, as far as the reader has heard.
+    pub fn log_end(&self) -> Option<u64> {
+        self.state().log_end
+    }
+
+    pub(super) fn set_log_end(&self, end: u64) {
+        self.state().log_end = Some(end);
     }
 
     /// No record will come behind those that are queued.

@@ -8,6 +8,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
 
 use crate::error::{Error, Result};
 use crate::plan::KafkaSource;
@@ -29,7 +30,9 @@ const FIXED: [(&str, &str); 6] = [
 const AUTO_COMMIT: (&str, &str) = ("auto.commit.enable", "false");
 
 /// What can be changed by `properties.*`.
-const DEFAULTS: [(&str, &str); 9] = [
+const DEFAULTS: [(&str, &str); 10] = [
+    // Tells the ends of the logs, for the lag.
+    ("statistics.interval.ms", "1000"),
     // Needed to assign; nothing is ever committed to it.
     ("group.id", "tidemill"),
     ("client.id", "tidemill"),
@@ -96,6 +99,15 @@ pub(super) fn connect(properties: &BTreeMap<String, String>) -> Result<Client> {
 pub(super) struct Context {
     /// The last refusal of our credentials. Calls that fail for it only say that there is no connection.
     refused: Mutex<Option<String>>,
+    /// Ends of the partitions' logs as the client last heard of them, until somebody asks.
+    ends: Mutex<BTreeMap<i32, u64>>,
+}
+
+impl Context {
+    /// The ends of logs that were heard of since the last call, by partition number.
+    pub(super) fn take_ends(&self) -> BTreeMap<i32, u64> {
+        std::mem::take(&mut self.ends.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl ClientContext for Context {
@@ -114,6 +126,13 @@ impl ClientContext for Context {
             *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
         }
         tracing::debug!(target: "librdkafka", %error, "{reason}");
+    }
+
+    /// The client of a source reads one topic.
+    fn stats(&self, statistics: Statistics) {
+        let partitions = statistics.topics.into_values().flat_map(|topic| topic.partitions);
+        let ends = partitions.filter_map(|(number, p)| Some((number, u64::try_from(p.ls_offset).ok()?)));
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).extend(ends);
     }
 }
 

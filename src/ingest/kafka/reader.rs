@@ -139,7 +139,15 @@ impl Reader for KafkaReader {
             }
             std::thread::park_timeout(left);
         }
-        self.topics.iter_mut().try_for_each(|topic| topic.probe(call.progress))
+        let progress = call.progress;
+        for topic in &self.topics {
+            for (number, end) in topic.client.context().take_ends() {
+                if let Some(place) = topic.places.get(&number) {
+                    out.log_end(topic.slots[*place].index, end);
+                }
+            }
+        }
+        self.topics.iter_mut().try_for_each(|topic| topic.probe(progress))
     }
 }
 
