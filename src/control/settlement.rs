@@ -19,7 +19,7 @@ use crate::ledger::Ledger;
 use crate::time::Epoch;
 
 /// Time between two boundaries, more or less; all processes have the same epoch interval.
-const INTERVAL: Duration = Duration::from_millis(320);
+const INTERVAL: Duration = Duration::from_millis(80);
 
 /// The boundary behind all epochs.
 const END: Epoch = Epoch::MAX;
