@@ -29,6 +29,10 @@ use crate::write::Health;
 /// Length of an epoch while nothing arrives: watermarks and idle flags still move.
 const IDLE_INTERVAL: Duration = Duration::from_millis(200);
 
+/// The same in a cluster, where what arrives at another process cannot wake the ticker: the first record after
+/// a silence waits for as long.
+const CLUSTER_IDLE_INTERVAL: Duration = Duration::from_millis(60);
+
 /// Compiles the SQL of a dataflow; the error holds all its mistakes.
 pub fn load(dataflow: &DataflowPath, settings: &Settings) -> Result<Plan> {
     let request = compile::Request {
@@ -191,8 +195,11 @@ fn prepare(
     }
     let pace = Pace {
         interval: settings.epoch_interval,
-        // Only this process can wake the ticker when something arrives.
-        idle_interval: if request.membership.processes() == 1 { IDLE_INTERVAL } else { Duration::ZERO },
+        idle_interval: if request.membership.processes() == 1 {
+            IDLE_INTERVAL
+        } else {
+            CLUSTER_IDLE_INTERVAL
+        },
         bounded: request.bounded,
         clock_ms: request.clock_ms,
         first_epoch: lineage.as_ref().map_or(1, Lineage::first_epoch),

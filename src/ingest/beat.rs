@@ -9,8 +9,8 @@ use timely::scheduling::SyncActivator;
 /// Ticks without arrivals after which a run counts as idle: a second at the default interval.
 const QUIET_TICKS: u32 = 50;
 
-/// Tells the ticker of this process that records wait to be cut. Other processes cannot tell, so a cluster
-/// never slows down.
+/// Tells the ticker that records wait to be cut: by the consumers of its own process at once, for those of
+/// others by the binder, when they have been cut.
 #[derive(Debug, Default)]
 pub struct Arrivals {
     waiting: AtomicBool,

@@ -119,6 +119,10 @@ pub fn binder<'s>(
                 for report in reports.drain(..) {
                     match report {
                         Report::Binding(binding) => {
+                            if binding.from != binding.to {
+                                // Other processes cannot tell the ticker that records arrive.
+                                control.arrivals.notify();
+                            }
                             bindings.entry(*capability.time()).or_default().push(binding);
                         }
                         Report::Stop => control.stop.store(true, std::sync::atomic::Ordering::Relaxed),
