@@ -16,7 +16,8 @@ need_to_build() {
         compiles "${CC:-cc}" c '#include <stdio.h>'
     need "a C++ compiler" "builds librdkafka, the Kafka client" "sudo apt-get install build-essential" \
         compiles "${CXX:-c++}" c++ '#include <string>'
-    need "make" "builds librdkafka, the Kafka client" "sudo apt-get install make" command -v make
+    need "make" "builds librdkafka, the Kafka client, and OpenSSL for it" "sudo apt-get install make" command -v make
+    need "Perl with its modules" "configures OpenSSL" "sudo apt-get install perl" perl -MFindBin -MIPC::Cmd -e 1
 }
 
 # Servers named by the user (see tests/services.py) need nothing here.
