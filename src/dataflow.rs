@@ -1,11 +1,11 @@
 //! Read first: how a plan becomes a timely dataflow. This is the only file that names all stages.
 //!
 //! ```text
-//!  ticker --tick--> sources --rows--> legs --> exchange --> aggregations --> legs --> exchange --> sinks
-//!    ^                 |                                                                            |
-//!    |              bindings --> binder --closes--> aggregations                              confirmed
-//!    |                              \----durable--> sinks, dead letters                             |
-//!    '--------------------------- flow control -----------------------------------------------------'
+//!  ticker --tick--> sources --rows--> legs --> exchange --> operators --> legs --> exchange --> sinks
+//!    ^                 |                                                                         |
+//!    |              bindings --> binder --closes--> operators                               confirmed
+//!    |                              \----durable--> sinks, dead letters                          |
+//!    '--------------------------- flow control --------------------------------------------------'
 //! ```
 //!
 //! The graph is the same on all workers. What stands at one place, stands there by exchange: the ticker, the
@@ -27,14 +27,14 @@ use crate::ingest::binder::{self, Journal};
 use crate::ingest::driver::{SourceParts, cut_on_ticks};
 use crate::ingest::ticker::{self, Gauge, Pace, TickerControl};
 use crate::ledger::Ledger;
-use crate::plan::{Aggregation, Downstream, Plan, Upstream};
+use crate::plan::{Aggregation, Downstream, Leg, Operator, Plan, Upstream};
 use crate::route::exchange::{Destination, exchange};
 use crate::route::shard::{split_by_shard, worker_of_shard};
 use crate::route::split::split;
-use crate::time::Epoch;
+use crate::time::{Epoch, EpochClose};
 use crate::transform::aggregate::KeyedState;
 use crate::transform::eval::Evaluation;
-use crate::transform::harness::{self, StatefulParts};
+use crate::transform::harness::{self, Outputs, StatefulParts};
 use crate::transform::steps::Steps;
 use crate::transform::view::{self, ViewReader};
 use crate::write::driver::{self as sinks, SinkParts, Start};
@@ -91,24 +91,14 @@ pub fn build(scope: Scope<'_, Epoch>, parts: Parts) -> Result<Running> {
         ledger: &ledger,
         fail,
         sources: cuts.iter().map(|cut| cut.rows.clone()).collect(),
-        aggregations: Vec::new(),
+        operators: Vec::new(),
         letters: cuts.iter().map(|cut| cut.letters.clone()).collect(),
     };
 
-    for (index, aggregation) in plan.aggregations.iter().enumerate() {
-        let to = Downstream::Aggregation(index);
-        let rows = network.arrivals(scope, to, |port| by_group(port, aggregation, scope.peers()));
-        let operator = Box::new(KeyedState::new(aggregation, scope.index(), scope.peers())?);
-        let stateful = StatefulParts {
-            name: aggregation.name.clone(),
-            index,
-            account: ledger.layout().account(to),
-            ports: plan.legs.iter().filter(|leg| leg.to == to).map(|leg| leg.sources.clone()).collect(),
-            ledger: ledger.clone(),
-        };
-        let out = harness::stateful(rows, bound.closes.clone(), operator, stateful);
+    for (index, operator) in plan.operators.iter().enumerate() {
+        let out = network.operator(scope, index, operator, bound.closes.clone())?;
         network.letters.push(out.letters);
-        network.aggregations.push(out.rows);
+        network.operators.push(out.rows);
     }
 
     let (mut views, mut counted) = (Vec::new(), Vec::new());
@@ -149,36 +139,71 @@ struct Network<'s, 'p> {
     ledger: &'p Ledger,
     fail: fn(&Error) -> !,
     sources: Vec<StreamVec<'s, Epoch, Batch>>,
-    aggregations: Vec<StreamVec<'s, Epoch, Batch>>,
+    operators: Vec<StreamVec<'s, Epoch, Batch>>,
     letters: Vec<StreamVec<'s, Epoch, DeadLetter>>,
 }
 
 impl<'s> Network<'s, '_> {
+    /// Builds an operator, by its kind, behind the legs that lead to it.
+    fn operator(
+        &mut self,
+        scope: Scope<'s, Epoch>,
+        index: usize,
+        operator: &Operator,
+        closes: StreamVec<'s, Epoch, EpochClose>,
+    ) -> Result<Outputs<'s>> {
+        let parts = self.stateful(index, operator);
+        let (worker, workers) = (scope.index(), scope.peers());
+        match operator {
+            Operator::Aggregation(plan) => {
+                let split = |leg: &Leg| by_group(leg.port, plan, workers);
+                let rows = self.arrivals(scope, Downstream::Operator(index), split);
+                let state = Box::new(KeyedState::new(plan, worker, workers)?);
+                Ok(harness::stateful(rows, closes, state, parts))
+            }
+        }
+    }
+
+    /// What the driver of an operator must know.
+    fn stateful(&self, index: usize, operator: &Operator) -> StatefulParts {
+        let to = Downstream::Operator(index);
+        let sources = |port: u16| {
+            let legs = self.plan.legs.iter().filter(|leg| leg.to == to && leg.port == port);
+            legs.flat_map(|leg| leg.sources.iter().copied()).collect()
+        };
+        StatefulParts {
+            name: operator.name().to_owned(),
+            index,
+            account: self.ledger.layout().account(to),
+            ports: (0..operator.ports()).map(sources).collect(),
+            ledger: self.ledger.clone(),
+        }
+    }
+
     /// What arrives at `to` by all its legs, on the workers that `split` (made for each leg) sends it to.
     fn arrivals(
         &mut self,
         scope: Scope<'s, Epoch>,
         to: Downstream,
-        split: impl Fn(u16) -> Split,
+        split: impl Fn(&Leg) -> Split,
     ) -> StreamVec<'s, Epoch, (u16, Batch)> {
         let account = self.ledger.layout().account(to);
         let mut arrivals = Vec::new();
         for (index, leg) in self.plan.legs.iter().enumerate().filter(|(_, leg)| leg.to == to) {
             let rows = match leg.from {
                 Upstream::Source(source) => self.sources[source].clone(),
-                Upstream::Aggregation(aggregation) => self.aggregations[aggregation].clone(),
+                Upstream::Operator(operator) => self.operators[operator].clone(),
             };
             let steps = Steps::new(leg.name.clone(), leg.steps.clone());
             let out = harness::leg(rows, steps, leg, (index, account), self.ledger.clone());
             self.letters.push(out.letters);
-            let port = arrivals.len() as u16;
-            arrivals.push(exchange(out.rows, &leg.name, leg.schema.clone(), split(port), self.fail));
+            arrivals.push(exchange(out.rows, &leg.name, leg.schema.clone(), split(leg), self.fail));
         }
         scope.concatenate(arrivals)
     }
 }
 
-/// To the worker of the key group; the slot is the input port of the aggregation.
+/// To the worker of the key group; the slot is the input of the operator.
 fn by_group(port: u16, aggregation: &Aggregation, workers: usize) -> Split {
     let keys = aggregation.keys.clone();
     let types: Vec<_> = aggregation.schema.fields().iter().map(|field| field.data_type().clone()).collect();

@@ -18,7 +18,7 @@ pub struct DeadLetter {
     /// The rule that was broken, as the user wrote it: `NOT NULL did`, `CHECK (a > 0)`, an expression; empty
     /// where no rule of the user is involved.
     pub rule: String,
-    /// Where it was decided: name of the source, leg, aggregation or sink.
+    /// Where it was decided: name of the source, leg, operator or sink.
     pub stage: String,
 }
 

@@ -211,12 +211,12 @@ impl Execution {
             let leg = self.plan.legs.iter().find(|leg| leg.to == to);
             leg.and_then(|leg| leg.sources.first().copied())
         };
-        let aggregations = self.plan.aggregations.iter().enumerate();
-        let of_aggregation =
-            aggregations.map(|(index, a)| (a.name.clone(), below(Downstream::Aggregation(index))));
+        let operators = self.plan.operators.iter().enumerate();
+        let of_operator = operators
+            .map(|(index, operator)| (operator.name().to_owned(), below(Downstream::Operator(index))));
         let sinks = self.plan.sinks.iter().enumerate();
         let of_sink = sinks.map(|(index, sink)| (sink.name.clone(), below(Downstream::Sink(index))));
-        let all = of_leg.chain(of_aggregation).chain(of_sink);
+        let all = of_leg.chain(of_operator).chain(of_sink);
         all.filter_map(|(stage, source)| Some((stage, source?))).collect()
     }
 

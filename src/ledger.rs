@@ -1,6 +1,6 @@
 //! The ledger: counts that prove that no row was lost.
 //!
-//! Kept per *account*: everything that leads to one aggregation, view or sink. Every row that enters gets
+//! Kept per *account*: everything that leads to one operator, view or sink. Every row that enters gets
 //! exactly one fate, counted where it is decided; what is between two accounts is an *edge*, where rows out
 //! must equal rows in. All counts are sums of diffs, kept per epoch and settled when the epoch is confirmed,
 //! so that a report is exact at any moment and not only at the end.
@@ -25,7 +25,7 @@ pub enum Fate {
     Late,
     /// Became a dead letter.
     Dead,
-    /// Held by the state of an aggregation.
+    /// Held by the state of an operator.
     InState,
     /// Acknowledged by the sink, visible in the view, or folded into a released result.
     Emitted,
@@ -49,8 +49,8 @@ pub enum Count {
     SourceDead(usize),
     /// Rows that left a source.
     SourceOut(usize),
-    /// Rows that left an aggregation.
-    AggregationOut(usize),
+    /// Rows that left an operator.
+    OperatorOut(usize),
     /// Rows that entered a leg.
     LegIn(usize),
     /// Rows of an account, by its index, by fate.
@@ -65,10 +65,10 @@ pub enum Count {
 #[derive(Debug)]
 pub struct Layout {
     sources: Vec<String>,
-    /// Index of a source or aggregation for each leg.
+    /// Index of a source or operator for each leg.
     legs: Vec<Upstream>,
     accounts: Vec<Account>,
-    aggregations: usize,
+    operators: usize,
 }
 
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl Layout {
             sources: plan.sources.iter().map(|source| source.name.clone()).collect(),
             legs: plan.legs.iter().map(|leg| leg.from).collect(),
             accounts,
-            aggregations: plan.aggregations.len(),
+            operators: plan.operators.len(),
         }
     }
 
@@ -122,7 +122,7 @@ impl Layout {
     }
 
     fn letters(&self) -> usize {
-        3 * self.sources.len() + self.aggregations + self.legs.len() + FATES.len() * self.accounts.len()
+        3 * self.sources.len() + self.operators + self.legs.len() + FATES.len() * self.accounts.len()
     }
 
     fn place(&self, count: Count) -> usize {
@@ -131,10 +131,10 @@ impl Layout {
             Count::Read(source) => source,
             Count::SourceDead(source) => sources + source,
             Count::SourceOut(source) => 2 * sources + source,
-            Count::AggregationOut(aggregation) => 3 * sources + aggregation,
-            Count::LegIn(leg) => 3 * sources + self.aggregations + leg,
+            Count::OperatorOut(operator) => 3 * sources + operator,
+            Count::LegIn(leg) => 3 * sources + self.operators + leg,
             Count::Account(account, fate) => {
-                3 * sources + self.aggregations + legs + FATES.len() * account + fate as usize
+                3 * sources + self.operators + legs + FATES.len() * account + fate as usize
             }
             Count::LettersOut => self.letters(),
             Count::LettersWritten => self.letters() + 1,
@@ -233,7 +233,7 @@ impl<'a> LedgerReport<'a> {
     fn source_dead(&self, leg: usize) -> i64 {
         match self.layout.legs[leg] {
             Upstream::Source(source) => self.get(Count::SourceDead(source)),
-            Upstream::Aggregation(_) => 0,
+            Upstream::Operator(_) => 0,
         }
     }
 
@@ -268,7 +268,7 @@ impl<'a> LedgerReport<'a> {
         let edges = self.layout.legs.iter().enumerate().map(|(leg, from)| {
             let out = match from {
                 Upstream::Source(source) => Count::SourceOut(*source),
-                Upstream::Aggregation(aggregation) => Count::AggregationOut(*aggregation),
+                Upstream::Operator(operator) => Count::OperatorOut(*operator),
             };
             (self.get(out) - self.get(Count::LegIn(leg))).abs()
         });
@@ -310,7 +310,7 @@ mod tests {
             sources: vec!["a".into()],
             legs: vec![Upstream::Source(0)],
             accounts: vec![Account { name: account_name(["a->s"].into_iter()), to, legs: vec![0] }],
-            aggregations: 0,
+            operators: 0,
         })
     }
 

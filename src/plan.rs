@@ -1,22 +1,24 @@
 //! The compiled dataflow: what [`crate::compile`] makes of a SQL file and every stage is built from.
 //!
-//! A plan is a graph of *legs*. A leg leads from a source, or from the output of an aggregation, through
-//! filters and projections to the next aggregation, served view or sink. `CREATE VIEW` and UNION ALL leave
+//! A plan is a graph of *legs*. A leg leads from a source, or from the output of an [`Operator`], through
+//! filters and projections to the next operator, served view or sink. `CREATE VIEW` and UNION ALL leave
 //! no trace but steps and further legs; so every row has one leg to be accounted in, for each consumer.
 //!
 //! Nothing in a plan is left to parse: expressions are compiled, names are resolved, options are typed.
 
 mod column;
+mod operator;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use datafusion_physical_expr::PhysicalExpr;
 
 pub use self::column::{ArrayRef1, Column, ColumnOrigin, ColumnType, JSON_TYPE, Metadata, field, is_json};
+pub use self::operator::{Aggregate, AggregateFunction, Aggregation, Operator};
 
 /// A whole dataflow.
 #[derive(Debug)]
@@ -27,8 +29,8 @@ pub struct Plan {
     pub directory: PathBuf,
     /// `CREATE SOURCE`, in the order of the file. Only sources that some sink or served view reads are run.
     pub sources: Vec<Source>,
-    /// Every GROUP BY, in an order in which each comes after those that it reads.
-    pub aggregations: Vec<Aggregation>,
+    /// Every place that keeps state, in an order in which each comes after those that it reads.
+    pub operators: Vec<Operator>,
     /// Materialized views that have a key and so can be read live.
     pub views: Vec<ServedView>,
     /// `CREATE SINK`, in the order of the file.
@@ -42,15 +44,15 @@ pub struct Plan {
 pub enum Upstream {
     /// Index into [`Plan::sources`].
     Source(usize),
-    /// Index into [`Plan::aggregations`].
-    Aggregation(usize),
+    /// Index into [`Plan::operators`].
+    Operator(usize),
 }
 
 /// Where a leg ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Downstream {
-    /// Index into [`Plan::aggregations`].
-    Aggregation(usize),
+    /// Index into [`Plan::operators`].
+    Operator(usize),
     /// Index into [`Plan::views`].
     View(usize),
     /// Index into [`Plan::sinks`].
@@ -65,6 +67,8 @@ pub struct Leg {
     pub from: Upstream,
     pub steps: Vec<Step>,
     pub to: Downstream,
+    /// Which input of an operator it leads into; 0 for what has one.
+    pub port: u16,
     /// Which branch of a UNION ALL this is, from 0: becomes the `index` of the rows' origins.
     pub branch: u32,
     /// What arrives at the end.
@@ -207,67 +211,6 @@ pub enum DeadLetterPolicy {
     File,
     /// Counted and dropped.
     Drop,
-}
-
-// ----------------------------------------------------------------------------------------- aggregations
-
-/// One GROUP BY without window: keyed state that emits the change of each group once per epoch.
-#[derive(Clone, Debug)]
-pub struct Aggregation {
-    /// Identity of the state across changes of the plan: `<view>/aggregate`, with a number from the second
-    /// on where a view has several.
-    pub name: String,
-    /// What arrives: rows of this schema.
-    pub input: SchemaRef,
-    /// Group key, over `input`.
-    pub keys: Vec<Expr>,
-    pub aggregates: Vec<Aggregate>,
-    /// What leaves: the keys, then the aggregates.
-    pub schema: SchemaRef,
-    /// Whether rows are only ever added to the input.
-    pub append_only_input: bool,
-}
-
-/// One aggregate function of a GROUP BY.
-#[derive(Clone, Debug)]
-pub struct Aggregate {
-    pub function: AggregateFunction,
-    /// `None` only for `count(*)`. Of the type that the function works on (sum of INT: cast to BIGINT).
-    pub argument: Option<Expr>,
-    /// `ORDER BY` of first_value and last_value; ascending.
-    pub order_by: Option<Expr>,
-    /// `FILTER (WHERE ...)`
-    pub filter: Option<Expr>,
-    /// Name and type of the result.
-    pub field: FieldRef,
-    /// As the user wrote it.
-    pub text: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AggregateFunction {
-    /// Rows, or with an argument the rows in which it is not NULL. BIGINT.
-    Count,
-    /// BIGINT (128 bits inside, checked at output) or DOUBLE (exact inside, rounded once).
-    Sum,
-    /// DOUBLE.
-    Avg,
-    Min,
-    Max,
-    /// Value of the row with the least order key; NULL is a value, rows with a NULL order key are ignored.
-    FirstValue,
-    /// Value of the row with the greatest order key; ties go to the higher origin.
-    LastValue,
-}
-
-impl AggregateFunction {
-    /// The aggregate class, as `explain` names it.
-    pub fn class(self) -> &'static str {
-        match self {
-            AggregateFunction::Count | AggregateFunction::Sum | AggregateFunction::Avg => "accumulable",
-            _ => "ordered",
-        }
-    }
 }
 
 // ------------------------------------------------------------------------------------------------ views

@@ -94,8 +94,8 @@ impl Lowering<'_> {
             let steps = prune::steps(&branch.steps, &keep, width, &input);
             Branch { steps, ..branch }
         });
-        self.graph.add_legs(narrowed, Downstream::Aggregation(index), &input);
-        crate::plan::Upstream::Aggregation(index)
+        self.graph.add_legs(narrowed, (Downstream::Operator(index), 0), &input);
+        crate::plan::Upstream::Operator(index)
     }
 }
 

@@ -11,19 +11,19 @@ use arrow::datatypes::Schema;
 
 use crate::plan::{
     Aggregate, AggregateFunction, Aggregation, ChangeMode, Column, ColumnOrigin, DeadLetterPolicy,
-    Downstream, Expr, KafkaSource, Leg, Metadata, Plan, ServedView, Shape, Sink, Source, SourceConnector,
-    StartupMode, Step, TimestampFormat, Upstream,
+    Downstream, Expr, KafkaSource, Leg, Metadata, Operator, Plan, ServedView, Shape, Sink, Source,
+    SourceConnector, StartupMode, Step, TimestampFormat, Upstream,
 };
 use tree::Node;
 
 /// Describes a plan for a person.
 pub fn explain(plan: &Plan) -> String {
-    let mut printer = Printer { plan, sources: BTreeSet::new(), aggregations: BTreeSet::new() };
+    let mut printer = Printer { plan, sources: BTreeSet::new(), operators: BTreeSet::new() };
     let mut text = format!(
         "dataflow {}: {}, {}, {}, {}\n",
         plan.name,
         counted(plan.sources.len(), "source"),
-        counted(plan.aggregations.len(), "aggregation"),
+        counted(plan.operators.len(), "aggregation"),
         counted(plan.views.len(), "served view"),
         counted(plan.sinks.len(), "sink"),
     );
@@ -46,7 +46,7 @@ struct Printer<'p> {
     plan: &'p Plan,
     /// What stands further up already, and is only named from then on.
     sources: BTreeSet<usize>,
-    aggregations: BTreeSet<usize>,
+    operators: BTreeSet<usize>,
 }
 
 impl Printer<'_> {
@@ -103,7 +103,7 @@ impl Printer<'_> {
         node.line("watermark", self.watermark_of(leg));
         let below = match leg.from {
             Upstream::Source(index) => self.source(index),
-            Upstream::Aggregation(index) => self.aggregation(index),
+            Upstream::Operator(index) => self.operator(index),
         };
         node.children.push(below);
         node
@@ -120,15 +120,24 @@ impl Printer<'_> {
         }
     }
 
-    fn aggregation(&mut self, index: usize) -> Node {
-        let Some(aggregation) = self.plan.aggregations.get(index) else {
-            return Node::new(format!("aggregation {index} is missing"));
+    fn operator(&mut self, index: usize) -> Node {
+        let Some(operator) = self.plan.operators.get(index) else {
+            return Node::new(format!("operator {index} is missing"));
         };
-        let title = format!("aggregate {}", aggregation.name);
-        if !self.aggregations.insert(index) {
+        let title = match operator {
+            Operator::Aggregation(_) => format!("aggregate {}", operator.name()),
+        };
+        if !self.operators.insert(index) {
             return Node::new(format!("{title} (see above)"));
         }
         let mut node = Node::new(title);
+        match operator {
+            Operator::Aggregation(aggregation) => self.aggregation(&mut node, index, aggregation),
+        }
+        node
+    }
+
+    fn aggregation(&mut self, node: &mut Node, index: usize, aggregation: &Aggregation) {
         let keys = aggregation.keys.iter().map(expression).collect::<Vec<_>>().join(", ");
         let input = if aggregation.append_only_input { "append-only" } else { "updating" };
         node.line("input", input.to_owned());
@@ -145,8 +154,7 @@ impl Printer<'_> {
             0 => "exchange to one worker".to_owned(),
             _ => format!("exchange by key ({keys})"),
         };
-        node.children.push(self.exchanged(exchange, Downstream::Aggregation(index)));
-        node
+        node.children.push(self.exchanged(exchange, Downstream::Operator(index)));
     }
 
     fn source(&mut self, index: usize) -> Node {

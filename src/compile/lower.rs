@@ -1,4 +1,4 @@
-//! Plans of queries to flows: filters and projections become steps, GROUP BYs become aggregations.
+//! Plans of queries to flows: filters and projections become steps, GROUP BYs become operators.
 
 use std::sync::Arc;
 

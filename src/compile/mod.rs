@@ -1,7 +1,7 @@
 //! SQL text to [`Plan`]: statements, names, types, expressions, legs.
 //!
 //! [`compile`] goes through the statements in the order of the file. Each `CREATE` becomes a relation in the
-//! catalog or a sink; each query goes through the library's planner and is lowered to legs and aggregations.
+//! catalog or a sink; each query goes through the library's planner and is lowered to legs and operators.
 
 pub mod ast;
 pub mod diagnostic;
@@ -233,7 +233,7 @@ impl Compiler {
             name: request.name.to_owned(),
             directory: request.directory.to_owned(),
             sources: self.graph.sources,
-            aggregations: self.graph.aggregations,
+            operators: self.graph.operators,
             views: self.graph.views,
             sinks: self.graph.sinks,
             legs: self.graph.legs,

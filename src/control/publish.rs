@@ -62,9 +62,9 @@ pub fn initial(execution: &Execution, process: usize) -> Status {
             .collect(),
         states: execution
             .plan
-            .aggregations
+            .operators
             .iter()
-            .map(|a| StateStatus { name: a.name.clone(), ..StateStatus::default() })
+            .map(|o| StateStatus { name: o.name().to_owned(), ..StateStatus::default() })
             .collect(),
         sinks: execution
             .plan
@@ -138,7 +138,7 @@ fn fill_ledger(execution: &Execution, report: &LedgerReport<'_>, status: &mut St
         view.rows = unsigned(report.count(Downstream::View(index), Fate::Emitted));
     }
     for (index, state) in status.states.iter_mut().enumerate() {
-        state.rows = unsigned(report.count(Downstream::Aggregation(index), Fate::InState));
+        state.rows = unsigned(report.count(Downstream::Operator(index), Fate::InState));
     }
     for (index, sink) in status.sinks.iter_mut().enumerate() {
         sink.acknowledged = unsigned(report.count(Downstream::Sink(index), Fate::Emitted));

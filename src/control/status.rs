@@ -19,7 +19,7 @@ pub struct Status {
     pub released: Epoch,
     pub sources: Vec<SourceStatus>,
     pub views: Vec<ViewStatus>,
-    /// Keyed states of aggregations.
+    /// States of operators.
     pub states: Vec<StateStatus>,
     pub sinks: Vec<SinkStatus>,
     /// Bytes that wait to be written by all sinks.

@@ -76,7 +76,7 @@ pub fn leg<'s>(
 /// What the driver of a stateful operator must know besides the operator.
 pub struct StatefulParts {
     pub name: String,
-    /// Index of the aggregation in the plan, and of its ledger account.
+    /// Index of the operator in the plan, and of its ledger account.
     pub index: usize,
     pub account: usize,
     /// Per input port the sources that bound its event time.
@@ -189,7 +189,7 @@ impl Driver {
         let progress = self.operator.on_epoch(&close, &mut self.held);
         let (ledger, account, epoch) = (&self.parts.ledger, self.parts.account, close.epoch);
         let out = self.held.batches.iter().map(Batch::diff_sum).sum();
-        ledger.add(epoch, Count::AggregationOut(self.parts.index), out);
+        ledger.add(epoch, Count::OperatorOut(self.parts.index), out);
         ledger.add(epoch, Count::LettersOut, self.held.letters.len() as i64);
         if progress == Progress::Done {
             let in_state =

@@ -76,7 +76,7 @@ pub struct Changes {
     pub rows: RecordBatch,
     /// One per row.
     pub ops: Vec<Op>,
-    /// One per row for relations that come straight from sources; `None` behind an aggregation.
+    /// One per row for relations that come straight from sources; `None` behind an operator.
     pub origins: Option<Vec<RowOrigin>>,
     /// Wall clock of the epoch, milliseconds since the Unix epoch.
     pub wall_ms: i64,

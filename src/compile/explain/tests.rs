@@ -83,7 +83,7 @@ fn latest(input: bool) -> Aggregation {
 }
 
 fn leg(name: &str, from: Upstream, to: Downstream, steps: Vec<Step>) -> Leg {
-    Leg { name: name.into(), from, steps, to, branch: 0, schema: schema(&["did"]), sources: vec![0] }
+    Leg { name: name.into(), from, steps, to, port: 0, branch: 0, schema: schema(&["did"]), sources: vec![0] }
 }
 
 fn sink(name: &str, changes: ChangeMode, key: Option<Vec<usize>>, connector: SinkConnector) -> Sink {
@@ -104,14 +104,14 @@ fn mongo(mode: WriteMode, id: Vec<usize>) -> SinkConnector {
 }
 
 fn plan() -> Plan {
-    let (source, aggregation) = (Upstream::Source(0), Upstream::Aggregation(0));
+    let (source, aggregation) = (Upstream::Source(0), Upstream::Operator(0));
     let project =
         Step::Project { exprs: vec![expr("did"), expr("lat * 2")], schema: schema(&["did", "lat"]) };
     Plan {
         name: "fleet".into(),
         directory: PathBuf::new(),
         sources: vec![telemetry(), Source { name: "spare".into(), ..telemetry() }],
-        aggregations: vec![latest(true)],
+        operators: vec![Operator::Aggregation(latest(true))],
         views: vec![ServedView { name: "latest".into(), schema: schema(&["did", "lat"]), key: vec![0] }],
         sinks: vec![
             sink("history", ChangeMode::AppendOnly, None, mongo(WriteMode::Append, Vec::new())),
@@ -124,7 +124,7 @@ fn plan() -> Plan {
                 Downstream::Sink(0),
                 vec![Step::Filter(expr("lat > 0")), project],
             ),
-            leg("telemetry->latest", source, Downstream::Aggregation(0), Vec::new()),
+            leg("telemetry->latest", source, Downstream::Operator(0), Vec::new()),
             leg("latest->state", aggregation, Downstream::Sink(1), Vec::new()),
             leg("latest->latest", aggregation, Downstream::View(0), Vec::new()),
         ],
@@ -143,7 +143,7 @@ fn promises(sink: Sink, source: Source) -> String {
         sources: vec![source],
         sinks: vec![sink],
         legs: vec![leg("telemetry->out", from, Downstream::Sink(0), Vec::new())],
-        aggregations: Vec::new(),
+        operators: Vec::new(),
         views: Vec::new(),
         ..plan()
     };
@@ -201,7 +201,7 @@ fn each_sink_says_what_it_really_guarantees() {
 
 #[test]
 fn state_over_an_updating_input_keeps_its_values() {
-    let text = explain(&Plan { aggregations: vec![latest(false)], ..plan() });
+    let text = explain(&Plan { operators: vec![Operator::Aggregation(latest(false))], ..plan() });
     let told =
         |line: &&str| line.contains("last_value") || line.contains("sum(lat)") || line.contains("state ");
     let lines: Vec<&str> =

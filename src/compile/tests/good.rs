@@ -4,7 +4,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::{TELEMETRY, compiled, plan};
 use crate::compile::explain::explain;
-use crate::plan::{Column, ColumnOrigin, Downstream, SinkConnector, Step};
+use crate::plan::{Column, ColumnOrigin, Downstream, Operator, SinkConnector, Step};
 
 const VEHICLES: &str = r#"
 CREATE SOURCE telemetry_raw (
@@ -43,7 +43,7 @@ fn the_vehicle_example_becomes_one_aggregation_for_a_view_and_a_sink() {
             "vehicle_latest_state->latest_state"
         ]
     );
-    assert_eq!(plan.aggregations[0].name, "vehicle_latest_state/aggregate");
+    assert_eq!(plan.operators[0].name(), "vehicle_latest_state/aggregate");
     insta::assert_snapshot!(explain(&plan));
 }
 
@@ -119,14 +119,19 @@ fn legs_count_their_branches() {
             "devices_by_count->devices 0",
         ]
     );
-    let aggregations: Vec<_> =
-        plan.aggregations.iter().map(|it| (it.name.as_str(), it.append_only_input)).collect();
+    let aggregations = plan.operators.iter().map(|operator| {
+        let Operator::Aggregation(aggregation) = operator;
+        (operator.name(), aggregation.append_only_input)
+    });
+    let aggregations: Vec<_> = aggregations.collect();
     let expected =
         [("totals/aggregate", true), ("devices_by_count/aggregate", false), ("counts/aggregate", true)];
     assert_eq!(aggregations, expected);
     for leg in &plan.legs {
         let end = match leg.to {
-            Downstream::Aggregation(index) => &plan.aggregations[index].input,
+            Downstream::Operator(index) => match &plan.operators[index] {
+                Operator::Aggregation(aggregation) => &aggregation.input,
+            },
             Downstream::View(index) => &plan.views[index].schema,
             Downstream::Sink(index) => &plan.sinks[index].schema,
         };
@@ -147,7 +152,7 @@ fn what_is_named_twice_is_computed_once() {
          CREATE SINK t AS SELECT did, i AS x, i FROM telemetry UNION ALL SELECT did, i, i FROM telemetry
          WITH (connector = 'stdout');",
     );
-    let aggregation = &plan.aggregations[0];
+    let Operator::Aggregation(aggregation) = &plan.operators[0];
     assert_eq!((aggregation.keys.len(), aggregation.aggregates.len()), (1, 1));
     let types: Vec<_> = plan.sinks[0].schema.fields().iter().map(|it| it.data_type().to_string()).collect();
     assert_eq!(types, ["Utf8", "Int64", "Int64"]);

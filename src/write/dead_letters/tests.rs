@@ -26,7 +26,7 @@ fn plan() -> Plan {
             source("dropped", kafka(&["four"]), DeadLetterPolicy::Drop),
             source("recorded", file, DeadLetterPolicy::Topic),
         ],
-        aggregations: Vec::new(),
+        operators: Vec::new(),
         views: Vec::new(),
         sinks: Vec::new(),
         legs: Vec::new(),
