@@ -2,15 +2,24 @@
 //! are accepted, links and names of code lead somewhere, tables of metrics and reasons are complete.
 //!
 //! Fences say what a block is: `sql` (checked where it contains CREATE; it may read what earlier blocks of the
-//! document create), `sql,refused` (must be refused), `toml` (settings), `sh` (lines with `tidemill` are
-//! parsed). Everything else is not looked at.
+//! document create), `example` (records and rows: `docs/example.rs`; the dataflow is the `sql` in front of it),
+//! `sql,refused` (must be refused), `toml` (settings), `sh` (lines with `tidemill` are parsed). Everything else
+//! is not looked at.
 
-use std::collections::{BTreeMap, BTreeSet};
+#[path = "support/bounded.rs"]
+mod bounded;
+#[path = "docs/example.rs"]
+mod example;
+#[path = "support/process.rs"]
+mod process;
+#[path = "docs/statements.rs"]
+mod statements;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use tidemill::compile::{Request, compile};
 use tidemill::control::cli::Cli;
 use tidemill::control::configuration::{Inputs, load};
 use tidemill::control::metrics;
@@ -24,6 +33,7 @@ struct Document {
 }
 
 /// Text between two fences.
+#[derive(Clone)]
 struct Block {
     /// As behind the opening fence: `sql,refused`.
     kind: String,
@@ -98,76 +108,11 @@ fn all_blocks(kind: &str) -> Vec<Block> {
     blocks.into_iter().filter(|block| block.kind == kind).collect()
 }
 
-/// The mistakes of a dataflow, or nothing.
-fn mistakes(text: &str) -> Option<String> {
-    let names = text.split("${").skip(1).filter_map(|rest| rest.split('}').next());
-    let parameters: BTreeMap<_, _> = names.map(|name| (name.to_owned(), name.to_lowercase())).collect();
-    let request =
-        Request { file: "block", text, name: "document", directory: Path::new("."), parameters: &parameters };
-    compile(&request).err().map(|mistakes| mistakes.to_string())
-}
-
-/// Statements of a block, comments in front of them included.
-fn statements(block: &str) -> impl Iterator<Item = &str> {
-    block.split_inclusive(";\n").filter(|statement| statement.contains("CREATE "))
-}
-
-/// What a statement creates: its kind and name.
-fn created(statement: &str) -> Option<(&str, &str)> {
-    let mut words = statement.split_whitespace();
-    let kind = words.find(|word| ["SOURCE", "VIEW", "SINK"].contains(word))?;
-    Some((kind, words.next()?.trim_end_matches('(')))
-}
-
-/// The mistakes of a block, alone or behind the statements of earlier blocks that it does not replace: if need
-/// be, behind the sources among them alone.
-fn mistakes_behind(earlier: &[String], block: &str) -> Option<String> {
-    let names: Vec<_> = statements(block).filter_map(created).map(|(_, name)| name).collect();
-    let kept = earlier.iter().filter_map(|statement| Some((statement, created(statement)?)));
-    let kept: Vec<_> = kept.filter(|(_, (_, name))| !names.contains(name)).collect();
-    let behind = |kinds: &[&str]| {
-        let kept = kept.iter().filter(|(_, (kind, _))| kinds.contains(kind));
-        let before: String = kept.map(|(statement, _)| statement.as_str()).collect();
-        mistakes(&(before + block))
-    };
-    mistakes(block).and_then(|_| behind(&["SOURCE"])).and_then(|_| behind(&["SOURCE", "VIEW", "SINK"]))
-}
-
-/// Adds the statements of a block, which replace those of the same names.
-fn add(earlier: &mut Vec<String>, block: &str) {
-    for statement in statements(block) {
-        let name = |statement: &str| created(statement).map(|(_, name)| name.to_owned());
-        earlier.retain(|other| name(other) != name(statement));
-        earlier.push(statement.to_owned());
-    }
-}
-
-#[test]
-fn sql_compiles_or_is_refused_as_its_fence_says() {
-    let mut complaints = Vec::new();
-    for document in documents() {
-        let mut earlier = Vec::new();
-        for block in document.blocks() {
-            if !block.kind.starts_with("sql") || !block.text.contains("CREATE ") {
-                continue;
-            }
-            match (block.kind.as_str(), mistakes_behind(&earlier, &block.text)) {
-                ("sql", None) => add(&mut earlier, &block.text),
-                ("sql", Some(mistakes)) => complaints.push(format!("{}\n{mistakes}", block.place)),
-                ("sql,refused", None) => complaints.push(format!("{}: is not refused", block.place)),
-                ("sql,refused", Some(_)) => {}
-                (kind, _) => complaints.push(format!("{}: what is `{kind}`?", block.place)),
-            }
-        }
-    }
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
-}
-
 #[test]
 fn the_readme_shows_the_shipped_dataflow() {
     let readme = document("README.md");
     let shown: String = readme.blocks().iter().filter(|b| b.kind == "sql").map(|b| b.text.clone()).collect();
-    let file = root().join("dataflows/vehicle_state/dataflow.sql");
+    let file = bounded::shipped("vehicle_state").join("dataflow.sql");
     let shipped = fs::read_to_string(file).expect("the shipped dataflow");
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     for statement in shown.split_inclusive(";\n") {
@@ -334,5 +279,4 @@ fn rules_can_fail() {
     );
     let lib = root().join("src/dataflow.rs");
     assert!(defines(&lib, "build") && defines(&lib, "Parts") && !defines(&lib, "Part"));
-    assert!(mistakes("CREATE SINK s FROM nothing WITH (connector = 'stdout');").is_some());
 }

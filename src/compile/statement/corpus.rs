@@ -243,21 +243,6 @@ fn deep_and_long_expressions_are_refused_instead_of_overflowing_the_stack() {
     }
 }
 
-/// The reference must not show what is refused. Fragments of statements stand in it as plain text.
-#[test]
-fn statements_of_the_reference_are_good() {
-    let reference = include_str!("../../../docs/sql.md");
-    let blocks = reference.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let blocks: Vec<&str> = blocks.filter(|block| block.starts_with("CREATE ")).collect();
-    assert!(blocks.len() >= 6);
-    for block in blocks {
-        let parameters = BTreeMap::from([("TOPIC".to_owned(), "readings".to_owned())]);
-        let (statements, mut diagnostics) = statement::parse(block, &parameters);
-        diagnostics.extend(statements.iter().flat_map(mistakes_of_options));
-        assert!(diagnostics.is_empty(), "{}", Diagnostics::new("docs/sql.md", block, diagnostics));
-    }
-}
-
 /// Half a file, and a file with any one character missing, is what an editor sends while somebody types.
 #[test]
 fn no_part_of_a_file_makes_the_parser_panic() {
