@@ -103,7 +103,7 @@ impl KeyedState {
 
     /// Whether a group has a row, or would have one if its results were no errors.
     fn exists(&self, group: Group) -> bool {
-        self.groups.rows[group as usize] > 0 || self.global == Some(group)
+        self.groups.rows(group) > 0 || self.global == Some(group)
     }
 
     fn make_room(&mut self) {
@@ -149,7 +149,7 @@ impl KeyedState {
         }
         let rows = Rows { groups: &self.row_groups, diffs, ties: &self.ties };
         for (row, group) in rows.groups.iter().enumerate() {
-            self.groups.rows[*group as usize] += rows.diff(row);
+            self.groups.add_rows(*group, rows.diff(row));
         }
         for (state, arguments) in self.states.iter_mut().zip(&taken.arguments) {
             state.update(&rows, arguments);
@@ -162,7 +162,7 @@ impl KeyedState {
             if self.exists(group) {
                 continue;
             }
-            let rows = self.groups.rows[group as usize];
+            let rows = self.groups.rows(group);
             if rows < 0 {
                 error!(state = %self.name, rows, "more rows of a group were taken back than added");
                 debug_assert!(rows == 0, "{}: a group with {rows} rows", self.name);
@@ -222,7 +222,7 @@ impl Operator for KeyedState {
     }
 
     fn rows_in_state(&self) -> i64 {
-        self.groups.rows.iter().sum()
+        self.groups.total_rows()
     }
 
     fn snapshot(&mut self, kind: SnapshotKind) -> Vec<(KeyGroup, RecordBatch)> {

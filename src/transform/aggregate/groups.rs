@@ -21,7 +21,9 @@ pub struct Groups {
     garbage_bytes: usize,
     free: Vec<Group>,
     /// Sum of the diffs of the rows of each group.
-    pub rows: Vec<i64>,
+    rows: Vec<i64>,
+    /// Sum of `rows`, kept beside it: an epoch that changes one group must not cost a look at all of them.
+    total_rows: i64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +68,22 @@ impl Groups {
         bytes(&self.spans, &self.arena, group)
     }
 
+    /// Sum of the diffs of the rows of a group.
+    pub fn rows(&self, group: Group) -> i64 {
+        self.rows[group as usize]
+    }
+
+    /// Sum of the diffs of the rows of all groups.
+    pub fn total_rows(&self) -> i64 {
+        self.total_rows
+    }
+
+    /// Adds to the rows of a group.
+    pub fn add_rows(&mut self, group: Group, diff: i64) {
+        self.rows[group as usize] += diff;
+        self.total_rows += diff;
+    }
+
     /// Forgets a group; its number will be given again.
     pub fn remove(&mut self, group: Group) {
         let key = bytes(&self.spans, &self.arena, group);
@@ -74,7 +92,7 @@ impl Groups {
             entry.remove();
         }
         self.spans[group as usize].length = FREE;
-        self.rows[group as usize] = 0;
+        self.add_rows(group, -self.rows(group));
         self.free.push(group);
         self.garbage_bytes += length;
         if self.garbage_bytes > GARBAGE_BYTES_MIN.max(self.arena.len() / 2) {
@@ -131,5 +149,19 @@ mod tests {
         }
         assert!(groups.iter().all(|group| groups.find(groups.key(group)) == Some(group)));
         assert_eq!((groups.iter().count(), groups.slots()), (1_500, 5_000));
+    }
+
+    #[test]
+    fn the_total_is_the_sum_of_all_groups() {
+        let mut groups = Groups::default();
+        for step in 0..1_000u32 {
+            let group = groups.intern(&(step * step % 97).to_be_bytes());
+            groups.add_rows(group, i64::from(step % 5) - 1);
+            if step % 7 == 0 {
+                groups.remove(group);
+            }
+            assert_eq!(groups.total_rows(), groups.iter().map(|group| groups.rows(group)).sum::<i64>());
+        }
+        assert!(groups.total_rows() > 0);
     }
 }

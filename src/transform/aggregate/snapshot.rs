@@ -128,7 +128,7 @@ impl KeyedState {
         let mut columns = canonical::decode(keys, &self.key_types).expect("the state holds canonical keys");
         let gone = [vec![false; live.len()], vec![true; removed.len()]].concat();
         columns.push(Arc::new(BooleanArray::from(gone)));
-        let rows = Int64Array::from_iter_values(live.iter().map(|group| self.groups.rows[*group as usize]));
+        let rows = Int64Array::from_iter_values(live.iter().map(|group| self.groups.rows(*group)));
         let mut states: Vec<ArrayRef> = vec![Arc::new(rows)];
         states.extend(self.states.iter().flat_map(|state| state.save(live, &self.ties)));
         for state in states {
@@ -161,7 +161,7 @@ impl KeyedState {
             let group = self.groups.intern(key);
             self.make_room();
             self.states.iter_mut().for_each(|state| state.clear(group));
-            self.groups.rows[group as usize] = rows.value(row);
+            self.groups.add_rows(group, rows.value(row) - self.groups.rows(group));
             live.push(group);
             places.push(row as u32);
         }
