@@ -14,7 +14,7 @@ use arrow::array::{
 };
 use tidemill::batch::{Batch, Origin};
 use tidemill::compile::{Request, compile};
-use tidemill::plan::{Downstream, Plan, Upstream};
+use tidemill::plan::{self, Downstream, Plan, Upstream};
 use tidemill::time::EpochClose;
 use tidemill::transform::aggregate::KeyedState;
 use tidemill::transform::steps::Steps;
@@ -53,8 +53,12 @@ impl Fleet {
         let (file, name, parameters) = ("dataflow.sql", "fleet_totals", BTreeMap::new());
         let request = Request { file, text: &text, name, directory: &directory, parameters: &parameters };
         let plan = compile(&request).unwrap_or_else(|errors| panic!("{errors:?}"));
-        assert_eq!(plan.aggregations.len(), 2, "latest states, and totals over them");
-        let states = [0, 1].map(|index| KeyedState::new(&plan.aggregations[index], 0, 1).expect("a state"));
+        assert_eq!(plan.operators.len(), 2, "latest states, and totals over them");
+        let states = [0, 1].map(|index| match &plan.operators[index] {
+            plan::Operator::Aggregation(aggregation) => KeyedState::new(aggregation, 0, 1).expect("a state"),
+            #[allow(unreachable_patterns)]
+            other => panic!("{} is no aggregation", other.name()),
+        });
         let mut fleet = Fleet { plan, states, epoch: 0, records: 0 };
         let each = |vehicle: usize| SIGNALS.map(|name| (vehicle, name, (vehicle % 2) as i64));
         fleet.epoch(&(0..vehicles).flat_map(each).collect::<Vec<_>>());
@@ -68,17 +72,17 @@ impl Fleet {
         let changes = self.aggregate(0, Upstream::Source(0), vec![batch]);
         let rows = |batches: &[Batch]| batches.iter().map(Batch::len).sum();
         let mut moved = Moved { changes: rows(&changes), ..Moved::default() };
-        let leg = self.plan.legs.iter().find(|leg| leg.to == Downstream::Aggregation(1)).expect("a leg");
+        let leg = self.plan.legs.iter().find(|leg| leg.to == Downstream::Operator(1)).expect("a leg");
         let mut out = Output::default();
         let mut steps = Steps::new("leg", leg.steps.clone());
         changes.into_iter().for_each(|batch| steps.apply(batch, &mut out));
         moved.folded = rows(&out.batches);
-        moved.totals = rows(&self.aggregate(1, Upstream::Aggregation(0), out.batches));
+        moved.totals = rows(&self.aggregate(1, Upstream::Operator(0), out.batches));
         moved
     }
 
     fn aggregate(&mut self, index: usize, from: Upstream, batches: Vec<Batch>) -> Vec<Batch> {
-        let reads = |leg: &&tidemill::plan::Leg| leg.to == Downstream::Aggregation(index);
+        let reads = |leg: &&plan::Leg| leg.to == Downstream::Operator(index);
         assert!(self.plan.legs.iter().filter(reads).all(|leg| leg.from == from), "one reads the other");
         let close = EpochClose { epoch: self.epoch, wall_ms: 0, watermarks: Vec::new(), checkpoint: false };
         let (state, mut out) = (&mut self.states[index], Output::default());
