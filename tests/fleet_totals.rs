@@ -56,7 +56,7 @@ impl Fleet {
         assert_eq!(plan.operators.len(), 2, "latest states, and totals over them");
         let states = [0, 1].map(|index| match &plan.operators[index] {
             plan::Operator::Aggregation(aggregation) => KeyedState::new(aggregation, 0, 1).expect("a state"),
-            #[allow(unreachable_patterns)]
+            #[expect(unreachable_patterns, reason = "there will be other operators")]
             other => panic!("{} is no aggregation", other.name()),
         });
         let mut fleet = Fleet { plan, states, epoch: 0, records: 0 };
