@@ -80,10 +80,11 @@ pub fn build(scope: Scope<'_, Epoch>, parts: Parts) -> Result<Running> {
     let (ready, shards) = sinks::open(scope, starts, control.stop.clone(), fail);
     let ticks = ticker::ticker(scope, ready, pace, gauge.clone(), control.clone());
 
+    let growing = sources.iter().map(|source| source.growing).collect();
     let cuts = sources.into_iter().map(|source| cut_on_ticks(ticks.clone(), source, fail));
     let cuts: Vec<_> = cuts.collect();
     let reports = scope.concatenate(cuts.iter().map(|cut| cut.reports.clone()));
-    let bound = binder::binder(ticks, reports, cuts.len(), control, journal);
+    let bound = binder::binder(ticks, reports, growing, control, journal);
     let durable = bound.durable.probe_with(&gauge.durable);
 
     let mut network = Network {

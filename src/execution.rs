@@ -18,12 +18,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::Connector;
 use crate::ingest::beat::Arrivals;
 use crate::ingest::consumer::{self, ConsumerHandle, ConsumerSettings, Input};
-use crate::ingest::queue::Limits;
+use crate::ingest::discovery::{Findings, Growing};
+use crate::ingest::queue::{Limits, PartitionQueue};
 use crate::ingest::ticker::Pace;
 use crate::ledger::Layout;
 use crate::parse::JsonDecoder;
 use crate::plan::{Downstream, Plan};
-use crate::record::{Partition, PartitionNames};
+use crate::record::{FoundPartition, PartitionNames};
 use crate::route::shard::worker_of_shard;
 use crate::settings::Settings;
 use crate::time::Epoch;
@@ -49,8 +50,10 @@ pub struct Execution {
     pub blackhole: bool,
     /// The open state directory; on process 0 of a run that keeps state.
     pub lineage: Mutex<Option<Lineage>>,
-    /// Per source of the plan how to reach it, and its partitions at the start.
-    pub sources: Vec<(Arc<dyn Connector>, Vec<Partition>)>,
+    /// Per source of the plan how to reach it, and whether anything reads it.
+    pub sources: Vec<(Arc<dyn Connector>, bool)>,
+    /// Partitions that the next tick tells of; on process 0.
+    pub findings: Arc<Findings>,
     pub names: Arc<PartitionNames>,
     /// Drain and stop.
     pub stop: Arc<AtomicBool>,
@@ -90,20 +93,8 @@ pub fn partition_worker(source: u16, partition: u32, workers: usize) -> usize {
 }
 
 impl Execution {
-    /// Starts to read the partitions of a source that worker `worker` of `workers` reads. `wake` is called
-    /// when there is something to cut.
-    pub fn read_source(
-        &self,
-        index: usize,
-        worker: usize,
-        workers: usize,
-        wake: impl Fn() + Send + 'static,
-    ) -> Result<ConsumerHandle> {
-        let (connector, partitions) = &self.sources[index];
-        let source = Arc::new(self.plan.sources[index].clone());
-        let mine = |p: &&Partition| partition_worker(index as u16, p.id, workers) == worker;
-        let partitions: Vec<Partition> = partitions.iter().filter(mine).cloned().collect();
-        let reader = waiting(&source.name, &self.stop, || connector.open(&partitions))?;
+    /// Starts what reads a source on one worker. `wake` is called when there is something to cut.
+    pub fn read_source(&self, index: usize, wake: impl Fn() + Send + 'static) -> Result<ConsumerHandle> {
         let mut settings = ConsumerSettings::from(&self.settings.flow);
         if self.bounded {
             // An epoch is cut only when it is full, so at least one must fit.
@@ -114,12 +105,57 @@ impl Execution {
                 bytes: ahead.bytes.max(2 * epoch.bytes),
             };
         }
-        let input = |partition: Partition| {
-            let decoder = Box::new(JsonDecoder::new(source.clone(), partition.clone()));
-            Input { partition, decoder }
+        consumer::spawn(&self.plan.sources[index].name, self.sources[index].0.reader(), settings, wake)
+    }
+
+    /// Has worker `worker` of `workers` read those of the partitions of source `index` that are its own.
+    pub fn take_on(
+        &self,
+        index: usize,
+        (worker, workers): (usize, usize),
+        consumer: &ConsumerHandle,
+        found: Vec<FoundPartition>,
+    ) -> Vec<PartitionQueue> {
+        let source = Arc::new(self.plan.sources[index].clone());
+        found.iter().for_each(|found| self.names.add(index as u16, &found.partition));
+        let mine = |p: &FoundPartition| partition_worker(index as u16, p.partition.id, workers) == worker;
+        let input = |found: FoundPartition| {
+            let decoder = Box::new(JsonDecoder::new(source.clone(), found.partition.clone()));
+            Input { found, decoder }
         };
-        let inputs = partitions.into_iter().map(input).collect();
-        consumer::spawn(&source.name, reader, inputs, settings, wake)
+        consumer.add(found.into_iter().filter(mine).map(input).collect())
+    }
+
+    /// How often process 0 looks for more partitions of a source, if it does.
+    pub fn find_interval(&self, index: usize) -> Option<Duration> {
+        let (connector, is_read) = &self.sources[index];
+        connector.find_interval().filter(|_| *is_read && !self.bounded)
+    }
+
+    /// Whether a source may get more partitions at any time.
+    pub fn grows(&self, index: usize) -> bool {
+        self.find_interval(index).is_some()
+    }
+
+    /// Looks for the partitions of all sources, and goes on looking where they can become more. To be called
+    /// once, on process 0.
+    pub fn find_partitions(&self) -> Result<()> {
+        for (index, source) in self.plan.sources.iter().enumerate() {
+            let (connector, is_read) = &self.sources[index];
+            if !is_read {
+                continue;
+            }
+            let found = waiting(&source.name, &self.stop, || connector.find(None))?;
+            let known = found.iter().map(|found| found.partition.clone()).collect();
+            self.findings.add(index as u16, found);
+            if let Some(interval) = self.find_interval(index) {
+                let (name, connector) = (source.name.clone(), connector.clone());
+                let growing = Growing { source: index as u16, name, connector, known };
+                let told = (self.findings.clone(), self.arrivals.clone());
+                growing.watch(interval, told, self.stop.clone())?;
+            }
+        }
+        Ok(())
     }
 
     /// What one partition contributes to an epoch at most; in bounded runs all but the last epoch are full.

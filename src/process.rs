@@ -16,12 +16,11 @@ use crate::control::run::RunRequest;
 use crate::control::telemetry::Telemetry;
 use crate::control::{publish, shutdown, simulate};
 use crate::error::{Error, ErrorKind, Result};
-use crate::execution::{Execution, waiting};
+use crate::execution::Execution;
 use crate::ingest::connect;
 use crate::ingest::ticker::Pace;
 use crate::ledger::Layout;
 use crate::plan::{self, Plan, SinkConnector, SourceConnector, Upstream};
-use crate::record::PartitionNames;
 use crate::settings::Settings;
 use crate::worker;
 use crate::write::Health;
@@ -173,7 +172,6 @@ fn prepare(
     stop: Arc<AtomicBool>,
 ) -> Result<Execution> {
     let plan = Arc::new(plan);
-    let names = Arc::new(PartitionNames::default());
     let context = connect::Context {
         directory: plan.directory.clone(),
         bounded: request.bounded,
@@ -187,11 +185,7 @@ fn prepare(
     let mut sources = Vec::new();
     for (index, source) in plan.sources.iter().enumerate() {
         let connector = connect::connect(source, &settings, &context)?;
-        let is_read = plan.legs.iter().any(|leg| leg.from == Upstream::Source(index));
-        let partitions =
-            if is_read { waiting(&source.name, &stop, || connector.partitions())? } else { Vec::new() };
-        partitions.iter().for_each(|partition| names.add(index as u16, partition));
-        sources.push((connector, partitions));
+        sources.push((connector, plan.legs.iter().any(|leg| leg.from == Upstream::Source(index))));
     }
     let pace = Pace {
         interval: settings.epoch_interval,
@@ -204,7 +198,7 @@ fn prepare(
         clock_ms: request.clock_ms,
         first_epoch: lineage.as_ref().map_or(1, Lineage::first_epoch),
     };
-    Ok(Execution {
+    let execution = Execution {
         layout: Arc::new(Layout::new(&plan)),
         pace,
         bounded: request.bounded,
@@ -212,7 +206,8 @@ fn prepare(
         blackhole: request.blackhole,
         lineage: Mutex::new(lineage),
         sources,
-        names,
+        findings: Arc::default(),
+        names: Arc::default(),
         stop,
         arrivals: Arc::default(),
         sink_health: plan.sinks.iter().map(|_| Health::new()).collect(),
@@ -226,5 +221,9 @@ fn prepare(
         lookups: (0..request.membership.workers).map(|_| crossbeam_channel::unbounded()).collect(),
         plan,
         settings,
-    })
+    };
+    if request.membership.process == 0 {
+        execution.find_partitions()?;
+    }
+    Ok(execution)
 }

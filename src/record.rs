@@ -4,18 +4,52 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use arrow::array::{RecordBatch, UInt64Array};
+use serde::{Deserialize, Serialize};
 
 use crate::dead_letter::{RawRecord, Reason};
 
 /// One partition of a source.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partition {
     /// Its number in origins and bindings, see [`crate::batch::Origin::partition`].
     pub id: u32,
     /// Topic, path of the file, or name of the simulator.
+    #[serde(with = "text")]
     pub name: Arc<str>,
     /// Kafka partition number; 0 in a file.
     pub number: u32,
+}
+
+/// A partition that was found, and what of it is read. Decided in one place, for all workers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundPartition {
+    pub partition: Partition,
+    /// Least offset that is read.
+    pub from: u64,
+    /// Offset at which a bounded input ends, where that is known before it is read.
+    pub to: Option<u64>,
+}
+
+impl FoundPartition {
+    /// All of a partition.
+    pub fn whole(partition: Partition) -> Self {
+        FoundPartition { partition, from: 0, to: None }
+    }
+}
+
+/// A shared text on its way between processes.
+mod text {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+        String::deserialize(deserializer).map(Arc::from)
+    }
 }
 
 /// The partitions of all sources by the numbers that stand in origins. Sources tell it, sinks and dead letters

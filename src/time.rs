@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::record::FoundPartition;
+
 /// A processing tick: everything that was cut in one tick carries its number. Counts up from 1.
 pub type Epoch = u64;
 
@@ -16,7 +18,7 @@ pub const NANOS_PER_MILLI: i64 = 1_000_000;
 
 /// What worker 0 broadcasts to open the end of an epoch. It carries the only clock that there is: no
 /// operator, sink or function reads another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
     /// The epoch that ends.
     pub epoch: Epoch,
@@ -24,6 +26,9 @@ pub struct Tick {
     pub wall_ms: i64,
     /// Whether the state at the end of this epoch is a checkpoint.
     pub checkpoint: bool,
+    /// Partitions that exist from this epoch on, by the index of their source in the plan. Only ticks tell of
+    /// partitions, so that all workers agree; the first one tells of those that there are at the start.
+    pub partitions: Vec<(u16, FoundPartition)>,
 }
 
 /// A bound on event time: no record older than this is expected any more.

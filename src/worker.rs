@@ -45,6 +45,7 @@ pub fn run(worker: &mut Worker, execution: &Arc<Execution>) -> Result<()> {
         stop: execution.stop.clone(),
         next: Cell::new(0),
         arrivals: execution.arrivals.clone(),
+        findings: execution.findings.clone(),
     });
     let ledger = Ledger::new(execution.layout.clone());
     let retained = Rc::new(RefCell::new(Retained::new(execution.held_bytes.clone())));
@@ -88,12 +89,12 @@ pub fn run(worker: &mut Worker, execution: &Arc<Execution>) -> Result<()> {
 /// What the source operators of this worker share with its other parts.
 type Shared<'a> = (&'a Ledger, &'a Rc<RefCell<Retained>>, &'a SourceProgress);
 
-/// Starts to read the partitions of this worker.
+/// Starts what reads the partitions of this worker; ticks tell of them.
 fn read_sources(
     execution: &Arc<Execution>,
     worker: &Worker,
     (ledger, retained, progress): Shared<'_>,
-) -> Result<(Vec<SourceParts>, Vec<ConsumerHandle>)> {
+) -> Result<(Vec<SourceParts>, Vec<Rc<ConsumerHandle>>)> {
     let (mut sources, mut consumers) = (Vec::new(), Vec::new());
     for index in 0..execution.plan.sources.len() {
         let woken = Woken::default();
@@ -106,11 +107,15 @@ fn read_sources(
                 operator.wake();
             }
         };
-        let consumer = execution.read_source(index, worker.index(), worker.peers(), wake)?;
+        let consumer = Rc::new(execution.read_source(index, wake)?);
+        let (shared, reading, of_worker) =
+            (execution.clone(), consumer.clone(), (worker.index(), worker.peers()));
+        let take_on = Box::new(move |found| shared.take_on(index, of_worker, &reading, found));
         sources.push(SourceParts {
             source: Arc::new(execution.plan.sources[index].clone()),
             index,
-            partitions: consumer.queues().to_vec(),
+            take_on,
+            growing: execution.grows(index),
             bounded: execution.bounded,
             epoch_limits: execution.epoch_limits(),
             stop: execution.stop.clone(),
@@ -175,7 +180,7 @@ struct Loop {
     control: Rc<TickerControl>,
     retained: Rc<RefCell<Retained>>,
     progress: SourceProgress,
-    consumers: Vec<ConsumerHandle>,
+    consumers: Vec<Rc<ConsumerHandle>>,
     running: Running,
     watchdog: Watchdog,
     timings: Timings,
@@ -200,7 +205,7 @@ impl Loop {
             self.timings.look(next, first(&self.gauge.computed), confirmed, &self.execution.telemetry);
         }
         self.answer(worker)?;
-        if let Some(error) = self.consumers.iter().find_map(ConsumerHandle::take_error) {
+        if let Some(error) = self.consumers.iter().find_map(|consumer| consumer.take_error()) {
             return Err(error);
         }
         if Instant::now() < self.next_housekeeping {
@@ -235,7 +240,7 @@ impl Loop {
             released,
             confirmed,
             next: self.control.next.get(),
-            sources_away: self.consumers.iter().map(ConsumerHandle::away).collect(),
+            sources_away: self.consumers.iter().map(|consumer| consumer.away()).collect(),
             waits: [0, 1].map(|limit| self.gauge.waits[limit].get()),
             ledger,
         };

@@ -12,7 +12,7 @@ use tidemill::error::ErrorKind;
 use tidemill::ingest::kafka::{KafkaConnector, KafkaOptions};
 use tidemill::ingest::{Connector, Reader, RecordSink};
 use tidemill::plan::{KafkaSource, StartupMode};
-use tidemill::record::{Partition, Record};
+use tidemill::record::{FoundPartition, Record};
 use tidemill::settings;
 
 const WAIT: Duration = Duration::from_millis(100);
@@ -120,8 +120,8 @@ impl RecordSink for Found {
     }
 }
 
-fn names(partitions: &[Partition]) -> Vec<(u32, u32)> {
-    partitions.iter().map(|partition| (partition.id, partition.number)).collect()
+fn names(found: &[FoundPartition]) -> Vec<(u32, u32)> {
+    found.iter().map(|found| (found.partition.id, found.partition.number)).collect()
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn real_two_readers_read_everything_once_and_tell_the_end() {
     let topic = create_topic("source_two_readers", 3);
     produce(&topic, 3, 0..10_000);
     let connector = connector(&[&topic], StartupMode::Earliest, false);
-    let partitions = connector.partitions().expect("found");
+    let partitions = connector.find(None).expect("found");
     assert_eq!(names(&partitions), [(0, 0), (1, 1), (2, 2)]);
     let mut all = BTreeSet::new();
     let mut readers: Vec<_> = [&partitions[..2], &partitions[2..]]
@@ -161,7 +161,7 @@ fn real_a_partition_that_is_not_wanted_loses_nothing() {
     // More than is kept, so that the partition is paused.
     produce(&topic, 3, 0..90_000);
     let connector = connector(&[&topic], StartupMode::Earliest, false);
-    let partitions = connector.partitions().expect("found");
+    let partitions = connector.find(None).expect("found");
     let mut reader = connector.open(&partitions).expect("opened");
     let mut found = Found::new(3);
     found.read_until(reader.as_mut(), &[true, false, true], |found| {
@@ -189,7 +189,7 @@ fn real_several_topics_are_told_apart_and_a_bounded_run_ends() {
     produce(&first, 2, 0..1_000);
     produce(&second, 2, 0..7);
     let connector = connector(&[&second, &first], StartupMode::Earliest, true);
-    let partitions = connector.partitions().expect("found");
+    let partitions = connector.find(None).expect("found");
     assert_eq!(names(&partitions), [(0, 0), (1, 1), (65_536, 0), (65_537, 1)]);
     let mut reader = connector.open(&partitions).expect("opened");
     produce(&first, 2, 1_000..1_010);
@@ -204,7 +204,7 @@ fn real_latest_begins_at_the_end_that_was_found_at_start() {
     let topic = create_topic("source_latest", 2);
     produce(&topic, 2, 0..100);
     let connector = connector(&[&topic], StartupMode::Latest, false);
-    let partitions = connector.partitions().expect("found");
+    let partitions = connector.find(None).expect("found");
     let mut reader = connector.open(&partitions).expect("opened");
     // Before the first read: these are not to be missed.
     produce(&topic, 2, 100..110);
@@ -218,7 +218,7 @@ fn real_latest_begins_at_the_end_that_was_found_at_start() {
 fn real_mistakes_and_outages_are_told_apart() {
     let topic = create_topic("source_mistakes", 1);
     let missing = format!("{topic}x");
-    let error = connector(&[&missing], StartupMode::Earliest, false).partitions().expect_err("missing");
+    let error = connector(&[&missing], StartupMode::Earliest, false).find(None).expect_err("missing");
     assert_eq!(error.kind(), ErrorKind::Config);
     let text = error.to_string();
     assert!(text.contains(&format!("'{missing}'")) && text.contains(&format!("'{topic}'")), "{text}");
@@ -229,5 +229,5 @@ fn real_mistakes_and_outages_are_told_apart() {
     let settings =
         settings::Kafka { bootstrap_servers: Some("127.0.0.1:1".into()), properties: BTreeMap::new() };
     let nobody = KafkaConnector::new(&source, &settings, KafkaOptions::default()).expect("a connector");
-    assert_eq!(nobody.partitions().expect_err("away").kind(), ErrorKind::Away);
+    assert_eq!(nobody.find(None).expect_err("away").kind(), ErrorKind::Away);
 }

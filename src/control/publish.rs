@@ -3,13 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::status::{
-    LegStatus, PartitionStatus, Phase, SinkStatus, SourceStatus, StateStatus, Status, ViewStatus,
-};
+use super::status::{LegStatus, Phase, SinkStatus, SourceStatus, StateStatus, Status, ViewStatus};
 use crate::execution::Execution;
 use crate::ledger::{Fate, LedgerReport};
-use crate::plan::{Downstream, Source};
-use crate::record::Partition;
+use crate::plan::Downstream;
 use crate::time::{Binding, Epoch, NANOS_PER_MILLI, Watermark};
 
 /// Rows of a view that are shown.
@@ -38,22 +35,15 @@ pub struct Facts<'a> {
 
 /// The status of an execution that has not started.
 pub fn initial(execution: &Execution, process: usize) -> Status {
-    let source = |(source, (_, partitions)): (&Source, &(_, Vec<Partition>))| {
-        let partition = |p: &Partition| PartitionStatus {
-            name: p.name.to_string(),
-            number: p.number,
-            ..PartitionStatus::default()
-        };
-        SourceStatus {
-            name: source.name.clone(),
-            partitions: partitions.iter().map(partition).collect(),
-            ..SourceStatus::default()
-        }
-    };
     Status {
         dataflow: execution.plan.name.clone(),
         process,
-        sources: execution.plan.sources.iter().zip(&execution.sources).map(source).collect(),
+        sources: execution
+            .plan
+            .sources
+            .iter()
+            .map(|s| SourceStatus { name: s.name.clone(), ..SourceStatus::default() })
+            .collect(),
         views: execution
             .plan
             .views
@@ -97,11 +87,9 @@ pub fn publish(execution: &Execution, facts: Facts<'_>) {
     status.released = status.released.max(facts.released.unwrap_or(facts.next).saturating_sub(1));
     for (binding, lag_records) in &facts.partitions {
         let source = usize::from(binding.source);
-        let Some(place) = execution.sources[source].1.iter().position(|p| p.id == binding.partition) else {
-            continue;
-        };
+        let Some(partition) = execution.names.find(binding.source, binding.partition) else { continue };
         let delay_ns = execution.plan.sources[source].watermark.map_or(0, |watermark| watermark.delay_ns);
-        let partition = &mut status.sources[source].partitions[place];
+        let partition = status.sources[source].partition(&partition);
         partition.offset = binding.to;
         partition.idle = binding.idle;
         partition.lag_records = *lag_records;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::record::Partition;
 use crate::time::Epoch;
 
 /// The state of one process. Counts are since its start and never fall.
@@ -57,6 +58,7 @@ pub struct SourceStatus {
     /// The same by worker, for the readers that wait.
     #[serde(skip)]
     pub(super) readers_away: BTreeMap<usize, String>,
+    /// Those that this process reads, as far as they are known.
     pub partitions: Vec<PartitionStatus>,
 }
 
@@ -69,10 +71,27 @@ impl SourceStatus {
         }
         self.away = self.readers_away.values().next().cloned();
     }
+
+    /// The status of a partition that this process reads; they stand in the order of their ids.
+    pub fn partition(&mut self, partition: &Partition) -> &mut PartitionStatus {
+        let place = match self.partitions.binary_search_by_key(&partition.id, |known| known.id) {
+            Ok(place) => place,
+            Err(place) => {
+                let (id, name, number) = (partition.id, partition.name.to_string(), partition.number);
+                let status = PartitionStatus { id, name, number, ..PartitionStatus::default() };
+                self.partitions.insert(place, status);
+                place
+            }
+        };
+        &mut self.partitions[place]
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PartitionStatus {
+    /// Its number in the source.
+    #[serde(skip)]
+    pub id: u32,
     /// Topic or file.
     pub name: String,
     pub number: u32,
@@ -191,6 +210,7 @@ pub(crate) mod tests {
                 dead: 3,
                 partitions: vec![
                     PartitionStatus {
+                        id: 0,
                         name: "raw".into(),
                         number: 0,
                         offset: 60,
@@ -200,6 +220,7 @@ pub(crate) mod tests {
                         idle: false,
                     },
                     PartitionStatus {
+                        id: 1,
                         name: "raw".into(),
                         number: 1,
                         offset: 40,

@@ -44,14 +44,18 @@ impl Journal for InMemory {
 /// Watermarks of sources, from the bindings of their partitions.
 #[derive(Debug)]
 pub struct Watermarks {
+    /// Per source whether it may get more partitions.
+    growing: Vec<bool>,
     partitions: Vec<BTreeMap<u32, Binding>>,
     sources: Vec<Watermark>,
 }
 
 impl Watermarks {
-    /// No partition is known yet.
-    pub fn new(sources: usize) -> Self {
-        Watermarks { partitions: vec![BTreeMap::new(); sources], sources: vec![Watermark::NONE; sources] }
+    /// No partition is known yet; `growing` tells of each source whether more can be found at any time.
+    pub fn new(growing: Vec<bool>) -> Self {
+        let sources = growing.len();
+        let partitions = vec![BTreeMap::new(); sources];
+        Watermarks { growing, partitions, sources: vec![Watermark::NONE; sources] }
     }
 
     /// Takes in what a partition has to say.
@@ -60,11 +64,14 @@ impl Watermarks {
     }
 
     /// The watermark of each source: the least of its partitions that are neither idle nor ended. It never
-    /// goes back, stands while all are idle, and is [`Watermark::END`] when all have ended.
+    /// goes back, stands while all are idle, and is [`Watermark::END`] when all have ended. One that was just
+    /// found holds it where it is, until it has data or is seen to be empty.
     pub fn close(&mut self) -> &[Watermark] {
-        for (partitions, source) in self.partitions.iter().zip(&mut self.sources) {
+        let of_source = self.partitions.iter().zip(&self.growing);
+        for ((partitions, growing), source) in of_source.zip(&mut self.sources) {
             let active = partitions.values().filter(|binding| !binding.idle && !binding.ended);
-            let ended = !partitions.is_empty() && partitions.values().all(|binding| binding.ended);
+            let ended =
+                !growing && !partitions.is_empty() && partitions.values().all(|binding| binding.ended);
             match active.map(|binding| binding.watermark).min() {
                 Some(least) => *source = (*source).max(least),
                 None if ended => *source = Watermark::END,
@@ -74,9 +81,10 @@ impl Watermarks {
         &self.sources
     }
 
-    /// Whether every partition of every source has ended.
+    /// Whether every partition of every source has ended, and there will be no others.
     pub fn all_ended(&self) -> bool {
-        self.partitions.iter().all(|partitions| partitions.values().all(|binding| binding.ended))
+        let ended = |partitions: &BTreeMap<u32, Binding>| partitions.values().all(|binding| binding.ended);
+        !self.growing.contains(&true) && self.partitions.iter().all(ended)
     }
 }
 
@@ -92,7 +100,7 @@ pub struct Bound<'s> {
 pub fn binder<'s>(
     ticks: StreamVec<'s, Epoch, Tick>,
     reports: StreamVec<'s, Epoch, Report>,
-    sources: usize,
+    growing: Vec<bool>,
     control: Rc<TickerControl>,
     mut journal: Box<dyn Journal>,
 ) -> Bound<'s> {
@@ -108,7 +116,7 @@ pub fn binder<'s>(
         drop(capabilities);
         let mut open = BTreeMap::new();
         let mut bindings: BTreeMap<Epoch, Vec<Binding>> = BTreeMap::new();
-        let mut watermarks = Watermarks::new(sources);
+        let mut watermarks = Watermarks::new(growing);
         move |frontiers| {
             ticks.for_each(|capability, ticks| {
                 for tick in ticks.drain(..).filter(|_| first_worker) {
@@ -164,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_watermark_is_that_of_the_slowest_active_partition_and_never_goes_back() {
-        let mut watermarks = Watermarks::new(1);
+        let mut watermarks = Watermarks::new(vec![false]);
         watermarks.update(binding(0, 100, false, false));
         watermarks.update(binding(1, 50, false, false));
         assert_eq!(watermarks.close(), [Watermark(50)]);
@@ -179,5 +187,26 @@ mod tests {
         watermarks.update(binding(1, 60, false, true));
         assert_eq!(watermarks.close(), [Watermark::END]);
         assert!(watermarks.all_ended());
+    }
+
+    #[test]
+    fn a_partition_that_was_just_found_holds_the_watermark_and_never_lowers_it() {
+        let mut watermarks = Watermarks::new(vec![true]);
+        assert!(!watermarks.all_ended(), "what has no partition yet may still get one");
+        watermarks.update(binding(0, 100, false, false));
+        assert_eq!(watermarks.close(), [Watermark(100)]);
+        watermarks.update(binding(7, Watermark::NONE.0, false, false));
+        watermarks.update(binding(0, 200, false, false));
+        assert_eq!(watermarks.close(), [Watermark(100)], "nobody knows yet what the new one holds");
+        watermarks.update(binding(7, 50, false, false));
+        assert_eq!(watermarks.close(), [Watermark(100)]);
+        watermarks.update(binding(7, 150, false, false));
+        assert_eq!(watermarks.close(), [Watermark(150)]);
+        watermarks.update(binding(7, 150, true, false));
+        assert_eq!(watermarks.close(), [Watermark(200)], "at its end and silent");
+        watermarks.update(binding(0, 200, false, true));
+        watermarks.update(binding(7, 150, false, true));
+        assert_eq!(watermarks.close(), [Watermark(200)], "there may be another partition");
+        assert!(!watermarks.all_ended());
     }
 }

@@ -1,6 +1,6 @@
 //! The consumer thread: reads partitions, decodes their records, and queues them for the cut.
 //!
-//! One thread serves all partitions that a worker has of one source. It reads a partition while the queue of
+//! One thread serves all partitions that a worker has of one source, also those that are found later. It reads a partition while the queue of
 //! the partition has room, so that the backlog stays where it came from. After every `read` everything is
 //! handed on: at low load the latency is that of one read.
 
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::queue::{Limits, News, PartitionQueue};
 use super::{Reader, RecordSink};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{Decode, Partition, Record};
+use crate::record::{Decode, FoundPartition, Record};
 use crate::settings::Flow;
 
 const CHUNK_RECORDS: usize = 8_192;
@@ -27,7 +27,7 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 
 /// One partition with the decoder of its records.
 pub struct Input {
-    pub partition: Partition,
+    pub found: FoundPartition,
     pub decoder: Box<dyn Decode>,
 }
 
@@ -55,15 +55,23 @@ impl From<&Flow> for ConsumerSettings {
 /// A running consumer thread. Dropping it stops the thread and waits for its end.
 #[derive(Debug)]
 pub struct ConsumerHandle {
-    queues: Vec<PartitionQueue>,
+    read_ahead: Limits,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
     stop: AtomicBool,
     status: Mutex<Status>,
+    /// Partitions that the thread has not taken on yet.
+    added: Mutex<Vec<(Input, PartitionQueue)>>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("stop", &self.stop).field("status", &self.status).finish()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -73,9 +81,18 @@ struct Status {
 }
 
 impl ConsumerHandle {
-    /// The queues, in the order of the inputs.
-    pub fn queues(&self) -> &[PartitionQueue] {
-        &self.queues
+    /// Has the thread read these, too. Gives their queues, in the same order.
+    pub fn add(&self, inputs: Vec<Input>) -> Vec<PartitionQueue> {
+        let inputs = inputs.into_iter().map(|input| {
+            let queue = PartitionQueue::new(input.found.clone(), self.read_ahead);
+            self.thread.iter().for_each(|thread| queue.read_by(thread.thread().clone()));
+            (input, queue)
+        });
+        let inputs: Vec<_> = inputs.collect();
+        let queues = inputs.iter().map(|(_, queue)| queue.clone()).collect();
+        self.shared.added().extend(inputs);
+        self.unpark();
+        queues
     }
 
     /// Why the thread waits for the other side, while it does.
@@ -91,6 +108,10 @@ impl ConsumerHandle {
     /// Makes the thread end soon; records it has not read stay where they are.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
+        self.unpark();
+    }
+
+    fn unpark(&self) {
         if let Some(thread) = &self.thread {
             thread.thread().unpark();
         }
@@ -115,27 +136,26 @@ impl Shared {
     fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn added(&self) -> MutexGuard<'_, Vec<(Input, PartitionQueue)>> {
+        self.added.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Starts the thread of a reader that was opened on the partitions of `inputs`. `wake` is called, on that
-/// thread, when there is something new in a queue and when the thread has ended with an error.
+/// Starts a thread that reads with `reader` what is added to it. `wake` is called, on that thread, when there
+/// is something new in a queue and when the thread has ended with an error.
 pub fn spawn(
     source: &str,
     reader: Box<dyn Reader>,
-    inputs: Vec<Input>,
     settings: ConsumerSettings,
     wake: impl Fn() + Send + 'static,
 ) -> Result<ConsumerHandle> {
-    let intake = Intake {
-        slots: inputs.into_iter().map(|input| Slot::new(input, settings)).collect(),
-        chunk: settings.chunk,
-    };
-    let queues = intake.slots.iter().map(|slot| slot.queue.clone()).collect();
     let shared = Arc::new(Shared::default());
     let mut consumer = Consumer {
         source: source.to_owned(),
         reader,
-        intake,
+        added: Vec::new(),
+        intake: Intake { slots: Vec::new(), chunk: settings.chunk },
         max_wait: settings.max_wait,
         wake: Box::new(wake),
         shared: shared.clone(),
@@ -145,12 +165,14 @@ pub fn spawn(
         .name(format!("read {source}"))
         .spawn(move || consumer.run_to_the_end())
         .map_err(|error| Error::config("cannot start a consumer thread").caused_by(error))?;
-    Ok(ConsumerHandle { queues, shared, thread: Some(thread) })
+    Ok(ConsumerHandle { read_ahead: settings.read_ahead, shared, thread: Some(thread) })
 }
 
 struct Consumer {
     source: String,
     reader: Box<dyn Reader>,
+    /// Partitions that the reader has not taken on yet.
+    added: Vec<(Input, PartitionQueue)>,
     intake: Intake,
     max_wait: Duration,
     wake: Box<dyn Fn() + Send>,
@@ -169,19 +191,8 @@ impl Consumer {
     }
 
     fn run(&mut self) -> Result<()> {
-        for slot in &self.intake.slots {
-            slot.queue.read_by(std::thread::current());
-        }
-        while !self.shared.stopped() && !self.intake.slots.iter().all(|slot| slot.ended) {
-            let wanted: Vec<bool> = self.intake.slots.iter().map(|slot| slot.queue.wants_more()).collect();
-            if !wanted.contains(&true) {
-                std::thread::park_timeout(self.max_wait);
-                continue;
-            }
-            let result = self.reader.read(&wanted, self.max_wait, &mut self.intake);
-            if self.intake.hand_on() {
-                (self.wake)();
-            }
+        while !self.shared.stopped() {
+            let result = self.take_on().and_then(|()| self.read());
             match result {
                 Ok(()) => self.is_back(),
                 Err(error) if error.kind() == ErrorKind::Away => self.wait_out(&error),
@@ -189,6 +200,36 @@ impl Consumer {
             }
         }
         Ok(())
+    }
+
+    /// Takes on the partitions that were added.
+    fn take_on(&mut self) -> Result<()> {
+        self.added.append(&mut self.shared.added());
+        if self.added.is_empty() {
+            return Ok(());
+        }
+        let found: Vec<_> = self.added.iter().map(|(input, _)| input.found.clone()).collect();
+        self.reader.add(&found)?;
+        self.intake.slots.extend(self.added.drain(..).map(|(input, queue)| Slot::new(input, queue)));
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<()> {
+        if self.intake.slots.iter().all(|slot| slot.ended) {
+            // Until something is added, or the end.
+            std::thread::park();
+            return Ok(());
+        }
+        let wanted: Vec<bool> = self.intake.slots.iter().map(|slot| slot.queue.wants_more()).collect();
+        if !wanted.contains(&true) {
+            std::thread::park_timeout(self.max_wait);
+            return Ok(());
+        }
+        let result = self.reader.read(&wanted, self.max_wait, &mut self.intake);
+        if self.intake.hand_on() {
+            (self.wake)();
+        }
+        result
     }
 
     fn is_back(&mut self) {
@@ -231,14 +272,8 @@ struct Slot {
 }
 
 impl Slot {
-    fn new(input: Input, settings: ConsumerSettings) -> Self {
-        Slot {
-            queue: PartitionQueue::new(input.partition, settings.read_ahead),
-            decoder: input.decoder,
-            bytes: 0,
-            news: News::default(),
-            ended: false,
-        }
+    fn new(input: Input, queue: PartitionQueue) -> Self {
+        Slot { queue, decoder: input.decoder, bytes: 0, news: News::default(), ended: false }
     }
 
     fn close_chunk(&mut self) {

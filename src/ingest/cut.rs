@@ -50,13 +50,13 @@ pub struct Place {
 }
 
 impl PartitionCut {
-    /// A partition from which nothing has been cut.
-    pub fn new(source: Arc<Source>, source_index: u16, partition: u32) -> Self {
+    /// A partition from which nothing has been cut, and which is read from offset `from` on.
+    pub fn new(source: Arc<Source>, source_index: u16, partition: u32, from: u64) -> Self {
         PartitionCut {
             source,
             source_index,
             partition,
-            next_offset: 0,
+            next_offset: from,
             max_event_time: None,
             last_data_ms: None,
         }
@@ -258,12 +258,12 @@ mod tests {
     }
 
     fn tick(epoch: u64, wall_ms: i64) -> Tick {
-        Tick { epoch, wall_ms, checkpoint: false }
+        Tick { epoch, wall_ms, checkpoint: false, partitions: vec![] }
     }
 
     #[test]
     fn a_record_from_the_future_is_a_letter_and_moves_no_watermark() {
-        let mut partition = PartitionCut::new(source(), 0, 3);
+        let mut partition = PartitionCut::new(source(), 0, 3, 5);
         let cut = partition.cut(&tick(1, 1000), &[chunk(&[500, 9_000_000_000, 700], 5)], Place::default());
         let cut = cut.expect("cut");
         assert_eq!(cut.binding.watermark, Watermark(690));
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_partition_is_idle_only_at_the_log_end_after_the_timeout() {
-        let mut partition = PartitionCut::new(source(), 0, 0);
+        let mut partition = PartitionCut::new(source(), 0, 0, 0);
         let at_end = Place { caught_up: Some(0), ended: false };
         let mut idle = |epoch, wall_ms, chunks: &[Chunk], place| {
             partition.cut(&tick(epoch, wall_ms), chunks, place).expect("cut").binding.idle

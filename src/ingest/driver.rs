@@ -24,7 +24,7 @@ use crate::ingest::cut::{Cut, PartitionCut, Place};
 use crate::ingest::queue::{Limits, PartitionQueue};
 use crate::ledger::{Count, Ledger};
 use crate::plan::Source;
-use crate::record::{Chunk, RawRecords};
+use crate::record::{Chunk, FoundPartition, RawRecords};
 use crate::time::{Binding, Epoch, Tick};
 
 /// Everything the source operator of one worker is made of.
@@ -32,8 +32,10 @@ pub struct SourceParts {
     pub source: Arc<Source>,
     /// Index in the plan.
     pub index: usize,
-    /// The queues of this worker's partitions.
-    pub partitions: Vec<PartitionQueue>,
+    /// Begins to read those of the partitions that this worker reads; gives their queues.
+    pub take_on: TakeOn,
+    /// Further partitions may be found at any time.
+    pub growing: bool,
     /// Bounded runs: an epoch waits until each partition fills its limits or has ended.
     pub bounded: bool,
     /// What one partition contributes to an epoch.
@@ -48,6 +50,9 @@ pub struct SourceParts {
     /// Lets the consumer thread wake the operator.
     pub woken: Woken,
 }
+
+/// What is done with partitions that a tick tells of.
+pub type TakeOn = Box<dyn FnMut(Vec<FoundPartition>) -> Vec<PartitionQueue>>;
 
 /// The last binding of each partition of a worker, by source and partition, and how many records
 /// are behind it in the log; for the status.
@@ -105,40 +110,57 @@ fn bytes(raw: &RawRecords) -> usize {
 /// The partitions of one worker and what has been cut from them. Knows nothing of timely.
 struct Cutter {
     parts: SourceParts,
-    cuts: Vec<PartitionCut>,
-    reported: Vec<Option<Binding>>,
+    partitions: Vec<Cuttable>,
+}
+
+/// A partition of this worker.
+struct Cuttable {
+    queue: PartitionQueue,
+    cut: PartitionCut,
+    reported: Option<Binding>,
 }
 
 impl Cutter {
     fn new(parts: SourceParts) -> Self {
-        let cut = |queue: &PartitionQueue| {
-            PartitionCut::new(parts.source.clone(), parts.index as u16, queue.partition().id)
-        };
-        let cuts = parts.partitions.iter().map(cut).collect();
-        Cutter { reported: vec![None; parts.partitions.len()], cuts, parts }
+        Cutter { parts, partitions: Vec::new() }
+    }
+
+    /// Takes on the partitions of this source that exist from the epoch on.
+    fn take_on(&mut self, found: Vec<(u16, FoundPartition)>) {
+        let index = self.parts.index as u16;
+        let found: Vec<_> =
+            found.into_iter().filter(|(source, _)| *source == index).map(|(_, found)| found).collect();
+        if found.is_empty() {
+            return;
+        }
+        for queue in (self.parts.take_on)(found) {
+            let source = self.parts.source.clone();
+            let cut = PartitionCut::new(source, index, queue.partition().id, queue.from());
+            self.partitions.push(Cuttable { queue, cut, reported: None });
+        }
     }
 
     /// Whether the epoch can be cut: in a bounded run it must be filled.
     fn ready(&self) -> bool {
-        let filled = |queue: &PartitionQueue| queue.fills(self.parts.epoch_limits);
-        !self.parts.bounded
-            || self.parts.stop.load(Ordering::Relaxed)
-            || self.parts.partitions.iter().all(filled)
+        let filled = |partition: &Cuttable| partition.queue.fills(self.parts.epoch_limits);
+        !self.parts.bounded || self.parts.stop.load(Ordering::Relaxed) || self.partitions.iter().all(filled)
     }
 
     /// Cuts all partitions.
     fn cut(&mut self, tick: &Tick) -> Result<(Vec<Cut>, Vec<Report>)> {
         let (mut cuts, mut reports) = (Vec::new(), Vec::new());
-        for (index, queue) in self.parts.partitions.iter().enumerate() {
+        // Taken out for the while, so that the rest can be borrowed beside them.
+        let mut partitions = std::mem::take(&mut self.partitions);
+        for Cuttable { queue, cut, reported } in &mut partitions {
             let chunks = queue.take(self.parts.epoch_limits);
             let partition = queue.partition().id;
             self.parts.retained.borrow_mut().keep(tick.epoch, self.parts.index, partition, &chunks);
-            let cut = self.cuts[index].cut(tick, &chunks, place(queue))?;
+            let cut = cut.cut(tick, &chunks, place(queue))?;
             self.count(tick.epoch, &cut);
             let seen = (cut.binding.clone(), lag(queue, cut.binding.to));
             self.parts.progress.borrow_mut().insert((self.parts.index, partition), seen);
-            if self.reported[index].as_ref().is_none_or(|reported| news(reported, &cut.binding)) {
-                self.reported[index] = Some(cut.binding.clone());
+            if reported.as_ref().is_none_or(|reported| news(reported, &cut.binding)) {
+                *reported = Some(cut.binding.clone());
                 reports.push(Report::Binding(cut.binding.clone()));
             }
             if queue.queued_records() > 0 {
@@ -146,6 +168,7 @@ impl Cutter {
             }
             cuts.push(cut);
         }
+        self.partitions = partitions;
         if self.parts.stop.load(Ordering::Relaxed) {
             reports.push(Report::Stop);
         }
@@ -214,7 +237,11 @@ pub fn cut_on_ticks<'s>(
             });
             let (mut rows, mut letters) = (rows.activate(), letters.activate());
             let mut reports = reports.activate();
-            while !open.is_empty() && cutter.ready() {
+            while let Some((tick, _)) = open.front_mut() {
+                cutter.take_on(std::mem::take(&mut tick.partitions));
+                if !cutter.ready() {
+                    break;
+                }
                 let Some((tick, [rows_at, letters_at, reports_at])) = open.pop_front() else { break };
                 match cutter.cut(&tick) {
                     Ok((cuts, bindings)) => {

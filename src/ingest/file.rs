@@ -10,7 +10,7 @@ use flate2::bufread::MultiGzDecoder;
 use super::{Connector, Reader, RecordSink};
 use crate::error::{Error, Result};
 use crate::plan::FileSource;
-use crate::record::{Partition, Record};
+use crate::record::{FoundPartition, Partition, Record};
 
 /// Records that one call of `read` takes from each file.
 const RECORDS_PER_FILE: usize = 2_000;
@@ -92,10 +92,14 @@ impl FileConnector {
     }
 
     fn failed(&self, what: &str, path: &str, error: std::io::Error) -> Error {
-        Error::config(format!("cannot {what} '{path}'"))
-            .caused_by(error)
-            .hint(format!("paths are relative to '{}'", self.directory.display()))
+        failed(&self.directory, what, path, error)
     }
+}
+
+fn failed(directory: &Path, what: &str, path: &str, error: std::io::Error) -> Error {
+    Error::config(format!("cannot {what} '{path}'"))
+        .caused_by(error)
+        .hint(format!("paths are relative to '{}'", directory.display()))
 }
 
 fn is_glob(path: &str) -> bool {
@@ -103,29 +107,37 @@ fn is_glob(path: &str) -> bool {
 }
 
 impl Connector for FileConnector {
-    fn partitions(&self) -> Result<Vec<Partition>> {
+    fn find(&self, _known: Option<&[Partition]>) -> Result<Vec<FoundPartition>> {
         let files = self.files()?.into_iter().enumerate();
-        Ok(files
-            .map(|(id, name)| Partition { id: id as u32, name: name.as_str().into(), number: 0 })
-            .collect())
+        let partition = |(id, name): (usize, String)| {
+            FoundPartition::whole(Partition { id: id as u32, name: name.as_str().into(), number: 0 })
+        };
+        Ok(files.map(partition).collect())
     }
 
-    fn open(&self, partitions: &[Partition]) -> Result<Box<dyn Reader>> {
-        let files = partitions.iter().map(|partition| {
-            let name = partition.name.to_string();
-            let path = self.directory.join(&name);
-            let opened = File::open(&path).map_err(|error| self.failed("open", &name, error))?;
-            Ok(Lines::new(name, opened, self.max_record_bytes))
-        });
-        Ok(Box::new(FileReader { files: files.collect::<Result<_>>()? }))
+    fn reader(&self) -> Box<dyn Reader> {
+        let (directory, max_record_bytes) = (self.directory.clone(), self.max_record_bytes);
+        Box::new(FileReader { directory, max_record_bytes, files: Vec::new() })
     }
 }
 
 struct FileReader {
+    directory: PathBuf,
+    max_record_bytes: usize,
     files: Vec<Lines>,
 }
 
 impl Reader for FileReader {
+    fn add(&mut self, partitions: &[FoundPartition]) -> Result<()> {
+        for found in partitions {
+            let name = found.partition.name.to_string();
+            let opened = File::open(self.directory.join(&name))
+                .map_err(|error| failed(&self.directory, "open", &name, error))?;
+            self.files.push(Lines::new(name, opened, self.max_record_bytes));
+        }
+        Ok(())
+    }
+
     fn read(&mut self, wanted: &[bool], _max_wait: Duration, out: &mut dyn RecordSink) -> Result<()> {
         for (index, file) in self.files.iter_mut().enumerate() {
             if wanted[index] && file.input.is_some() {
@@ -240,14 +252,15 @@ mod tests {
     }
 
     fn names(directory: &Path, path: &str) -> Vec<String> {
-        let partitions = connector(directory, path).partitions().expect("found");
+        let found = connector(directory, path).find(None).expect("found");
+        let partitions: Vec<_> = found.into_iter().map(|found| found.partition).collect();
         assert!(partitions.iter().enumerate().all(|(place, p)| p.id == place as u32 && p.number == 0));
         partitions.iter().map(|partition| partition.name.to_string()).collect()
     }
 
     fn read(directory: &Path, path: &str) -> (Collected, Result<()>) {
         let connector = connector(directory, path);
-        let partitions = connector.partitions().expect("found");
+        let partitions = connector.find(None).expect("found");
         let mut reader = connector.open(&partitions).expect("opened");
         let mut out = Collected::new(partitions.len());
         while out.ended.contains(&false) {
@@ -333,7 +346,7 @@ mod tests {
         assert_eq!(names(&input, "notes.txt"), ["notes.txt"]);
         assert_eq!(names(folder.path(), "in*/[ab].*").len(), 2);
         for nothing in ["gone.jsonl", "*.csv", "a[", "input [1]/sub.jsonl"] {
-            let error = connector(folder.path(), nothing).partitions().expect_err(nothing);
+            let error = connector(folder.path(), nothing).find(None).expect_err(nothing);
             assert_eq!(error.kind(), ErrorKind::Config, "{error}");
         }
     }

@@ -2,20 +2,21 @@
 
 mod client;
 mod reader;
+mod slot;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use self::client::{Client, connect, failed};
-use self::reader::{KafkaReader, Slot, Topic};
-use super::{Connector, Reader, missing_topic, topic_partitions};
-use crate::error::{Error, Result};
+use self::reader::KafkaReader;
+use super::{Connector, FIND_INTERVAL, Reader, missing_topic, topic_partitions, unknown};
+use crate::error::Result;
 use crate::plan::{KafkaSource, StartupMode};
-use crate::record::Partition;
+use crate::record::{FoundPartition, Partition};
 use crate::settings;
 
 /// How long one question to the brokers may take; asking again is the caller's part.
@@ -33,7 +34,6 @@ pub struct KafkaOptions {
 }
 
 /// The topics of one source.
-#[derive(Debug)]
 pub struct KafkaConnector {
     topics: Vec<String>,
     startup: StartupMode,
@@ -41,6 +41,8 @@ pub struct KafkaConnector {
     properties: BTreeMap<String, String>,
     /// For messages.
     servers: String,
+    /// What partitions are asked for with.
+    asking: Mutex<Option<Client>>,
 }
 
 impl KafkaConnector {
@@ -48,11 +50,11 @@ impl KafkaConnector {
     pub fn new(source: &KafkaSource, settings: &settings::Kafka, options: KafkaOptions) -> Result<Self> {
         let (properties, servers) = client::properties(source, settings)?;
         let (topics, startup) = (source.topics.clone(), source.startup);
-        Ok(KafkaConnector { topics, startup, options, properties, servers })
+        Ok(KafkaConnector { topics, startup, options, properties, servers, asking: Mutex::default() })
     }
 
-    /// Numbers of the partitions of a topic.
-    fn numbers(&self, client: &Client, topic: &str) -> Result<Vec<u32>> {
+    /// Numbers of the partitions of a topic; none of one that is gone, unless it must be there.
+    fn numbers(&self, client: &Client, topic: &str, must_exist: bool) -> Result<Vec<u32>> {
         for attempt in 1.. {
             let metadata = client
                 .fetch_metadata(Some(topic), ASK_TIMEOUT)
@@ -65,6 +67,7 @@ impl KafkaConnector {
                 .collect();
             match found.and_then(|found| found.error()).map(RDKafkaErrorCode::from) {
                 None if !numbers.is_empty() => return Ok(numbers),
+                None | Some(RDKafkaErrorCode::UnknownTopicOrPartition) if !must_exist => return Ok(vec![]),
                 None | Some(RDKafkaErrorCode::UnknownTopicOrPartition) if attempt >= MISSING_TRIES => break,
                 None | Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {
                     std::thread::park_timeout(Duration::from_millis(300));
@@ -79,59 +82,45 @@ impl KafkaConnector {
         Err(missing_topic(topic, &format!("at {}", self.servers), &names))
     }
 
-    /// Where reading begins, and where it ends in a bounded run.
-    fn slot(&self, client: &Client, index: usize, partition: &Partition) -> Result<Slot> {
+    /// Where reading of a partition begins, and where it ends in a bounded run.
+    fn extent(&self, client: &Client, partition: Partition, startup: StartupMode) -> Result<FoundPartition> {
         let number = i32::try_from(partition.number).unwrap_or(i32::MAX);
         let (low, high) = client.fetch_watermarks(&partition.name, number, ASK_TIMEOUT).map_err(|error| {
             failed(client, &format!("read the offsets of topic '{}'", partition.name), &error)
         })?;
         let offset = |offset: i64| u64::try_from(offset).unwrap_or(0);
-        let start = match self.startup {
+        let from = match startup {
             StartupMode::Earliest => offset(low),
             StartupMode::Latest => offset(high),
         };
-        Ok(Slot::new(index, number, start, self.options.bounded.then_some(offset(high))))
+        Ok(FoundPartition { partition, from, to: self.options.bounded.then_some(offset(high)) })
     }
 }
 
 impl Connector for KafkaConnector {
-    fn partitions(&self) -> Result<Vec<Partition>> {
-        let client = connect(&self.properties)?;
+    fn find(&self, known: Option<&[Partition]>) -> Result<Vec<FoundPartition>> {
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = match &mut *asking {
+            Some(client) => client,
+            None => asking.insert(connect(&self.properties)?),
+        };
+        let startup = if known.is_some() { StartupMode::Earliest } else { self.startup };
         let mut found = Vec::new();
         for (position, topic) in self.topics.iter().enumerate() {
-            let mut numbers = self.numbers(&client, topic)?;
+            let mut numbers = self.numbers(client, topic, known.is_none())?;
             numbers.sort_unstable();
-            found.extend(topic_partitions(position, topic, numbers)?);
+            for partition in unknown(topic_partitions(position, topic, numbers)?, known) {
+                found.push(self.extent(client, partition, startup)?);
+            }
         }
         Ok(found)
     }
 
-    fn open(&self, partitions: &[Partition]) -> Result<Box<dyn Reader>> {
-        // An event at the end of a partition does not tell its topic, so each topic has its own consumer.
-        let mut topics: Vec<Topic> = Vec::new();
-        let mut places: HashMap<&str, usize> = HashMap::new();
-        for (index, partition) in partitions.iter().enumerate() {
-            let place = match places.get(&*partition.name) {
-                Some(place) => *place,
-                None => {
-                    topics.push(Topic::new(&partition.name, connect(&self.properties)?));
-                    places.insert(&partition.name, topics.len() - 1);
-                    topics.len() - 1
-                }
-            };
-            let topic = &mut topics[place];
-            let slot = self.slot(&topic.client, index, partition)?;
-            topic.add(slot);
-        }
-        for topic in &topics {
-            let mut list = TopicPartitionList::new();
-            for slot in &topic.slots {
-                let offset = Offset::Offset(i64::try_from(slot.next).unwrap_or(i64::MAX));
-                list.add_partition_offset(&topic.name, slot.number, offset)
-                    .map_err(|error| Error::internal("cannot assign a partition").caused_by(error))?;
-            }
-            topic.client.assign(&list).map_err(|error| failed(&topic.client, "assign partitions", &error))?;
-        }
-        Ok(Box::new(KafkaReader::new(topics, self.options.headers)))
+    fn find_interval(&self) -> Option<Duration> {
+        Some(FIND_INTERVAL)
+    }
+
+    fn reader(&self) -> Box<dyn Reader> {
+        Box::new(KafkaReader::new(self.properties.clone(), self.options.headers))
     }
 }

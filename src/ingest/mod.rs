@@ -8,7 +8,9 @@
 //!                       rows, rejects, binding at e
 //! ```
 //!
-//! A [`Connector`] knows how to find partitions and to open a [`Reader`] on some of them. A reader never
+//! A [`Connector`] knows how to find partitions and to read some of them with a [`Reader`]. Process 0 finds
+//! them, at the start and again and again ([`discovery`]); the tick tells all workers of them, and each takes
+//! on its own. A reader never
 //! keeps more than it is asked for: back-pressure is simply that it is not asked. Offsets are ours; nothing
 //! is committed on the other side. An error of kind `Away` is waited out by the reader's thread, any other
 //! ends the process with its message.
@@ -20,6 +22,7 @@ pub(crate) mod collect;
 pub mod connect;
 pub mod consumer;
 pub mod cut;
+pub mod discovery;
 pub mod driver;
 pub mod file;
 pub mod fleet;
@@ -31,25 +34,45 @@ pub mod ticker;
 pub mod topic;
 mod vehicles;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::record::{Partition, Record};
+use crate::record::{FoundPartition, Partition, Record};
 
 /// A kind of source, opened for one dataflow.
 pub trait Connector: Send + Sync {
-    /// All partitions as they are now, with ids that are the same in every process. Blocks on the other side.
-    fn partitions(&self) -> Result<Vec<Partition>>;
+    /// The partitions that there are beyond `known` (`None`: at the start), and what of them is read.
+    ///
+    /// Asked on process 0 only; what it answers travels with the tick. So start and end of a partition are
+    /// settled here, and its id is none that is known. What is found later is read from its beginning. A
+    /// partition that was known and is gone is no error. Blocks on the other side.
+    fn find(&self, known: Option<&[Partition]>) -> Result<Vec<FoundPartition>>;
 
-    /// A reader of some of the partitions, from the offsets at which the source starts.
-    fn open(&self, partitions: &[Partition]) -> Result<Box<dyn Reader>>;
+    /// How often [`find`](Connector::find) is asked again while a live run goes on. Never: what was found at
+    /// the start is all there is, and the run ends with it.
+    fn find_interval(&self) -> Option<Duration> {
+        None
+    }
+
+    /// A reader that has no partition yet. Talks to nobody.
+    fn reader(&self) -> Box<dyn Reader>;
+
+    /// A reader of these partitions.
+    fn open(&self, partitions: &[FoundPartition]) -> Result<Box<dyn Reader>> {
+        let mut reader = self.reader();
+        reader.add(partitions)?;
+        Ok(reader)
+    }
 }
 
 /// Reads records of several partitions; lives on one consumer thread.
 pub trait Reader: Send {
+    /// Takes on more partitions. They are named by their place behind those that the reader has.
+    fn add(&mut self, partitions: &[FoundPartition]) -> Result<()>;
+
     /// Hands records of wanted partitions to `out`, at most a few thousand in one call, waiting for the first
-    /// at most `max_wait`. Partitions are named by their place in the slice the reader was opened with.
-    /// A partition that is not wanted now gives its records, unchanged, in a later call.
+    /// at most `max_wait`. A partition that is not wanted now gives its records, unchanged, in a later call.
     fn read(&mut self, wanted: &[bool], max_wait: Duration, out: &mut dyn RecordSink) -> Result<()>;
 }
 
@@ -69,6 +92,9 @@ pub trait RecordSink {
     fn ended(&mut self, partition: usize);
 }
 
+/// How often topics are looked at for new partitions.
+const FIND_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Partition numbers of a topic stay below this, see [`crate::batch::Origin::partition`].
 const PARTITIONS_MAX: u32 = 1 << 16;
 
@@ -77,6 +103,15 @@ fn topic_partitions(position: usize, topic: &str, numbers: Vec<u32>) -> Result<V
     let partition =
         |number| Ok(Partition { id: partition_id(position, number)?, name: topic.into(), number });
     numbers.into_iter().map(partition).collect()
+}
+
+/// Those of the partitions that are not known.
+fn unknown(
+    partitions: Vec<Partition>,
+    known: Option<&[Partition]>,
+) -> impl Iterator<Item = Partition> + use<'_> {
+    let known: BTreeSet<u32> = known.unwrap_or_default().iter().map(|partition| partition.id).collect();
+    partitions.into_iter().filter(move |partition| !known.contains(&partition.id))
 }
 
 /// The id of a topic's partition in its source.

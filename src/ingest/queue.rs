@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 
-use crate::record::{Chunk, Partition};
+use crate::record::{Chunk, FoundPartition, Partition};
 
 /// Shared by the consumer thread, which fills it, and the timely worker, which empties it on ticks. No call
 /// waits for longer than the other side needs to move a few chunks.
@@ -15,7 +15,7 @@ pub struct PartitionQueue {
 
 #[derive(Debug)]
 struct Shared {
-    partition: Partition,
+    found: FoundPartition,
     limits: Limits,
     state: Mutex<State>,
     /// Woken when there is room again.
@@ -50,14 +50,19 @@ pub(super) struct News {
 }
 
 impl PartitionQueue {
-    pub(super) fn new(partition: Partition, limits: Limits) -> Self {
+    pub(super) fn new(found: FoundPartition, limits: Limits) -> Self {
         let (state, reader) = (Mutex::default(), OnceLock::new());
-        PartitionQueue { shared: Arc::new(Shared { partition, limits, state, reader }) }
+        PartitionQueue { shared: Arc::new(Shared { found, limits, state, reader }) }
     }
 
     /// Whose records these are.
     pub fn partition(&self) -> &Partition {
-        &self.shared.partition
+        &self.shared.found.partition
+    }
+
+    /// Where reading begins.
+    pub fn from(&self) -> u64 {
+        self.shared.found.from
     }
 
     /// Takes records out, in order, up to one of the limits. Which ones does not depend on how they were read;
@@ -142,9 +147,9 @@ impl PartitionQueue {
         state.ended |= news.ended;
     }
 
-    /// Names the thread that reads; to be called on it.
+    /// Names the thread that reads.
     pub(super) fn read_by(&self, thread: Thread) {
-        // A second call would come from the same thread.
+        // Called once, before the thread knows of the queue.
         let _ = self.shared.reader.set(thread);
     }
 

@@ -7,7 +7,7 @@ use super::fleet::{PAUSE_MAX, PAUSE_MIN, Stream, partitions};
 use super::{Connector, Reader, RecordSink};
 use crate::error::Result;
 use crate::plan::Simulator;
-use crate::record::{Partition, Record};
+use crate::record::{FoundPartition, Partition, Record};
 
 /// Records that one call of `read` takes from each partition.
 const RECORDS_PER_PARTITION: usize = 2_000;
@@ -47,23 +47,24 @@ impl SimulatorConnector {
 }
 
 impl Connector for SimulatorConnector {
-    fn partitions(&self) -> Result<Vec<Partition>> {
-        let numbers = 0..partitions(&self.settings);
+    fn find(&self, _known: Option<&[Partition]>) -> Result<Vec<FoundPartition>> {
         let name: Arc<str> = self.name.as_str().into();
-        Ok(numbers.map(|number| Partition { id: number, name: name.clone(), number }).collect())
+        let found = |number| FoundPartition {
+            from: self.first_offset,
+            ..FoundPartition::whole(Partition { id: number, name: name.clone(), number })
+        };
+        Ok((0..partitions(&self.settings)).map(found).collect())
     }
 
-    fn open(&self, partitions: &[Partition]) -> Result<Box<dyn Reader>> {
-        let streams = partitions.iter().map(|partition| Timed {
-            stream: Stream::new(&self.settings, partition.number, self.start_ms),
-            first_offset: self.first_offset,
-            state: State::Sending,
-        });
-        Ok(Box::new(SimulatorReader { streams: streams.collect(), began: self.began }))
+    fn reader(&self) -> Box<dyn Reader> {
+        let (settings, start_ms, began) = (self.settings.clone(), self.start_ms, self.began);
+        Box::new(SimulatorReader { settings, start_ms, streams: Vec::new(), began })
     }
 }
 
 struct SimulatorReader {
+    settings: Simulator,
+    start_ms: i64,
     streams: Vec<Timed>,
     began: Option<Instant>,
 }
@@ -83,6 +84,15 @@ enum State {
 }
 
 impl Reader for SimulatorReader {
+    fn add(&mut self, partitions: &[FoundPartition]) -> Result<()> {
+        self.streams.extend(partitions.iter().map(|found| Timed {
+            stream: Stream::new(&self.settings, found.partition.number, self.start_ms),
+            first_offset: found.from,
+            state: State::Sending,
+        }));
+        Ok(())
+    }
+
     fn read(&mut self, wanted: &[bool], max_wait: Duration, out: &mut dyn RecordSink) -> Result<()> {
         let deadline = Instant::now() + max_wait;
         loop {
@@ -159,8 +169,8 @@ mod tests {
     fn a_bounded_run_reads_the_same_with_one_reader_or_several() {
         let settings = settings(100, Some(9_999));
         let connector = SimulatorConnector::bounded("vehicles", &settings, 0);
-        let partitions = connector.partitions().expect("found");
-        let read = |partitions: &[Partition]| {
+        let partitions = connector.find(None).expect("found");
+        let read = |partitions: &[FoundPartition]| {
             let mut reader = connector.open(partitions).expect("opened");
             let mut out = Collected::new(partitions.len());
             while out.ended.contains(&false) {
@@ -180,7 +190,7 @@ mod tests {
     #[test]
     fn a_live_run_keeps_to_the_rate_and_catches_up_after_a_pause() {
         let connector = SimulatorConnector::live("vehicles", &settings(2_000, None), 0);
-        let partitions = connector.partitions().expect("found");
+        let partitions = connector.find(None).expect("found");
         let mut reader = connector.open(&partitions).expect("opened");
         let mut out = Collected::new(partitions.len());
         let began = Instant::now();

@@ -20,6 +20,7 @@ use timely::scheduling::Activator;
 
 use crate::alarm::Alarm;
 use crate::ingest::beat::{Arrivals, Beat};
+use crate::ingest::discovery::Findings;
 use crate::settings::Flow;
 use crate::time::{Epoch, Opening, Tick};
 
@@ -120,6 +121,8 @@ pub struct TickerControl {
     pub next: Cell<Epoch>,
     /// Records that wait to be cut.
     pub arrivals: Arc<Arrivals>,
+    /// Partitions that the next tick tells of.
+    pub findings: Arc<Findings>,
 }
 
 /// Wall clock of epochs: never goes back, whatever the machine's clock does.
@@ -215,7 +218,8 @@ pub fn ticker<'s>(
                     return;
                 }
                 beat.ticked(now, control.arrivals.take());
-                let tick = Tick { epoch: next, wall_ms: clock.tick(), checkpoint: false };
+                let partitions = control.findings.take();
+                let tick = Tick { epoch: next, wall_ms: clock.tick(), checkpoint: false, partitions };
                 output.session(&*held).give(tick);
                 next += 1;
             }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{Connector, Reader, RecordSink, missing_topic, topic_partitions};
+use super::{Connector, FIND_INTERVAL, Reader, RecordSink, missing_topic, topic_partitions, unknown};
 use crate::error::{Error, Result};
 use crate::plan::{KafkaSource, StartupMode};
-use crate::record::Partition;
+use crate::record::{FoundPartition, Partition};
 use crate::topic_log::{LogReader, partition_path, partitions, topic_directory, topics};
 
 /// Records that one call of `read` takes from each partition.
@@ -32,46 +32,56 @@ impl TopicConnector {
     }
 }
 
+impl TopicConnector {
+    /// What is read of a partition.
+    fn extent(&self, partition: Partition, startup: StartupMode) -> Result<FoundPartition> {
+        if !self.bounded && startup == StartupMode::Earliest {
+            return Ok(FoundPartition::whole(partition));
+        }
+        let directory = topic_directory(&self.state_dir, &partition.name)?;
+        let mut scan = LogReader::open(partition_path(&directory, partition.number));
+        while scan.read(usize::MAX, &mut |_| ())? > 0 {}
+        let end = scan.next_offset();
+        let from = if startup == StartupMode::Latest { end } else { 0 };
+        Ok(FoundPartition { partition, from, to: self.bounded.then_some(end) })
+    }
+}
+
 impl Connector for TopicConnector {
-    fn partitions(&self) -> Result<Vec<Partition>> {
+    fn find(&self, known: Option<&[Partition]>) -> Result<Vec<FoundPartition>> {
+        let startup = if known.is_some() { StartupMode::Earliest } else { self.startup };
         let mut found = Vec::new();
         for (position, topic) in self.topics.iter().enumerate() {
             let numbers = partitions(&topic_directory(&self.state_dir, topic)?)?;
-            if numbers.is_empty() {
+            if numbers.is_empty() && known.is_none() {
                 let place = format!("in '{}'", self.state_dir.display());
                 return Err(missing_topic(topic, &place, &topics(&self.state_dir)));
             }
-            found.extend(topic_partitions(position, topic, numbers)?);
+            for partition in unknown(topic_partitions(position, topic, numbers)?, known) {
+                found.push(self.extent(partition, startup)?);
+            }
         }
         Ok(found)
     }
 
-    fn open(&self, partitions: &[Partition]) -> Result<Box<dyn Reader>> {
-        let mut logs = Vec::new();
-        for partition in partitions {
-            let directory = topic_directory(&self.state_dir, &partition.name)?;
-            let path = partition_path(&directory, partition.number);
-            let mut log = Log { reader: LogReader::open(path.clone()), end: None, state: State::Reading };
-            if self.bounded || self.startup == StartupMode::Latest {
-                let mut scan = LogReader::open(path);
-                while scan.read(usize::MAX, &mut |_| ())? > 0 {}
-                log.end = self.bounded.then_some(scan.next_offset());
-                if self.startup == StartupMode::Latest {
-                    log.reader = scan;
-                }
-            }
-            logs.push(log);
-        }
-        Ok(Box::new(TopicReader { logs }))
+    fn find_interval(&self) -> Option<Duration> {
+        Some(FIND_INTERVAL)
+    }
+
+    fn reader(&self) -> Box<dyn Reader> {
+        Box::new(TopicReader { state_dir: self.state_dir.clone(), logs: Vec::new() })
     }
 }
 
 struct TopicReader {
+    state_dir: PathBuf,
     logs: Vec<Log>,
 }
 
 struct Log {
     reader: LogReader,
+    /// Least offset that is handed on.
+    from: u64,
     /// Offset at which a bounded input ends.
     end: Option<u64>,
     state: State,
@@ -86,6 +96,15 @@ enum State {
 }
 
 impl Reader for TopicReader {
+    fn add(&mut self, partitions: &[FoundPartition]) -> Result<()> {
+        for FoundPartition { partition, from, to } in partitions {
+            let directory = topic_directory(&self.state_dir, &partition.name)?;
+            let reader = LogReader::open(partition_path(&directory, partition.number));
+            self.logs.push(Log { reader, from: *from, end: *to, state: State::Reading });
+        }
+        Ok(())
+    }
+
     fn read(&mut self, wanted: &[bool], max_wait: Duration, out: &mut dyn RecordSink) -> Result<()> {
         let deadline = Instant::now() + max_wait;
         let mut look = LOOK_MIN;
@@ -112,6 +131,13 @@ impl Log {
         if self.state == State::Ended {
             return Ok(false);
         }
+        // A file can only be read from its beginning.
+        while self.reader.next_offset() < self.from {
+            let left = usize::try_from(self.from - self.reader.next_offset()).unwrap_or(usize::MAX);
+            if self.reader.read(left, &mut |_| ())? == 0 {
+                return Err(shorter());
+            }
+        }
         let left = self.end.map_or(u64::MAX, |end| end - self.reader.next_offset());
         let max = RECORDS_PER_PARTITION.min(usize::try_from(left).unwrap_or(usize::MAX));
         let count = self.reader.read(max, &mut |record| out.record(index, record))?;
@@ -120,7 +146,7 @@ impl Log {
             return Ok(true);
         }
         if self.end.is_some_and(|end| self.reader.next_offset() < end) {
-            return Err(Error::internal("a topic file became shorter while it was read"));
+            return Err(shorter());
         }
         let before = self.state;
         self.state = if self.end.is_some() { State::Ended } else { State::CaughtUp };
@@ -132,6 +158,10 @@ impl Log {
         }
         Ok(count > 0 || self.state != before)
     }
+}
+
+fn shorter() -> Error {
+    Error::internal("a topic file became shorter while it was read")
 }
 
 #[cfg(test)]
@@ -164,9 +194,12 @@ mod tests {
         fill(folder.path(), "b", 2);
         let connector =
             TopicConnector::new(folder.path(), &source(&["a", "b"], StartupMode::Earliest), false);
-        let partitions = connector.partitions().expect("found");
-        let ids: Vec<_> = partitions.iter().map(|p| (p.id, &*p.name, p.number)).collect();
-        assert_eq!(ids, [(0, "a", 0), (1, "a", 1), (65_536, "b", 0), (65_537, "b", 1)]);
+        let partitions = connector.find(None).expect("found");
+        let ids = |found: &[FoundPartition]| -> Vec<_> {
+            found.iter().map(|f| (f.partition.id, f.partition.name.to_string(), f.partition.number)).collect()
+        };
+        let both = |id, name: &str| [(id, name.to_owned(), 0), (id + 1, name.to_owned(), 1)];
+        assert_eq!(ids(&partitions), [both(0, "a"), both(65_536, "b")].concat());
 
         let mut reader = connector.open(&partitions).expect("opened");
         let mut out = Collected::new(4);
@@ -190,9 +223,9 @@ mod tests {
         fill(folder.path(), "a", 10);
         let bounded = TopicConnector::new(folder.path(), &source(&["a"], StartupMode::Earliest), true);
         let latest = TopicConnector::new(folder.path(), &source(&["a"], StartupMode::Latest), false);
-        let partitions = bounded.partitions().expect("found");
+        let (partitions, ends) = (bounded.find(None).expect("found"), latest.find(None).expect("found"));
         let (mut first, mut second) =
-            (bounded.open(&partitions).expect("opened"), latest.open(&partitions).expect("opened"));
+            (bounded.open(&partitions).expect("opened"), latest.open(&ends).expect("opened"));
         fill(folder.path(), "a", 4);
         let mut out = Collected::new(2);
         first.read(&[true; 2], SOON, &mut out).expect("read");
@@ -203,12 +236,40 @@ mod tests {
     }
 
     #[test]
+    fn partitions_that_appear_are_read_from_their_beginning() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fill(folder.path(), "a", 4);
+        let connector = TopicConnector::new(folder.path(), &source(&["a"], StartupMode::Latest), false);
+        let mut partitions = connector.find(None).expect("found");
+        let mut reader = connector.open(&partitions).expect("opened");
+        let known =
+            |found: &[FoundPartition]| -> Vec<_> { found.iter().map(|f| f.partition.clone()).collect() };
+        assert!(connector.find(Some(&known(&partitions))).expect("found").is_empty());
+
+        let directory = topic_directory(folder.path(), "a").expect("a name");
+        let mut writer = TopicWriter::open(&directory, 3).expect("opened");
+        let third = partition_path(&directory, 2);
+        std::fs::write(&third, std::fs::read(partition_path(&directory, 1)).expect("read")).expect("written");
+        writer.flush().expect("flushed");
+        let later = connector.find(Some(&known(&partitions))).expect("found");
+        assert_eq!(later.iter().map(|f| (f.partition.id, f.from, f.to)).collect::<Vec<_>>(), [(2, 0, None)]);
+        reader.add(&later).expect("taken on");
+        let mut out = Collected::new(3);
+        reader.read(&[true; 3], SOON, &mut out).expect("read");
+        assert_eq!((out.counts(), &out.caught_up[..]), (vec![0, 0, 2], &[Some(2), Some(2), Some(2)][..]));
+
+        partitions.extend(later);
+        std::fs::remove_dir_all(&directory).expect("removed");
+        assert!(connector.find(Some(&known(&partitions))).expect("no error").is_empty());
+    }
+
+    #[test]
     fn a_missing_topic_is_named_with_the_nearest() {
         let folder = tempfile::tempdir().expect("a folder");
         fill(folder.path(), "telemetry_raw", 1);
         let connector =
             TopicConnector::new(folder.path(), &source(&["telemetry"], StartupMode::Earliest), false);
-        let error = connector.partitions().expect_err("missing").to_string();
+        let error = connector.find(None).expect_err("missing").to_string();
         assert!(error.contains("'telemetry'") && error.contains("'telemetry_raw'"), "{error}");
     }
 }

@@ -4,7 +4,7 @@ use arrow::array::{RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::datatypes::Schema;
 
 use super::*;
-use crate::record::{Chunk, RawBuilder};
+use crate::record::{Chunk, Partition, RawBuilder};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -46,6 +46,13 @@ struct Numbers {
 }
 
 impl Reader for Numbers {
+    fn add(&mut self, partitions: &[FoundPartition]) -> Result<()> {
+        // The limit of a partition is told as its end.
+        self.limits.extend(partitions.iter().filter_map(|found| found.to));
+        self.next.resize(self.limits.len(), 0);
+        Ok(())
+    }
+
     fn read(&mut self, wanted: &[bool], max_wait: Duration, out: &mut dyn RecordSink) -> Result<()> {
         let payload = if self.steps.is_empty() { &b"0123456789"[..] } else { self.steps.remove(0)? };
         let mut any = false;
@@ -76,21 +83,32 @@ impl Reader for Numbers {
     }
 }
 
-fn start(limits: &[u64], steps: Vec<Result<&'static [u8]>>) -> (ConsumerHandle, Receiver<()>) {
-    let partition = |id| Partition { id, name: "t".into(), number: id };
-    let input = |id| Input { partition: partition(id), decoder: Box::new(Keep::default()) };
-    let inputs = (0..limits.len() as u32).map(input).collect();
-    let reader = Numbers { next: vec![0; limits.len()], limits: limits.to_vec(), steps };
+fn input(id: u32, limit: u64) -> Input {
+    let partition = Partition { id, name: "t".into(), number: id };
+    let found = FoundPartition { to: Some(limit), ..FoundPartition::whole(partition) };
+    Input { found, decoder: Box::new(Keep::default()) }
+}
+
+struct Started {
+    handle: ConsumerHandle,
+    queues: Vec<PartitionQueue>,
+    woken: Receiver<()>,
+}
+
+fn start(limits: &[u64], steps: Vec<Result<&'static [u8]>>) -> Started {
+    let inputs = (0..).zip(limits).map(|(id, limit)| input(id, *limit)).collect();
+    let reader = Numbers { next: vec![], limits: vec![], steps };
     let settings = ConsumerSettings {
         read_ahead: Limits { records: 1_000, bytes: 1 << 20 },
         chunk: Limits { records: 64, bytes: 1 << 20 },
         max_wait: Duration::from_millis(20),
     };
     let (wake, woken) = channel();
-    let handle = spawn("test", Box::new(reader), inputs, settings, move || {
+    let handle = spawn("test", Box::new(reader), settings, move || {
         let _ = wake.send(());
     });
-    (handle.expect("started"), woken)
+    let handle = handle.expect("started");
+    Started { queues: handle.add(inputs), handle, woken }
 }
 
 fn take(queue: &PartitionQueue, max: usize, into: &mut Vec<u64>) {
@@ -102,8 +120,8 @@ fn take(queue: &PartitionQueue, max: usize, into: &mut Vec<u64>) {
 
 #[test]
 fn a_full_partition_is_not_read_and_the_others_go_on_without_loss() {
-    let (handle, woken) = start(&[20_000, 20_000, 0], vec![]);
-    let (full, free, empty) = (&handle.queues()[0], &handle.queues()[1], &handle.queues()[2]);
+    let Started { handle, queues, woken } = start(&[20_000, 20_000, 0], vec![]);
+    let (full, free, empty) = (&queues[0], &queues[1], &queues[2]);
     let (mut first, mut second) = (Vec::new(), Vec::new());
     while second.len() < 20_000 {
         woken.recv_timeout(LONG).expect("goes on");
@@ -131,21 +149,38 @@ fn a_full_partition_is_not_read_and_the_others_go_on_without_loss() {
 
 #[test]
 fn a_source_that_is_away_is_waited_for() {
-    let (handle, woken) = start(&[100], vec![Err(Error::away("gone")), Err(Error::away("gone")), Ok(b"x")]);
+    let Started { handle, queues, woken } =
+        start(&[100], vec![Err(Error::away("gone")), Err(Error::away("gone")), Ok(b"x")]);
     woken.recv_timeout(LONG).expect("back again");
-    assert_eq!(handle.queues()[0].queued_records(), 100);
+    assert_eq!(queues[0].queued_records(), 100);
     assert!(handle.take_error().is_none());
 }
 
 #[test]
+fn a_partition_that_is_added_later_is_read_also_when_the_others_have_ended() {
+    let Started { handle, queues, woken } = start(&[100], vec![]);
+    while !queues[0].ended() {
+        woken.recv_timeout(LONG).expect("goes on");
+    }
+    let later = handle.add(vec![input(1, 300), input(2, 0)]);
+    while later.iter().any(|queue| !queue.ended()) {
+        woken.recv_timeout(LONG).expect("goes on");
+    }
+    let counts: Vec<_> = queues.iter().chain(&later).map(PartitionQueue::queued_records).collect();
+    assert_eq!(counts, [100, 300, 0]);
+    assert_eq!(later[0].partition().id, 1);
+}
+
+#[test]
 fn an_error_ends_the_thread_behind_what_was_read() {
-    let (handle, woken) = start(&[1_000], vec![Ok(b"x"), Err(Error::config("no such thing"))]);
+    let Started { handle, queues, woken } =
+        start(&[1_000], vec![Ok(b"x"), Err(Error::config("no such thing"))]);
     while woken.recv_timeout(LONG).is_ok() {}
-    assert_eq!(handle.queues()[0].queued_records(), 100);
+    assert_eq!(queues[0].queued_records(), 100);
     let error = handle.take_error().expect("an error");
     assert_eq!(error.to_string(), "source test: no such thing");
 
-    let (handle, woken) = start(&[1_000], vec![Ok(b"panic")]);
+    let Started { handle, woken, .. } = start(&[1_000], vec![Ok(b"panic")]);
     while woken.recv_timeout(LONG).is_ok() {}
     assert_eq!(handle.take_error().expect("an error").kind(), ErrorKind::Internal);
 }
@@ -153,7 +188,7 @@ fn an_error_ends_the_thread_behind_what_was_read() {
 #[test]
 fn a_stop_is_quick_also_while_the_source_is_away() {
     let away = || Err(Error::away("gone"));
-    let (handle, _woken) = start(&[100], (0..100).map(|_| away()).collect());
+    let Started { handle, .. } = start(&[100], (0..100).map(|_| away()).collect());
     while handle.away().is_none() {
         std::thread::yield_now();
     }

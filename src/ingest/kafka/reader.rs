@@ -1,126 +1,101 @@
 //! Reading assigned partitions.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{Client, classify};
+use super::client::{Client, classify, connect, failed};
+use super::slot::{Call, Slot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{Reader, RecordSink};
-use crate::record::Record;
+use crate::record::FoundPartition;
 
 /// Records in one call of `read` at most.
 const RECORDS_PER_READ: usize = 8_000;
-/// Records kept of a partition that is not wanted, before the client is told to stop fetching it. Telling it
-/// makes it throw away what it has fetched, so a partition that soon is wanted again is not paused.
-const KEPT_MAX: usize = 16_384;
-const KEPT_BYTES_MAX: usize = 16 << 20;
 /// How long a lost connection is looked for in one call.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A topic with its own consumer.
-pub(super) struct Topic {
-    pub name: String,
-    pub client: Client,
-    pub slots: Vec<Slot>,
+struct Topic {
+    name: String,
+    client: Client,
+    slots: Vec<Slot>,
     /// Place in `slots` by partition number.
     places: HashMap<i32, usize>,
     /// What is wrong with the connection.
     down: Option<Error>,
 }
 
-/// One partition.
-pub(super) struct Slot {
-    /// Place in the slice the reader was opened with.
-    index: usize,
-    pub number: i32,
-    /// Least offset that the next record can have.
-    pub next: u64,
-    /// Offset at which a bounded input ends.
-    end: Option<u64>,
-    /// Records that came while they were not wanted.
-    kept: VecDeque<Kept>,
-    kept_bytes: usize,
-    /// The end of the log is behind the records in `kept`.
-    at_end: bool,
-    paused: bool,
-    /// The end was seen; it is told when nothing is kept any more.
-    finished: bool,
-    ended: bool,
-}
-
-struct Kept {
-    offset: u64,
-    key: Option<Vec<u8>>,
-    payload: Option<Vec<u8>>,
-    headers: Vec<(String, Option<Vec<u8>>)>,
-    timestamp_ms: Option<i64>,
-}
-
 impl Topic {
-    pub fn new(name: &str, client: Client) -> Self {
+    fn new(name: &str, client: Client) -> Self {
         Topic { name: name.to_owned(), client, slots: Vec::new(), places: HashMap::new(), down: None }
     }
 
-    pub fn add(&mut self, slot: Slot) {
+    fn add(&mut self, slot: Slot) {
         self.places.insert(slot.number, self.slots.len());
         self.slots.push(slot);
     }
 }
 
-impl Slot {
-    pub fn new(index: usize, number: i32, start: u64, end: Option<u64>) -> Self {
-        Slot {
-            index,
-            number,
-            next: start,
-            end,
-            kept: VecDeque::new(),
-            kept_bytes: 0,
-            at_end: false,
-            paused: false,
-            finished: end.is_some_and(|end| start >= end),
-            ended: false,
-        }
-    }
-}
-
+/// Reads partitions of any number of topics. An event at the end of a partition does not tell its topic, so each
+/// topic has its own consumer.
 pub(super) struct KafkaReader {
+    properties: BTreeMap<String, String>,
     topics: Vec<Topic>,
+    /// Number of partitions.
+    partitions: usize,
     headers: bool,
     /// The thread that waits in `read`.
     thread: Arc<OnceLock<Thread>>,
 }
 
-/// One call of `read`.
-struct Call<'a> {
-    wanted: &'a [bool],
-    headers: bool,
-    out: &'a mut dyn RecordSink,
-    /// Records that may still be handed on.
-    left: usize,
-    /// Whether anything was said.
-    progress: bool,
-}
-
 impl KafkaReader {
-    pub fn new(mut topics: Vec<Topic>, headers: bool) -> Self {
-        let thread: Arc<OnceLock<Thread>> = Arc::default();
-        for topic in &mut topics {
-            let thread = thread.clone();
-            topic.client.set_nonempty_callback(move || thread.get().map_or((), Thread::unpark));
+    /// A reader of nothing, whose clients have these properties.
+    pub fn new(properties: BTreeMap<String, String>, headers: bool) -> Self {
+        KafkaReader { properties, topics: Vec::new(), partitions: 0, headers, thread: Arc::default() }
+    }
+
+    /// Place of a topic; connects to one that is new.
+    fn topic(&mut self, name: &str) -> Result<usize> {
+        if let Some(place) = self.topics.iter().position(|topic| topic.name == name) {
+            return Ok(place);
         }
-        KafkaReader { topics, headers, thread }
+        let mut client = connect(&self.properties)?;
+        let thread = self.thread.clone();
+        client.set_nonempty_callback(move || thread.get().map_or((), Thread::unpark));
+        self.topics.push(Topic::new(name, client));
+        Ok(self.topics.len() - 1)
     }
 }
 
 impl Reader for KafkaReader {
+    fn add(&mut self, partitions: &[FoundPartition]) -> Result<()> {
+        let mut lists: BTreeMap<usize, TopicPartitionList> = BTreeMap::new();
+        for found in partitions {
+            let place = self.topic(&found.partition.name)?;
+            let slot = Slot::new(self.partitions, found);
+            let offset = Offset::Offset(i64::try_from(slot.next).unwrap_or(i64::MAX));
+            lists
+                .entry(place)
+                .or_default()
+                .add_partition_offset(&found.partition.name, slot.number, offset)
+                .map_err(|error| Error::internal("cannot assign a partition").caused_by(error))?;
+            self.topics[place].add(slot);
+            self.partitions += 1;
+        }
+        for (place, list) in lists {
+            let client = &self.topics[place].client;
+            client.incremental_assign(&list).map_err(|error| failed(client, "assign partitions", &error))?;
+        }
+        Ok(())
+    }
+
     fn read(&mut self, wanted: &[bool], max_wait: Duration, out: &mut dyn RecordSink) -> Result<()> {
         self.thread.get_or_init(std::thread::current);
         let deadline = Instant::now() + max_wait;
@@ -159,21 +134,8 @@ impl Topic {
             if !call.wanted[slot.index] {
                 continue;
             }
-            while call.left > 0
-                && let Some(kept) = slot.kept.pop_front()
-            {
-                slot.kept_bytes -= kept.size();
-                call.record(slot.index, &kept);
-            }
-            if !slot.kept.is_empty() {
+            if !slot.hand_on_kept(call) || slot.ended {
                 continue;
-            }
-            if slot.finished {
-                slot.end_it(call);
-                continue;
-            }
-            if std::mem::take(&mut slot.at_end) {
-                call.caught_up(slot.index, slot.next);
             }
             if std::mem::take(&mut slot.paused) {
                 resume.add_partition(&self.name, slot.number);
@@ -244,130 +206,6 @@ impl Topic {
         let again = Error::new(error.kind(), error.to_string());
         self.down = Some(error);
         Err(again)
-    }
-}
-
-impl Slot {
-    fn take(&mut self, message: &BorrowedMessage<'_>, call: &mut Call<'_>) {
-        let Ok(offset) = u64::try_from(message.offset()) else { return };
-        // After a pause the client can give a record again.
-        if self.finished || offset < self.next {
-            return;
-        }
-        if self.end.is_some_and(|end| offset >= end) {
-            self.finish(call);
-            return;
-        }
-        self.next = offset + 1;
-        self.at_end = false;
-        if call.wanted[self.index] && self.kept.is_empty() {
-            call.message(self.index, offset, message);
-        } else {
-            let kept = Kept::new(offset, message, call.headers);
-            self.kept_bytes += kept.size();
-            self.kept.push_back(kept);
-        }
-        if self.end.is_some_and(|end| self.next >= end) {
-            self.finish(call);
-        }
-    }
-
-    fn is_too_much(&self) -> bool {
-        self.kept.len() >= KEPT_MAX || self.kept_bytes >= KEPT_BYTES_MAX || self.finished
-    }
-
-    fn reached_end(&mut self, position: Option<u64>, call: &mut Call<'_>) {
-        // Behind the last record there can be markers of transactions, which have offsets, too.
-        self.next = self.next.max(position.unwrap_or(0));
-        if self.end.is_some() {
-            self.finish(call);
-        } else if self.kept.is_empty() {
-            call.caught_up(self.index, self.next);
-        } else {
-            self.at_end = true;
-        }
-    }
-
-    /// A bounded input has no more records than those that are kept.
-    fn finish(&mut self, call: &mut Call<'_>) {
-        self.finished = true;
-        if self.kept.is_empty() {
-            self.end_it(call);
-        }
-    }
-
-    fn end_it(&mut self, call: &mut Call<'_>) {
-        if !std::mem::replace(&mut self.ended, true) {
-            call.caught_up(self.index, self.next);
-            call.out.ended(self.index);
-        }
-    }
-}
-
-impl Call<'_> {
-    fn message(&mut self, index: usize, offset: u64, message: &BorrowedMessage<'_>) {
-        let headers = if self.headers { message.headers() } else { None };
-        let headers: Vec<_> = headers
-            .into_iter()
-            .flat_map(|headers| headers.iter().map(|header| (header.key, header.value)))
-            .collect();
-        self.hand_on(
-            index,
-            &Record {
-                offset,
-                key: message.key(),
-                payload: message.payload(),
-                headers: &headers,
-                timestamp_ms: message.timestamp().to_millis(),
-            },
-        );
-    }
-
-    fn record(&mut self, index: usize, kept: &Kept) {
-        let headers: Vec<_> =
-            kept.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
-        self.hand_on(
-            index,
-            &Record {
-                offset: kept.offset,
-                key: kept.key.as_deref(),
-                payload: kept.payload.as_deref(),
-                headers: &headers,
-                timestamp_ms: kept.timestamp_ms,
-            },
-        );
-    }
-
-    fn hand_on(&mut self, index: usize, record: &Record<'_>) {
-        self.out.record(index, record);
-        self.left -= 1;
-        self.progress = true;
-    }
-
-    fn caught_up(&mut self, index: usize, next: u64) {
-        self.out.caught_up(index, next);
-        self.progress = true;
-    }
-}
-
-impl Kept {
-    fn new(offset: u64, message: &BorrowedMessage<'_>, headers: bool) -> Self {
-        let headers = if headers { message.headers() } else { None };
-        Kept {
-            offset,
-            key: message.key().map(<[u8]>::to_vec),
-            payload: message.payload().map(<[u8]>::to_vec),
-            headers: headers
-                .into_iter()
-                .flat_map(|headers| headers.iter())
-                .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
-                .collect(),
-            timestamp_ms: message.timestamp().to_millis(),
-        }
-    }
-
-    fn size(&self) -> usize {
-        self.key.as_ref().map_or(0, Vec::len) + self.payload.as_ref().map_or(0, Vec::len)
     }
 }
 
