@@ -21,7 +21,7 @@ pub use self::column::{ArrayRef1, Column, ColumnOrigin, ColumnType, JSON_TYPE, M
 pub use self::operator::{Aggregate, AggregateFunction, Aggregation, Operator};
 
 /// A whole dataflow.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// Name of the dataflow: that of its directory.
     pub name: String,

@@ -11,6 +11,7 @@ use crate::control::dataflow_path::DataflowPath;
 use crate::control::failure::fatal;
 use crate::control::lineage::Lineage;
 use crate::control::live::LiveReads;
+use crate::control::profile::Profiler;
 use crate::control::progress::Printer;
 use crate::control::run::RunRequest;
 use crate::control::telemetry::Telemetry;
@@ -47,6 +48,7 @@ pub fn load(dataflow: &DataflowPath, settings: &Settings) -> Result<Plan> {
 /// Runs a dataflow to its end or until it is stopped.
 pub fn run(request: &RunRequest, settings: Settings) -> Result<()> {
     let mut plan = load(&request.dataflow, &settings)?;
+    request.redirect.apply(&mut plan, &settings.state_dir);
     refuse_what_cannot_run(request, &plan, &settings)?;
     if request.output.is_some() {
         // One file has one writer, whatever the connector could do side by side.
@@ -130,11 +132,14 @@ fn execute(
     let printer =
         interval.map(|interval| Printer::start(execution.telemetry.clone(), interval)).transpose()?;
 
-    let running = execution.clone();
+    let profiler = request.profile.as_ref().map(|(path, operators)| Profiler::start(path, *operators));
+    let profiler = Arc::new(profiler);
+    let (running, watching) = (execution.clone(), profiler.clone());
     let mut config = timely::WorkerConfig::default();
     differential_dataflow::configure(&mut config, &differential_dataflow::Config::default());
     let (allocators, guard) = communication;
     let workers = timely::execute::execute_from(allocators, guard, config, move |timely| {
+        watching.iter().for_each(|profiler| profiler.watch(timely));
         worker::run(timely, &running).unwrap_or_else(|error| end(&error, &running.stop));
     });
     let workers = workers.map_err(|error| Error::internal(format!("cannot start the workers: {error}")))?;
@@ -144,6 +149,7 @@ fn execute(
         // A panic of a worker has ended the process already.
         result.map_err(|message| Error::internal(format!("a worker has failed: {message}")))?;
     }
+    profiler.iter().try_for_each(Profiler::finish)?;
     drop((server, printer));
     if let Some(lineage) = execution.lineage.lock().expect("no panic under this lock").take() {
         lineage.close(execution.next_epoch.load(Ordering::Relaxed))?;

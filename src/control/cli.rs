@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::bench::args::BenchCommand;
+
 /// Event-time stream processing for telemetry: one SQL file, one binary, correct tables.
 #[derive(Debug, Parser)]
 #[command(name = "tidemill", version, max_term_width = 110)]
@@ -24,6 +26,9 @@ pub enum Command {
     Query(QueryArgs),
     /// Fill a topic with simulated telemetry
     Simulate(SimulateArgs),
+    /// Measure a dataflow on this machine
+    #[command(subcommand)]
+    Bench(BenchCommand),
 }
 
 /// Where settings come from besides the defaults and the environment.
@@ -82,7 +87,26 @@ pub struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
     pub print_interval: std::time::Duration,
     #[command(flatten)]
+    pub measured: MeasuredArgs,
+    #[command(flatten)]
     pub settings: SettingArgs,
+}
+
+/// How `tidemill bench` runs a dataflow.
+#[derive(Args, Debug)]
+pub struct MeasuredArgs {
+    /// Read each source from the topic that has this and the name of the source as its name
+    #[arg(long, value_name = "PREFIX", hide = true)]
+    pub redirect_sources: Option<String>,
+    /// Put this before the names of topics and collections that are written
+    #[arg(long, value_name = "PREFIX", hide = true)]
+    pub redirect_sinks: Option<String>,
+    /// Write a profile of the run to this file
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub profile: Option<PathBuf>,
+    /// Watch the operators for the profile
+    #[arg(long, requires = "profile", hide = true)]
+    pub profile_operators: bool,
 }
 
 #[derive(Args, Debug)]

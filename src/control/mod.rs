@@ -1,6 +1,7 @@
 //! Everything around the data path: command line, settings, cluster, metrics, live reads.
 
 pub mod api;
+pub mod bench;
 pub mod cli;
 pub mod cluster;
 pub mod configuration;
@@ -9,6 +10,7 @@ pub mod failure;
 pub mod lineage;
 pub mod live;
 pub mod metrics;
+pub mod profile;
 pub mod progress;
 pub mod publish;
 pub mod query;

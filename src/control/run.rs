@@ -4,6 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::bench;
+use super::bench::args::BenchCommand;
+use super::bench::redirect::Redirect;
 use super::cli::{
     Cli, Command, PlanArgs, RunArgs, SettingArgs, ShapeArg, SimulateArgs, SimulatorArgs, SinksArg,
 };
@@ -37,6 +40,10 @@ pub struct RunRequest {
     pub blackhole: bool,
     /// `None`: progress is not printed.
     pub print_interval: Option<Duration>,
+    /// Topics and collections of a benchmark, instead of those of the dataflow.
+    pub redirect: Redirect,
+    /// Where the profile of a benchmark is written, and whether it tells about operators.
+    pub profile: Option<(PathBuf, bool)>,
 }
 
 impl RunRequest {
@@ -93,8 +100,19 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode> {
             telemetry::init_log()?;
             simulate::fill(&simulate_request(&args), &settings)?;
         }
+        Command::Bench(command) => measure(command)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn measure(command: BenchCommand) -> Result<()> {
+    telemetry::init_log()?;
+    match command {
+        BenchCommand::Throughput(args) => {
+            bench::throughput(&args, configuration::load(&inputs(&args.settings)?)?)
+        }
+        BenchCommand::Floor(args) => bench::floor(&args, &configuration::load(&inputs(&args.settings)?)?),
+    }
 }
 
 /// Reports all mistakes of a dataflow; needs no data and no services.
@@ -148,6 +166,11 @@ fn run_request(args: &RunArgs) -> Result<RunRequest> {
         simulator: args.simulate.map(|shape| simulator(shape, &args.simulator)),
         blackhole: args.sinks == SinksArg::Blackhole,
         print_interval: Some(args.print_interval).filter(|interval| !interval.is_zero()),
+        redirect: Redirect {
+            sources: args.measured.redirect_sources.clone(),
+            sinks: args.measured.redirect_sinks.clone(),
+        },
+        profile: args.measured.profile.clone().map(|path| (path, args.measured.profile_operators)),
     })
 }
 

@@ -73,7 +73,7 @@ impl ProducerContext for Deliveries {
     }
 }
 
-struct KafkaTopic {
+pub(super) struct KafkaTopic {
     producer: ThreadedProducer<Deliveries>,
     failed: Deliveries,
     topic: String,
@@ -82,7 +82,7 @@ struct KafkaTopic {
 
 impl KafkaTopic {
     /// Connects, and creates the topic where it does not exist.
-    fn open(servers: &str, settings: &Settings, topic: &str, count: u32) -> Result<Self> {
+    pub fn open(servers: &str, settings: &Settings, topic: &str, count: u32) -> Result<Self> {
         let away = |error: KafkaError| match error {
             // The value is left out, it may be a secret.
             KafkaError::ClientConfig(_, description, name, _) => {
@@ -117,7 +117,7 @@ impl KafkaTopic {
         Ok(KafkaTopic { producer, failed, topic: topic.to_owned(), partitions: partitions as u32 })
     }
 
-    fn finish(&self) -> Result<()> {
+    pub fn finish(&self) -> Result<()> {
         self.producer
             .flush(FLUSH_TIMEOUT)
             .map_err(|error| Error::away("the broker does not take what is under way").caused_by(error))?;

@@ -26,7 +26,7 @@ mod lines;
 mod mongodb;
 mod records;
 mod refusal;
-mod sqlite;
+pub mod sqlite;
 mod stdout;
 #[cfg(test)]
 mod testing;

@@ -55,6 +55,19 @@ struct Table {
     name: String,
 }
 
+/// Number of documents of a collection in `state_dir`.
+pub fn count(state_dir: &Path, collection: &str) -> Result<u64> {
+    let connection = Connection::open(state_dir.join(FILE)).map_err(classify)?;
+    let query = format!("SELECT count(*) FROM {}", identifier(collection));
+    let count: i64 = connection.query_row(&query, [], |row| row.get(0)).map_err(classify)?;
+    Ok(count.unsigned_abs())
+}
+
+/// A name as SQL writes it.
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
 impl Collection {
     /// The collection of a MongoDB sink as a table of the file in `state_dir`.
     pub(super) fn new(
@@ -71,7 +84,7 @@ impl Collection {
             writer: RowWriter::new(&sink.schema, sink.document),
             ids: IdSource::new(target, &context.partitions),
             not_compared: not_compared.collect(),
-            name: format!("\"{}\"", target.collection.replace('"', "\"\"")),
+            name: identifier(&target.collection),
         };
         Collection {
             path: state_dir.join(FILE),

@@ -1,0 +1,88 @@
+//! `tidemill bench` on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::control::cli::{SettingArgs, SinksArg};
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Events per second over a backlog, beside the floor: the same consumer and decoder without a dataflow
+    Throughput(Box<ThroughputArgs>),
+    /// Read and decode the backlog of a dataflow, and nothing else
+    #[command(hide = true)]
+    Floor(FloorArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct ThroughputArgs {
+    /// Directory with a dataflow.sql, or a .sql file
+    pub dataflow: PathBuf,
+    /// Where the backlog waits: topics of the broker of the settings, embedded topics, or files
+    #[arg(long, value_enum)]
+    pub broker: Option<Broker>,
+    /// Number of events in the backlog of each source
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub events: u64,
+    /// Partitions of each source: of its topic, or files of its folder
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub partitions: u32,
+    /// Number of different keys: vehicles, devices
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub keys: u64,
+    /// Seed of the events: the same seed gives the same events
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Worker threads of each process
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: u16,
+    /// Number of processes
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub processes: u16,
+    /// Cores that the processes are pinned to, as `taskset` takes them: 0 or 0,1
+    #[arg(long, value_name = "LIST")]
+    pub cores: Option<String>,
+    /// Where rows go: to the sinks of the dataflow, or nowhere
+    #[arg(long, value_enum, default_value_t = SinksArg::Blackhole)]
+    pub sinks: SinksArg,
+    /// How often it is measured; medians are reported
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    pub repetitions: u16,
+    /// Print one JSON object as the last line
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub settings: SettingArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Broker {
+    /// Kafka, as the settings name it
+    Real,
+    /// Topics that are folders of the state directory
+    Embedded,
+    /// JSON Lines
+    File,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct FloorArgs {
+    /// Directory with a dataflow.sql, or a .sql file
+    pub dataflow: PathBuf,
+    /// Threads that read
+    #[arg(short, long, default_value_t = 1)]
+    pub workers: u16,
+    /// Folder that stands for the connectors of all sources
+    #[arg(long, value_name = "DIR")]
+    pub input: Option<PathBuf>,
+    /// What stands before the name of a source in that of its topic
+    #[arg(long, value_name = "PREFIX")]
+    pub topics: Option<String>,
+    /// Count the records, and do not decode them
+    #[arg(long)]
+    pub consume_only: bool,
+    #[command(flatten)]
+    pub settings: SettingArgs,
+}

@@ -1,0 +1,19 @@
+//! `tidemill bench`: what a dataflow achieves on this machine, beside what the machine would allow.
+//!
+//! Everything measured runs in processes of its own, over topics, files and collections of its own. A result
+//! counts only if the rows at the sinks are those of a reference run and the ledger adds up.
+
+pub mod args;
+mod child;
+mod cleanup;
+mod count;
+mod events;
+mod fill;
+mod floor;
+pub mod redirect;
+mod report;
+mod scratch;
+mod throughput;
+
+pub use self::floor::run as floor;
+pub use self::throughput::run as throughput;

@@ -1,0 +1,79 @@
+//! `tidemill bench` works, and finds that nothing was lost. How fast anything is, is nobody's business here.
+
+#[expect(dead_code, reason = "no cluster is started here")]
+#[path = "support/process.rs"]
+mod process;
+#[expect(dead_code, reason = "servers are neither stopped nor looked into here")]
+#[path = "support/services.rs"]
+mod services;
+
+use process::{Process, tidemill};
+use serde_json::Value;
+use services::Services;
+
+const EVENTS: u64 = 5_000;
+const KEYS: u64 = 100;
+
+/// A short benchmark of a shipped dataflow, and what it says as JSON.
+fn measure(dataflow: &str, arguments: &[&str], services: Option<&Services>) -> Value {
+    let mut command = tidemill(&["bench", "throughput"]);
+    command.arg(format!("{}/dataflows/{dataflow}", env!("CARGO_MANIFEST_DIR")));
+    command.args(["--events", &EVENTS.to_string(), "--keys", &KEYS.to_string(), "--repetitions", "2"]);
+    command.args(arguments).arg("--json");
+    if let Some(services) = services {
+        command.env("TIDEMILL_KAFKA__BOOTSTRAP_SERVERS", &services.bootstrap);
+        command.env("TIDEMILL_MONGODB__URI", &services.mongodb_uri);
+        command.env("TIDEMILL_MONGODB__DATABASE", &services.database);
+    }
+    let mut process = Process::spawn(&mut command);
+    let status = process.wait();
+    assert!(status.success(), "{status}\n{}", process.log());
+    let line = process.last_line();
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+/// Every figure is there and is a number that can be.
+fn check(report: &Value, rows_out: u64) {
+    for figure in ["events_per_s", "floor_events_per_s", "ratio_to_floor", "cpu_s_per_million", "mb_per_s"] {
+        let value = report[figure].as_f64().unwrap_or_else(|| panic!("{figure} in {report:#}"));
+        assert!(value.is_finite() && value > 0.0, "{figure} is {value}");
+    }
+    assert!(report["peak_rss_mib"].as_f64().is_some_and(|mib| mib > 1.0), "{report:#}");
+    assert_eq!(report["events"], EVENTS, "{report:#}");
+    assert_eq!(report["rows_out"], rows_out, "{report:#}");
+    assert_eq!(report["unaccounted"], 0, "{report:#}");
+    let stages = report["stages"].as_object().expect("shares of stages");
+    let whole: f64 = stages.values().filter_map(Value::as_f64).sum();
+    assert!((whole - 1.0).abs() < 1e-6, "{stages:?}");
+    for stage in ["consume", "decode", "exchange", "operators", "sinks", "idle"] {
+        assert!(stages.contains_key(stage), "{stage} in {stages:?}");
+    }
+}
+
+#[test]
+fn files_without_sinks() {
+    check(&measure("vehicle_latest", &["--broker", "file", "--sinks", "blackhole"], None), KEYS);
+}
+
+#[test]
+fn embedded_topics_and_collections_on_two_workers() {
+    let report = measure("vehicle_state", &["--sinks", "real", "--workers", "2"], None);
+    check(&report, 2 * EVENTS + KEYS);
+}
+
+#[test]
+fn events_for_any_columns() {
+    check(&measure("pass_through", &["--sinks", "real"], None), EVENTS);
+}
+
+#[test]
+fn files_in_two_processes() {
+    check(&measure("vehicle_latest", &["--broker", "file", "-n", "2"], None), KEYS);
+}
+
+#[test]
+fn real_kafka_and_mongodb() {
+    let services = Services::new("bench");
+    let report = measure("vehicle_state", &["--sinks", "real"], Some(&services));
+    check(&report, 2 * EVENTS + KEYS);
+}
