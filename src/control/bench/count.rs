@@ -74,7 +74,7 @@ fn records(topic: &str, mode: WriteMode, settings: &Settings) -> Result<u64> {
         }
         None => Arc::new(TopicConnector::new(&settings.state_dir, &source, true)),
     };
-    let partitions = connector.partitions()?;
+    let partitions = connector.find(None)?;
     let mut reader = connector.open(&partitions)?;
     let mut found =
         Found { by_key: mode == WriteMode::Upsert, ended: vec![false; partitions.len()], ..Found::default() };

@@ -19,7 +19,7 @@ use crate::ingest::{Connector, RecordSink, connect};
 use crate::parse::JsonDecoder;
 use crate::plan::{Source, Upstream};
 use crate::process;
-use crate::record::{Decode, Partition, Record};
+use crate::record::{Decode, FoundPartition, Record};
 use crate::settings::Settings;
 
 /// As in the consumer threads of a run.
@@ -55,9 +55,11 @@ pub fn run(args: &FloorArgs, settings: &Settings) -> Result<()> {
     for (index, source) in plan.sources.iter().enumerate() {
         if plan.legs.iter().any(|leg| leg.from == Upstream::Source(index)) {
             let connector = connect::connect(source, settings, &context)?;
-            let partitions = connector.partitions()?;
+            let partitions = connector.find(None)?;
             for worker in 0..workers {
-                let mine = |p: &&Partition| partition_worker(index as u16, p.id, workers) == worker;
+                let mine = |found: &&FoundPartition| {
+                    partition_worker(index as u16, found.partition.id, workers) == worker
+                };
                 let partitions = partitions.iter().filter(mine).cloned().collect();
                 inputs.push((connector.clone(), Arc::new(source.clone()), partitions));
             }
@@ -89,12 +91,12 @@ pub fn run(args: &FloorArgs, settings: &Settings) -> Result<()> {
 fn read(
     connector: Arc<dyn Connector>,
     source: Arc<Source>,
-    partitions: Vec<Partition>,
+    partitions: Vec<FoundPartition>,
     consume_only: bool,
     failed: &AtomicBool,
 ) -> Result<Floor> {
     let mut reader = connector.open(&partitions)?;
-    let decoder = |partition: Partition| JsonDecoder::new(source.clone(), partition);
+    let decoder = |found: FoundPartition| JsonDecoder::new(source.clone(), found.partition);
     let mut sink = Decoding {
         ended: vec![false; partitions.len()],
         decoders: partitions.into_iter().map(decoder).collect(),
