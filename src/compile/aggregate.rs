@@ -9,6 +9,7 @@ use datafusion_expr::Expr;
 use datafusion_expr::expr::{AggregateFunction as Call, AggregateFunctionParams};
 use datafusion_expr::logical_plan::Aggregate as GroupBy;
 
+use super::distinct::incomparable;
 use super::expression::{Compiled, Scope, cast_to, columns_span, compile, condition, unalias};
 use super::flow::{Branch, ColumnInfo, Flow};
 use super::lower::{Lowering, Output, one, outputs};
@@ -39,6 +40,9 @@ impl Lowering<'_> {
             ]);
         }
         let keys = outputs(&groups, &group_by.schema, &scope)?;
+        if let Some(key) = keys.iter().find(|key| key.compiled.json) {
+            return Err(vec![incomparable(&key.compiled.expr.text)]);
+        }
         let calls = aggregates(&group_by.aggr_expr, &scope)?;
         let (fields, columns) = described(&keys, &calls, &flow);
         let names =
@@ -49,26 +53,29 @@ impl Lowering<'_> {
         let schema = DFSchema::new_with_metadata(seen.collect(), Default::default()).map_err(one)?;
         let sources = flow.branches.iter().flat_map(|branch| branch.sources.clone()).collect();
         let key = (0..keys.len()).collect();
+        let append_only = flow.changes == ChangeMode::AppendOnly;
+        // As DISTINCT: nothing is ever replaced or taken away.
+        let only_keys = append_only && calls.is_empty() && !keys.is_empty();
         let aggregation = Aggregation {
             name: String::new(),
             input: Arc::clone(flow.schema.inner()),
             keys: keys.into_iter().map(|key| key.compiled.expr).collect(),
             aggregates: calls,
             schema: Arc::new(Schema::new(fields)),
-            append_only_input: flow.changes == ChangeMode::AppendOnly,
+            append_only_input: append_only,
         };
         let from = self.add(aggregation, flow.branches);
         Ok(Flow {
             schema: Arc::new(schema),
             columns,
-            changes: ChangeMode::Updating,
+            changes: if only_keys { ChangeMode::AppendOnly } else { ChangeMode::Updating },
             key: Some(key),
             branches: vec![Branch { from, steps: Vec::new(), sources }],
         })
     }
 
     /// Adds an aggregation whose input has only the columns that it reads, and the legs that lead to it.
-    fn add(&mut self, aggregation: Aggregation, branches: Vec<Branch>) -> crate::plan::Upstream {
+    pub(super) fn add(&mut self, aggregation: Aggregation, branches: Vec<Branch>) -> crate::plan::Upstream {
         let read: BTreeSet<usize> = expressions(&aggregation).flat_map(prune::columns).collect();
         // Rows without any column would have no number.
         let keep: Vec<usize> = if read.is_empty() { vec![0] } else { read.into_iter().collect() };
@@ -203,10 +210,10 @@ fn described(keys: &[Output], calls: &[Aggregate], flow: &Flow) -> (Vec<FieldRef
         let plain = key.compiled.column.map(|column| flow.schema.field(column).name().clone());
         let name = unused(plain.unwrap_or_else(|| key.compiled.expr.text.clone()), &fields);
         let (data_type, nullable) = (key.compiled.data_type.clone(), key.compiled.nullable);
-        fields.push(Arc::new(plan::field(name, data_type, nullable, key.json)));
+        fields.push(Arc::new(plan::field(name, data_type, nullable, key.compiled.json)));
         columns.push(ColumnInfo {
             text: key.compiled.expr.text.clone(),
-            json: key.json,
+            json: key.compiled.json,
             ingestion: key.compiled.ingestion,
         });
     }

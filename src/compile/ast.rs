@@ -79,10 +79,12 @@ pub struct WatermarkDefinition {
     pub expression: Expression,
 }
 
-/// `CREATE [MATERIALIZED] VIEW name [WITH ( ... )] AS SELECT ...`
+/// `CREATE [MATERIALIZED] VIEW name [(column, ...)] [WITH ( ... )] AS SELECT ...`
 #[derive(Clone, Debug)]
 pub struct CreateView {
     pub name: Name,
+    /// Names for the columns, in their order. Empty: those of the query.
+    pub columns: Vec<Name>,
     pub materialized: bool,
     pub query: Box<ast::Query>,
     pub query_span: Span,

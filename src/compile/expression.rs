@@ -41,6 +41,8 @@ pub(super) struct Compiled {
     pub nullable: bool,
     /// Index of the column, if the expression is one and nothing else.
     pub column: Option<usize>,
+    /// Whether its text is JSON, see [`ColumnInfo::json`].
+    pub json: bool,
     /// See [`ColumnInfo::ingestion`].
     pub ingestion: bool,
 }
@@ -77,6 +79,7 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Compiled, Problem> {
         // Only plain columns keep NOT NULL: the library is not exact about the results of functions.
         nullable: true,
         column: None,
+        json: false,
         ingestion,
     })
 }
@@ -108,7 +111,7 @@ pub(super) fn cast_to(compiled: Compiled, data_type: &DataType) -> Compiled {
     }
     let physical = cast(Arc::clone(&compiled.expr.physical), &compiled.data_type, data_type);
     let expr = plan::Expr { physical, ..compiled.expr };
-    Compiled { expr, data_type: data_type.clone(), column: None, ..compiled }
+    Compiled { expr, data_type: data_type.clone(), column: None, json: false, ..compiled }
 }
 
 /// Column `index` of a relation.
@@ -146,6 +149,7 @@ fn column_itself(column: &Column, scope: &Scope) -> Result<Compiled, Problem> {
         data_type: field.data_type().clone(),
         nullable: field.is_nullable(),
         column: Some(index),
+        json: info.json,
         ingestion: info.ingestion,
     })
 }

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
 use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, TableReference};
-use datafusion_expr::logical_plan::{Filter, Projection, Union};
+use datafusion_expr::logical_plan::{Filter, Projection};
 use datafusion_expr::{Expr, LogicalPlan};
 
 use super::catalog::Catalog;
@@ -13,11 +12,7 @@ use super::flow::{ColumnInfo, Flow};
 use super::graph::Graph;
 use super::problem::Problem;
 use super::reword::failed;
-use super::types;
 use crate::plan::{self, ChangeMode, Step};
-
-/// Each branch of a UNION ALL is a leg of its own, in every view and sink that it leads to.
-const BRANCHES_MAX: usize = 1_000;
 
 /// Lowers the queries of one statement.
 pub(super) struct Lowering<'a> {
@@ -32,7 +27,6 @@ pub(super) struct Output {
     pub qualifier: Option<TableReference>,
     pub name: String,
     pub compiled: Compiled,
-    pub json: bool,
 }
 
 impl Lowering<'_> {
@@ -53,6 +47,7 @@ impl Lowering<'_> {
             LogicalPlan::Projection(projection) => self.projection(projection),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Distinct(distinct) => self.distinct(distinct),
             other => {
                 let name = other.display().to_string();
                 let name = name.split([':', '(']).next().unwrap_or_default().trim().to_owned();
@@ -90,40 +85,6 @@ impl Lowering<'_> {
         }
         Ok(Flow { schema, columns, key, ..flow })
     }
-
-    fn union(&mut self, union: &Union) -> Result<Flow, Vec<Problem>> {
-        let flows = union.inputs.iter().map(|input| self.flow(input)).collect::<Result<Vec<_>, _>>()?;
-        if flows.iter().map(|flow| flow.branches.len()).sum::<usize>() > BRANCHES_MAX {
-            let message =
-                format!("this UNION ALL has more than {BRANCHES_MAX} branches, with those of its views");
-            return Err(vec![
-                Problem::new(message).hint("a view that is united with itself doubles each time"),
-            ]);
-        }
-        let mut fields = Vec::new();
-        let mut columns = Vec::new();
-        for (index, (qualifier, field)) in union.schema.iter().enumerate() {
-            let (data_type, nullable) = common_type(&flows, index, field.name())?;
-            let json = flows.iter().all(|flow| flow.columns[index].json);
-            let described = plan::field(field.name(), data_type, nullable, json);
-            fields.push((qualifier.cloned(), Arc::new(described)));
-            columns.push(ColumnInfo {
-                text: super::text::name(field.name()),
-                json,
-                ingestion: flows.iter().any(|flow| flow.columns[index].ingestion),
-            });
-        }
-        let schema = DFSchema::new_with_metadata(fields, Default::default()).map_err(one)?;
-        let updating = flows.iter().any(|flow| flow.changes == ChangeMode::Updating);
-        let branches = flows.into_iter().flat_map(|flow| aligned(flow, schema.inner())).collect();
-        Ok(Flow {
-            schema: Arc::new(schema),
-            columns,
-            changes: if updating { ChangeMode::Updating } else { ChangeMode::AppendOnly },
-            key: None,
-            branches,
-        })
-    }
 }
 
 /// Compiles the columns of a SELECT list or GROUP BY; reports what is wrong in all of them.
@@ -139,7 +100,6 @@ pub(super) fn outputs(
             Ok(compiled) => outputs.push(Output {
                 qualifier: qualifier.cloned(),
                 name: field.name().clone(),
-                json: compiled.column.is_some_and(|column| scope.columns[column].json),
                 compiled,
             }),
             Err(problem) => problems.push(Problem { column: Some(field.name().clone()), ..problem }),
@@ -149,65 +109,41 @@ pub(super) fn outputs(
 }
 
 /// The schema of computed columns.
-fn described(outputs: &[Output]) -> Result<(DFSchemaRef, Vec<ColumnInfo>), DataFusionError> {
+pub(super) fn described(outputs: &[Output]) -> Result<(DFSchemaRef, Vec<ColumnInfo>), DataFusionError> {
     let field = |output: &Output| {
         let (data_type, nullable) = (output.compiled.data_type.clone(), output.compiled.nullable);
-        let field = plan::field(&output.name, data_type, nullable, output.json);
+        let field = plan::field(&output.name, data_type, nullable, output.compiled.json);
         (output.qualifier.clone(), Arc::new(field))
     };
     let schema = DFSchema::new_with_metadata(outputs.iter().map(field).collect(), Default::default())?;
     let info = |output: &Output| ColumnInfo {
         text: super::text::name(&output.name),
-        json: output.json,
+        json: output.compiled.json,
         ingestion: output.compiled.ingestion,
     };
     Ok((Arc::new(schema), outputs.iter().map(info).collect()))
 }
 
-/// The type of column `index` of a UNION ALL.
-fn common_type(
-    flows: &[Flow],
-    index: usize,
-    name: &str,
-) -> Result<(arrow::datatypes::DataType, bool), Vec<Problem>> {
-    let mut fields = flows.iter().map(|flow| flow.schema.field(index));
-    let Some(first) = fields.next() else { return Err(vec![Problem::new("a UNION ALL of nothing")]) };
-    let (mut data_type, mut nullable) = (first.data_type().clone(), first.is_nullable());
-    for field in fields {
-        nullable |= field.is_nullable();
-        data_type = types::common(&data_type, field.data_type()).ok_or_else(|| {
-            let (left, right) = (types::name(&data_type), types::name(field.data_type()));
-            let name = super::text::name(name);
-            let message =
-                format!("column `{name}` is {left} in one branch of UNION ALL and {right} in another");
-            let problem = Problem::new(message).hint("CAST one of them");
-            vec![Problem { column: Some(field.name().clone()), ..problem }]
-        })?;
-    }
-    Ok((data_type, nullable))
-}
-
-/// The branches of a flow, with a projection to exactly `schema` where they have another.
-fn aligned(flow: Flow, schema: &Arc<Schema>) -> Vec<super::flow::Branch> {
-    if flow.schema.inner() == schema {
-        return flow.branches;
-    }
-    let scope = Scope::over(&flow);
-    let exprs = schema.fields().iter().enumerate().map(|(index, field)| {
-        let source = flow.schema.field(index);
-        let compiled = Compiled {
-            expr: expression::column(index, scope.schema.as_arrow(), &flow.columns[index].text),
-            data_type: source.data_type().clone(),
-            nullable: source.is_nullable(),
+/// A relation with other names for its columns, in their order.
+pub(super) fn renamed(mut flow: Flow, names: &[&str]) -> Result<Flow, DataFusionError> {
+    let columns = flow.schema.as_arrow().fields().iter().enumerate();
+    let outputs = columns.zip(names).map(|((index, field), name)| Output {
+        qualifier: flow.schema.qualified_field(index).0.cloned(),
+        name: (*name).to_owned(),
+        compiled: Compiled {
+            expr: expression::column(index, flow.schema.as_arrow(), &flow.columns[index].text),
+            data_type: field.data_type().clone(),
+            nullable: field.is_nullable(),
             column: Some(index),
-            ingestion: false,
-        };
-        expression::cast_to(compiled, field.data_type()).expr
+            json: flow.columns[index].json,
+            ingestion: flow.columns[index].ingestion,
+        },
     });
-    let step = Step::Project { exprs: exprs.collect(), schema: Arc::clone(schema) };
-    let mut flow = flow;
-    flow.push(&step);
-    flow.branches
+    let outputs: Vec<_> = outputs.collect();
+    let (schema, columns) = described(&outputs)?;
+    let exprs = outputs.into_iter().map(|output| output.compiled.expr).collect();
+    flow.push(&Step::Project { exprs, schema: Arc::clone(schema.inner()) });
+    Ok(Flow { schema, columns, ..flow })
 }
 
 /// An error of the library that no place is known for.

@@ -12,6 +12,7 @@ pub mod statement;
 
 mod aggregate;
 mod catalog;
+mod distinct;
 mod expression;
 mod flow;
 mod graph;
@@ -30,6 +31,7 @@ mod source;
 mod targets;
 mod text;
 mod types;
+mod union;
 
 #[cfg(test)]
 mod tests;
@@ -147,7 +149,9 @@ impl Compiler {
 
     fn view(&mut self, create: &CreateView, later: &Later) {
         options::view_options(&create.options, &mut self.diagnostics);
-        let flow = self.query(&create.query, create.query_span, &create.name.value, later);
+        let renamed = !create.columns.is_empty();
+        let flow = self.query(&create.query, create.query_span, &create.name.value, renamed, later);
+        let flow = flow.and_then(|flow| self.renamed(flow, &create.columns));
         if let Some(flow) = &flow
             && let (true, Some(key)) = (create.materialized, &flow.key)
         {
@@ -163,7 +167,7 @@ impl Compiler {
 
     fn sink(&mut self, create: &CreateSink, later: &Later) {
         let flow = match &create.input {
-            SinkInput::Query(query, span) => self.query(query, *span, &create.name.value, later),
+            SinkInput::Query(query, span) => self.query(query, *span, &create.name.value, false, later),
             SinkInput::From(name) => match self.catalog.relation(&name.value) {
                 Some(flow) => flow.cloned(),
                 None => {
@@ -186,19 +190,37 @@ impl Compiler {
         }
     }
 
-    /// Compiles a query of the view or sink `owner`. `None` if anything is wrong with it or what it reads.
+    /// The relation of a view under the column names that stand behind its name, if any.
+    fn renamed(&mut self, flow: Flow, names: &[Name]) -> Option<Flow> {
+        let (Some(first), Some(last)) = (names.first(), names.last()) else { return Some(flow) };
+        let plain: Vec<&str> = names.iter().map(|name| name.value.as_str()).collect();
+        let span = Span::new(first.span.start, last.span.end);
+        if names.len() != flow.columns.len() {
+            let columns = flow.columns.len();
+            let message = format!("{} names for the {columns} columns of the SELECT", names.len());
+            let error = Diagnostic::new(span, message);
+            self.diagnostics.push(error.hint("name each column, in the order of the SELECT list"));
+            return None;
+        }
+        let renamed = lower::renamed(flow, &plain);
+        renamed.map_err(|error| self.diagnostics.push(failed(&error).into_diagnostic(&[], None, span))).ok()
+    }
+
+    /// Compiles a query of the view or sink `owner`, whose columns get other names where it is `renamed`.
+    /// `None` if anything is wrong with it or what it reads.
     fn query(
         &mut self,
         query: &datafusion_sql::sqlparser::ast::Query,
         span: Span,
         owner: &str,
+        renamed: bool,
         later: &Later,
     ) -> Option<Flow> {
         let findings = refuse::query::query(&self.catalog, query, span, later);
         let reads_broken = findings.reads_broken;
         let mut query = query.clone();
         let mut found = findings.diagnostics;
-        found.extend(names::columns(&mut query, span));
+        found.extend(names::columns(&mut query, span, renamed));
         if reads_broken || !found.is_empty() {
             self.diagnostics.extend(found);
             return None;

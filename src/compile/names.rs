@@ -8,10 +8,11 @@ use super::problem::or_else;
 use super::refuse::query::normalized;
 use super::reword::twice;
 
-/// Names the columns that have no name. `span` is the place of the query.
-pub(super) fn columns(query: &mut ast::Query, span: Span) -> Vec<Diagnostic> {
+/// Names the columns that have no name. `span` is the place of the query; `renamed` says that its columns get
+/// other names anyway, so that their own do not matter.
+pub(super) fn columns(query: &mut ast::Query, span: Span, renamed: bool) -> Vec<Diagnostic> {
     let mut naming = Naming { span, diagnostics: Vec::new() };
-    naming.query(query);
+    naming.query(query, !renamed);
     naming.diagnostics
 }
 
@@ -21,18 +22,20 @@ struct Naming {
 }
 
 impl Naming {
-    fn query(&mut self, query: &mut ast::Query) {
+    /// `named`: whether the columns of this query name those of a relation.
+    fn query(&mut self, query: &mut ast::Query, named: bool) {
         for cte in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
-            self.query(&mut cte.query);
+            let named = cte.alias.columns.is_empty();
+            self.query(&mut cte.query, named);
         }
-        self.body(&mut query.body, true);
+        self.body(&mut query.body, named);
     }
 
     /// `first`: whether the columns of this part name those of the whole.
     fn body(&mut self, body: &mut SetExpr, first: bool) {
         match body {
             SetExpr::Select(select) => self.select(select, first),
-            SetExpr::Query(query) => self.query(query),
+            SetExpr::Query(query) => self.query(query, first),
             SetExpr::SetOperation { left, right, .. } => {
                 self.body(left, first);
                 self.body(right, false);
@@ -43,8 +46,9 @@ impl Naming {
 
     fn select(&mut self, select: &mut ast::Select, first: bool) {
         for table in &mut select.from {
-            if let TableFactor::Derived { subquery, .. } = &mut table.relation {
-                self.query(subquery);
+            if let TableFactor::Derived { subquery, alias, .. } = &mut table.relation {
+                let named = alias.as_ref().is_none_or(|alias| alias.columns.is_empty());
+                self.query(subquery, named);
             }
         }
         let mut names: Vec<String> = Vec::new();
@@ -57,7 +61,7 @@ impl Naming {
             };
             let taken = own.as_ref().is_some_and(|name| names.contains(name));
             let name = match own {
-                // Behind UNION ALL names do not matter, but the planner wants them to differ.
+                // Behind UNION, or with other names to come, these do not matter, but they have to differ.
                 Some(_) if taken && !first => format!("#{number}"),
                 Some(name) => name,
                 None if first => {

@@ -11,7 +11,9 @@ use super::diagnostic::Diagnostic;
 use super::flow::Flow;
 use super::options::{SinkOptions, SinkTarget};
 use super::{text, types};
-use crate::plan::{ChangeMode, FileSink, KafkaSink, KeyFormat, MongoSink, Sink, SinkConnector, WriteMode};
+use crate::plan::{
+    ChangeMode, FileSink, KafkaSink, KeyFormat, MongoSink, Sink, SinkConnector, Upstream, WriteMode,
+};
 
 /// Fits a sink to its relation. `None` if anything is wrong; it is in `diagnostics` then.
 pub(super) fn sink(
@@ -132,6 +134,16 @@ fn append(
         let message = format!("`{name}` depends on when a record is read, so it cannot be part of a key");
         let hint = "a record that is read again must get the same key";
         diagnostics.push(Diagnostic::new(options.key_span, message).hint(hint));
+    }
+    let has_origins = flow.branches.iter().all(|branch| matches!(branch.from, Upstream::Source(_)));
+    if matches!(options.target, SinkTarget::MongoDb { .. }) && key.is_empty() && !has_origins {
+        // Behind DISTINCT a row stands for several records: its columns name it.
+        return flow.key.clone().unwrap_or_else(|| {
+            let message = "rows behind DISTINCT or GROUP BY come from no single record, so they have no `_id`";
+            let error = Diagnostic::new(options.mode_span, message);
+            diagnostics.push(error.hint("name the columns that make it up: key = 'did, name'"));
+            Vec::new()
+        });
     }
     key
 }

@@ -149,7 +149,7 @@ fn create_source(
     })))
 }
 
-/// `[WITH ( ... )] AS SELECT ...`
+/// `[(column, ...)] [WITH ( ... )] AS SELECT ...`
 fn create_view(
     context: &mut Context<'_>,
     tokens: Tokens<'_>,
@@ -157,11 +157,10 @@ fn create_view(
     name: Name,
     materialized: bool,
 ) -> Option<Statement> {
-    if let Ok((_, next)) = tokens.group(index) {
-        let message = "a list of column names behind the name of a view is not supported yet";
-        let error = Diagnostic::new(tokens.range(index, next).span(), message);
-        return context.take(Err(error.hint("name the columns in the SELECT: expression AS name")));
-    }
+    let (columns, index) = match tokens.group(index) {
+        Ok((list, next)) => (view_columns(context, &list, tokens.range(index, next).span())?, next),
+        Err(_) => (Vec::new(), index),
+    };
     let mut options = Options { entries: Vec::new(), span: name.span };
     let mut at = index;
     if tokens.is(index, "WITH") {
@@ -180,7 +179,31 @@ fn create_view(
         return context.take(Err(error.hint(example)));
     }
     let parsed = parse_query(context, query)?;
-    Some(Statement::View(CreateView { name, materialized, query: parsed, query_span: query.span(), options }))
+    let query_span = query.span();
+    Some(Statement::View(CreateView { name, columns, materialized, query: parsed, query_span, options }))
+}
+
+/// The names in the brackets behind the name of a view.
+fn view_columns(context: &mut Context<'_>, list: &Tokens<'_>, span: Span) -> Option<Vec<Name>> {
+    let mut names: Vec<Name> = Vec::new();
+    for part in list.split_commas() {
+        if part.is_empty() {
+            let error = Diagnostic::new(span, "a name is missing in the list of columns");
+            return context.take(Err(error.hint("write the names of the columns: (device, value)")));
+        }
+        let name = context.take(part.name(0, "the name of a column"))?;
+        if part.len() > 1 {
+            let message = format!("expected ',' or ')', found {}", part.show(1));
+            let hint = "a view's columns have names only: their types come from the SELECT";
+            return context.take(Err(Diagnostic::new(part.at(1), message).hint(hint)));
+        }
+        if names.iter().any(|other| other.value == name.value) {
+            let message = format!("two columns have the name `{}`", name.value);
+            return context.take(Err(Diagnostic::new(name.span, message).hint("name each column once")));
+        }
+        names.push(name);
+    }
+    Some(names)
 }
 
 /// `FROM relation | AS SELECT ...  WITH ( ... )`

@@ -83,16 +83,7 @@ impl Look<'_> {
             SetExpr::Select(select) => self.select(select),
             SetExpr::Query(query) => self.query(query),
             SetExpr::SetOperation { left, op, set_quantifier, right } => {
-                if (*op, *set_quantifier) != (SetOperator::Union, SetQuantifier::All) {
-                    let what = match (op, set_quantifier) {
-                        (SetOperator::Union, SetQuantifier::None | SetQuantifier::Distinct) => {
-                            "UNION without ALL".to_owned()
-                        }
-                        (op, SetQuantifier::None) => op.to_string(),
-                        (op, quantifier) => format!("{op} {quantifier}"),
-                    };
-                    self.refuse(right.span(), &what, "use UNION ALL");
-                }
+                self.set_operation(*op, *set_quantifier, or_else(right.span(), body.span()));
                 self.body(left);
                 self.body(right);
             }
@@ -101,14 +92,32 @@ impl Look<'_> {
         }
     }
 
+    fn set_operation(&mut self, op: SetOperator, quantifier: SetQuantifier, span: Span) {
+        use SetQuantifier as Q;
+        let hint = match (op, quantifier) {
+            (SetOperator::Union, Q::All | Q::Distinct | Q::None) => return,
+            (SetOperator::Union, _) => "columns match by their position: name them in the same order",
+            (SetOperator::Intersect, _) => {
+                "count both sides per row: UNION ALL of them with a column that says which side it is, \
+                 then GROUP BY and HAVING count(*) FILTER (...) > 0 for each"
+            }
+            _ => {
+                "count both sides per row: UNION ALL of them with a column that says which side it is, \
+                 then GROUP BY and HAVING count(*) FILTER (...) = 0 for the second"
+            }
+        };
+        let what = match quantifier {
+            Q::None => op.to_string(),
+            quantifier => format!("{op} {quantifier}"),
+        };
+        self.refuse(span, &what, hint);
+    }
+
     fn select(&mut self, select: &ast::Select) {
         let start = select.select_token.0.span;
-        match &select.distinct {
-            Some(ast::Distinct::Distinct) => self.refuse(start, "SELECT DISTINCT", "use GROUP BY"),
-            Some(ast::Distinct::On(_)) => {
-                self.refuse(start, "SELECT DISTINCT ON", "use GROUP BY with first_value(x ORDER BY t)");
-            }
-            _ => {}
+        if let Some(ast::Distinct::On(_)) = &select.distinct {
+            let hint = "use GROUP BY with first_value(x ORDER BY t) for each column";
+            self.refuse(start, "SELECT DISTINCT ON", hint);
         }
         if select.from.is_empty() {
             self.refuse(start, "SELECT without FROM", "select from a source or view");

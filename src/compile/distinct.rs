@@ -1,0 +1,72 @@
+//! DISTINCT and UNION: a GROUP BY of all columns that computes nothing.
+//!
+//! Over append-only input its rows are only added as well: the first row of a group makes it, and nothing can
+//! take it away. So its relation is append-only, and append sinks take it; but its rows have no origin any
+//! more, since each stands for several records.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use datafusion_expr::LogicalPlan;
+use datafusion_expr::logical_plan::{Distinct, Union};
+
+use super::expression;
+use super::flow::{Branch, ColumnInfo, Flow};
+use super::lower::Lowering;
+use super::problem::Problem;
+use crate::plan::{Aggregation, ChangeMode};
+
+impl Lowering<'_> {
+    pub(super) fn distinct(&mut self, distinct: &Distinct) -> Result<Flow, Vec<Problem>> {
+        let Distinct::All(input) = distinct else {
+            return Err(vec![Problem::new("SELECT DISTINCT ON is not supported yet")]);
+        };
+        let flow = match input.as_ref() {
+            LogicalPlan::Union(union) => self.union(&without_inner(union))?,
+            other => self.flow(other)?,
+        };
+        // Rows that have a key differ already.
+        if flow.key.is_some() {
+            return Ok(flow);
+        }
+        if let Some(column) = flow.columns.iter().find(|column| column.json) {
+            return Err(vec![incomparable(&column.text)]);
+        }
+        let schema = Arc::new(Schema::new(flow.schema.fields().clone()));
+        let column = |(index, info): (usize, &ColumnInfo)| expression::column(index, &schema, &info.text);
+        let keys: Vec<_> = flow.columns.iter().enumerate().map(column).collect();
+        let sources = flow.branches.iter().flat_map(|branch| branch.sources.clone()).collect();
+        let aggregation = Aggregation {
+            name: String::new(),
+            input: Arc::clone(flow.schema.inner()),
+            keys,
+            aggregates: Vec::new(),
+            schema,
+            append_only_input: flow.changes == ChangeMode::AppendOnly,
+        };
+        let from = self.add(aggregation, flow.branches);
+        Ok(Flow {
+            key: Some((0..flow.columns.len()).collect()),
+            branches: vec![Branch { from, steps: Vec::new(), sources }],
+            ..flow
+        })
+    }
+}
+
+/// `a UNION b UNION c` is `(a UNION b) UNION c`: what the outer one makes distinct need not be so before.
+fn without_inner(union: &Union) -> Union {
+    let inputs = union.inputs.iter().flat_map(|input| match input.as_ref() {
+        LogicalPlan::Distinct(Distinct::All(inner)) => match inner.as_ref() {
+            LogicalPlan::Union(union) => without_inner(union).inputs,
+            _ => vec![Arc::clone(inner)],
+        },
+        _ => vec![Arc::clone(input)],
+    });
+    Union { inputs: inputs.collect(), schema: Arc::clone(&union.schema) }
+}
+
+/// JSON is kept as it was received, so that equal values can be written in many ways.
+pub(super) fn incomparable(name: &str) -> Problem {
+    Problem::new(format!("`{name}` is JSON, which has no equality and no order"))
+        .hint(format!("take a field of it, {name} ->> 'field', or its text: CAST({name} AS TEXT)"))
+}
