@@ -41,7 +41,7 @@ impl Lowering<'_> {
         }
         let keys = outputs(&groups, &group_by.schema, &scope)?;
         if let Some(key) = keys.iter().find(|key| key.compiled.json) {
-            return Err(vec![incomparable(&key.compiled.expr.text)]);
+            return Err(vec![incomparable(&key.compiled.expr.text).of_column(&key.name)]);
         }
         let calls = aggregates(&group_by.aggr_expr, &scope)?;
         let (fields, columns) = described(&keys, &calls, &flow);
@@ -147,12 +147,22 @@ fn aggregate(call: &Call, expr: &Expr, scope: &Scope) -> Result<Aggregate, Probl
     let counts_rows = function == AggregateFunction::Count
         && matches!(argument, Expr::Literal(value, _) if !value.is_null());
     let argument = if counts_rows { None } else { Some(compile(argument, scope)?) };
+    let compares = matches!(function, AggregateFunction::Min | AggregateFunction::Max);
+    if let Some(json) = argument.as_ref().filter(|argument| compares && argument.json) {
+        return Err(incomparable(&json.expr.text).near(columns_span(expr)));
+    }
     let (argument, result) =
         typed(function, argument, &text).map_err(|problem| problem.near(columns_span(expr)))?;
     let filter = filter.as_deref().map(|filter| condition(filter, scope, "FILTER")).transpose()?;
     let ordered = matches!(function, AggregateFunction::FirstValue | AggregateFunction::LastValue);
     let order_by = match (ordered, order_by.as_slice()) {
-        (true, [sort]) if sort.asc && !sort.nulls_first => Some(compile(&sort.expr, scope)?.expr),
+        (true, [sort]) if sort.asc && !sort.nulls_first => {
+            let order = compile(&sort.expr, scope)?;
+            if order.json {
+                return Err(incomparable(&order.expr.text).near(columns_span(expr)));
+            }
+            Some(order.expr)
+        }
         (true, _) => {
             let hint = format!("write {name}(x ORDER BY t), ascending, with one expression");
             return Err(Problem::new(format!("`{name}` needs an order")).hint(hint));
@@ -161,7 +171,7 @@ fn aggregate(call: &Call, expr: &Expr, scope: &Scope) -> Result<Aggregate, Probl
     };
     let nullable = function != AggregateFunction::Count;
     // The value of one row is what it was; what is counted or computed is not JSON.
-    let json = ordered && argument.as_ref().and_then(|it| it.column).is_some_and(|it| scope.columns[it].json);
+    let json = ordered && argument.as_ref().is_some_and(|argument| argument.json);
     let field = Arc::new(plan::field(&text, result, nullable, json));
     Ok(Aggregate { function, argument: argument.map(|it| it.expr), order_by, filter, field, text })
 }

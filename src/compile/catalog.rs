@@ -15,7 +15,9 @@ use datafusion_functions_aggregate::planner::AggregateFunctionPlanner;
 use datafusion_sql::sqlparser::ast;
 
 use super::flow::Flow;
+use super::function::json;
 use super::types::TIMESTAMP;
+use crate::plan;
 
 /// The relations that have been compiled so far, and all functions.
 pub(super) struct Catalog {
@@ -44,6 +46,7 @@ impl Catalog {
             aggregates.insert(function.name().to_owned(), function);
         }
         let planners: Vec<Arc<dyn ExprPlanner>> = vec![
+            Arc::new(json::Operators),
             Arc::new(CoreFunctionPlanner::default()),
             Arc::new(DatetimeFunctionPlanner),
             Arc::new(UnicodeFunctionPlanner),
@@ -164,7 +167,8 @@ impl TypePlanner for Types {
         let data_type = match sql_type {
             T::Timestamp(_, Z::None | Z::WithoutTimeZone) | T::Datetime(_) => TIMESTAMP,
             T::Timestamp(..) => return plan_err!("the type TIMESTAMP WITH TIME ZONE is not supported yet"),
-            T::JSON | T::JSONB => return plan_err!("casts to JSON are not supported yet"),
+            // The mark tells a cast to JSON from one to TEXT, see `types::marked_json`.
+            T::JSON | T::JSONB => return Ok(Some(Arc::new(plan::field("", DataType::Utf8, true, true)))),
             _ => return Ok(None),
         };
         Ok(Some(Arc::new(Field::new("", data_type, true))))

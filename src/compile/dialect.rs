@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 
-use datafusion_sql::sqlparser::dialect::{Dialect, GenericDialect};
+use datafusion_sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
 
 /// Our SQL. It passes for the generic dialect where the parser asks for one by name, but everything that is
 /// opt-in stays off unless it is named here: what is parsed and then ignored would be a silent lie.
@@ -26,6 +26,15 @@ impl Dialect for TidemillDialect {
 
     fn is_identifier_part(&self, ch: char) -> bool {
         ch.is_alphanumeric() || ch == '_'
+    }
+
+    /// `->` and `->>` bind tighter than any other operator but `::`. The parser's own choice is looser than a
+    /// comparison, so that `payload ->> 'a' = 'b'` would ask for the field `'a' = 'b'`.
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        match precedence {
+            Precedence::PgOther => 45,
+            other => GenericDialect.prec_value(other),
+        }
     }
 
     fn supports_filter_during_aggregation(&self) -> bool {

@@ -29,8 +29,9 @@ impl Lowering<'_> {
         if flow.key.is_some() {
             return Ok(flow);
         }
-        if let Some(column) = flow.columns.iter().find(|column| column.json) {
-            return Err(vec![incomparable(&column.text)]);
+        if let Some(index) = flow.columns.iter().position(|column| column.json) {
+            let name = flow.schema.field(index).name();
+            return Err(vec![incomparable(&super::text::name(name)).of_column(name)]);
         }
         let schema = Arc::new(Schema::new(flow.schema.fields().clone()));
         let column = |(index, info): (usize, &ColumnInfo)| expression::column(index, &schema, &info.text);
@@ -66,7 +67,12 @@ fn without_inner(union: &Union) -> Union {
 }
 
 /// JSON is kept as it was received, so that equal values can be written in many ways.
-pub(super) fn incomparable(name: &str) -> Problem {
-    Problem::new(format!("`{name}` is JSON, which has no equality and no order"))
-        .hint(format!("take a field of it, {name} ->> 'field', or its text: CAST({name} AS TEXT)"))
+pub(super) fn incomparable(expression: &str) -> Problem {
+    let problem = Problem::new(format!("`{expression}` is JSON, which has no equality and no order"));
+    problem.hint(match expression.rsplit_once(" -> ") {
+        Some((before, last)) => format!("take it as TEXT: {before} ->> {last}"),
+        None => {
+            format!("take a field of it, {expression} ->> 'field', or its text: CAST({expression} AS TEXT)")
+        }
+    })
 }

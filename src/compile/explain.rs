@@ -149,7 +149,12 @@ impl Printer<'_> {
             node.line("computes", computed(aggregate, aggregation.append_only_input));
         }
         node.line("state", state(aggregation, &keys));
-        node.line("emits", "updating: old and new row of each changed group, once per epoch".to_owned());
+        let only_adds = aggregation.append_only_input && aggregation.aggregates.is_empty();
+        let emits = match only_adds && !aggregation.keys.is_empty() {
+            true => "append-only: each row when it first comes",
+            false => "updating: old and new row of each changed group, once per epoch",
+        };
+        node.line("emits", emits.to_owned());
         let exchange = match aggregation.keys.len() {
             0 => "exchange to one worker".to_owned(),
             _ => format!("exchange by key ({keys})"),

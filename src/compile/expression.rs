@@ -15,6 +15,7 @@ use datafusion_physical_expr::expressions::{CastExpr, Column as PhysicalColumn};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::flow::{ColumnInfo, Flow};
+use super::function::json;
 use super::problem::Problem;
 use super::reword::failed;
 use super::{protect, refuse, text, types};
@@ -79,7 +80,7 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Compiled, Problem> {
         // Only plain columns keep NOT NULL: the library is not exact about the results of functions.
         nullable: true,
         column: None,
-        json: false,
+        json: is_json(expr, scope),
         ingestion,
     })
 }
@@ -118,6 +119,28 @@ pub(super) fn cast_to(compiled: Compiled, data_type: &DataType) -> Compiled {
 pub(super) fn column(index: usize, schema: &Schema, text: &str) -> plan::Expr {
     let physical = Arc::new(PhysicalColumn::new(schema.field(index).name(), index));
     plan::Expr { physical, text: text.to_owned(), uses_now: false }
+}
+
+/// Whether the text that an expression gives is JSON: a column as it is, what `->` finds, a cast.
+pub(super) fn is_json(expr: &Expr, scope: &Scope) -> bool {
+    match unalias(expr) {
+        Expr::Column(column) => {
+            scope.schema.maybe_index_of_column(column).is_some_and(|index| scope.columns[index].json)
+        }
+        Expr::ScalarFunction(call) => match json::of(call) {
+            Some(json) => json.gives_json(),
+            None => call.func.name() == "coalesce" && call.args.iter().all(|arg| is_json(arg, scope)),
+        },
+        Expr::Case(case) => {
+            let results = case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
+            let is_null = |expr: &Expr| matches!(expr, Expr::Literal(value, _) if value.is_null());
+            let mut results = results.filter(|result| !is_null(result)).peekable();
+            results.peek().is_some() && results.all(|result| is_json(result, scope))
+        }
+        Expr::Cast(cast) => plan::is_json(&cast.field),
+        Expr::TryCast(cast) => plan::is_json(&cast.field),
+        _ => false,
+    }
 }
 
 /// An expression without the names that were given to it.
@@ -191,6 +214,7 @@ fn physical(expr: Expr, schema: &DFSchemaRef) -> Result<Arc<dyn PhysicalExpr>, P
         .build();
     let simplifier = ExprSimplifier::new(context);
     let error = |error: DataFusionError| failed(&error);
+    let expr = casts_to_json(expr).map_err(error)?;
     let coerced = simplifier.coerce(expr.clone(), schema).map_err(error)?;
     refuse::planned::check_coerced(&expr, &coerced, schema)?;
     let disguised = protect::disguise(coerced, schema).map_err(error)?;
@@ -202,6 +226,22 @@ fn physical(expr: Expr, schema: &DFSchemaRef) -> Result<Arc<dyn PhysicalExpr>, P
     // Constants that a function does not take, such as date_trunc('yaer', ...), fail without any row as well.
     physical.evaluate(&RecordBatch::new_empty(Arc::clone(schema.inner()))).map_err(error)?;
     Ok(physical)
+}
+
+/// Puts functions in the place of casts to JSON, which to the library are casts of text to text.
+fn casts_to_json(expr: Expr) -> Result<Expr, DataFusionError> {
+    let replaced = expr.transform_up(|expr| {
+        Ok(match expr {
+            Expr::Cast(cast) if plan::is_json(&cast.field) => {
+                Transformed::yes(json::call(json::Json::Parse, vec![*cast.expr]))
+            }
+            Expr::TryCast(cast) if plan::is_json(&cast.field) => {
+                Transformed::yes(json::call(json::Json::TryParse, vec![*cast.expr]))
+            }
+            other => Transformed::no(other),
+        })
+    })?;
+    Ok(replaced.data)
 }
 
 fn cast(expr: Arc<dyn PhysicalExpr>, from: &DataType, to: &DataType) -> Arc<dyn PhysicalExpr> {

@@ -97,11 +97,9 @@ pub(super) fn outputs(
     let mut problems = Vec::new();
     for (expr, (qualifier, field)) in exprs.iter().zip(schema.iter()) {
         match compile(expr, scope) {
-            Ok(compiled) => outputs.push(Output {
-                qualifier: qualifier.cloned(),
-                name: field.name().clone(),
-                compiled,
-            }),
+            Ok(compiled) => {
+                outputs.push(Output { qualifier: qualifier.cloned(), name: field.name().clone(), compiled })
+            }
             Err(problem) => problems.push(Problem { column: Some(field.name().clone()), ..problem }),
         }
     }

@@ -15,6 +15,7 @@ mod catalog;
 mod distinct;
 mod expression;
 mod flow;
+mod function;
 mod graph;
 mod guard;
 mod locate;

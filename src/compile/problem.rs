@@ -34,6 +34,13 @@ impl Problem {
         self
     }
 
+    /// The column of the SELECT list that it is in.
+    #[must_use]
+    pub fn of_column(mut self, name: &str) -> Self {
+        self.column = Some(name.to_owned());
+        self
+    }
+
     /// The place, unless it is known.
     #[must_use]
     pub fn or_at(mut self, span: Option<Span>) -> Self {

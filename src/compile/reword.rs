@@ -47,7 +47,7 @@ fn known(message: &str) -> Option<Problem> {
         return Some(Problem::new("`substr` needs a position").hint("write substr(text, from, length)"));
     }
     if message.contains("annot access field") {
-        let hint = "declare the field as a column of the source, with PATH 'a.b'";
+        let hint = "of JSON write payload -> 'a' ->> 'b'; or declare a column of the source with PATH 'a.b'";
         return Some(Problem::new("columns have no fields to access").hint(hint));
     }
     signature(message)

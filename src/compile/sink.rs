@@ -139,7 +139,8 @@ fn append(
     if matches!(options.target, SinkTarget::MongoDb { .. }) && key.is_empty() && !has_origins {
         // Behind DISTINCT a row stands for several records: its columns name it.
         return flow.key.clone().unwrap_or_else(|| {
-            let message = "rows behind DISTINCT or GROUP BY come from no single record, so they have no `_id`";
+            let message =
+                "rows behind DISTINCT or GROUP BY come from no single record, so they have no `_id`";
             let error = Diagnostic::new(options.mode_span, message);
             diagnostics.push(error.hint("name the columns that make it up: key = 'did, name'"));
             Vec::new()

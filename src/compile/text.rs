@@ -1,10 +1,11 @@
 //! Expressions as text, the way a user would have written them, and names that are near to a wrong one.
 
 use datafusion_common::ScalarValue;
-use datafusion_expr::expr::{AggregateFunction, Case, InList};
+use datafusion_expr::expr::{AggregateFunction, Case, InList, ScalarFunction};
 use datafusion_expr::{Expr, Operator};
 
 use super::expression::Scope;
+use super::function::json;
 use super::types;
 use crate::nearest::nearest;
 
@@ -58,10 +59,11 @@ pub(super) fn expression(expr: &Expr, scope: &Scope) -> String {
             format!("{} {not}BETWEEN {} AND {}", text(&between.expr), text(&between.low), text(&between.high))
         }
         Expr::Case(case) => case_text(case, scope),
-        Expr::Cast(cast) => format!("CAST({} AS {})", text(&cast.expr), types::name(cast.field.data_type())),
+        Expr::Cast(cast) => format!("CAST({} AS {})", text(&cast.expr), types::of_field(&cast.field)),
         Expr::TryCast(cast) => {
-            format!("TRY_CAST({} AS {})", text(&cast.expr), types::name(cast.field.data_type()))
+            format!("TRY_CAST({} AS {})", text(&cast.expr), types::of_field(&cast.field))
         }
+        Expr::ScalarFunction(call) if json::of(call).is_some() => access(call, scope),
         Expr::ScalarFunction(call) => format!("{}({})", call.func.name(), list(&call.args, scope)),
         Expr::AggregateFunction(call) => aggregate(call, scope),
         Expr::InList(InList { expr, list: values, negated }) => {
@@ -70,6 +72,14 @@ pub(super) fn expression(expr: &Expr, scope: &Scope) -> String {
         }
         other => other.human_display().to_string(),
     }
+}
+
+/// `payload -> 'a' ->> 0`
+fn access(call: &ScalarFunction, scope: &Scope) -> String {
+    let mut parts: Vec<_> = call.args.iter().map(|part| operand(part, scope)).collect();
+    let last = parts.pop().unwrap_or_default();
+    let arrow = if json::of(call) == Some(json::Json::GetText) { "->>" } else { "->" };
+    format!("{} {arrow} {last}", parts.join(" -> "))
 }
 
 fn list(exprs: &[Expr], scope: &Scope) -> String {

@@ -1,8 +1,9 @@
 //! The types that columns can have, between SQL names and Arrow.
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, Field, TimeUnit};
 
 use super::problem::Problem;
+use crate::plan::is_json;
 
 /// TIMESTAMP.
 pub(super) const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Nanosecond, None);
@@ -24,6 +25,11 @@ pub(super) fn name(data_type: &DataType) -> String {
         DataType::Null => "NULL".to_owned(),
         other => other.to_string().to_uppercase(),
     }
+}
+
+/// How messages name the type of a field.
+pub(super) fn of_field(field: &Field) -> String {
+    if is_json(field) { "JSON".to_owned() } else { name(field.data_type()) }
 }
 
 /// Whether values are text.

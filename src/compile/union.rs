@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_common::{DFSchema, DataFusionError, ScalarValue};
+use datafusion_expr::expr::Cast;
 use datafusion_expr::logical_plan::{Distinct, Projection, Union};
-use datafusion_expr::{Expr, LogicalPlan, cast};
+use datafusion_expr::{Expr, LogicalPlan};
 
 use super::expression::{self, Compiled, Scope};
 use super::flow::{Branch, ColumnInfo, Flow};
@@ -33,7 +34,7 @@ impl Lowering<'_> {
         let mut columns = Vec::new();
         for (index, (qualifier, field)) in union.schema.iter().enumerate() {
             let (data_type, nullable) = common_type(&flows, index, field.name())?;
-            let json = flows.iter().all(|flow| flow.columns[index].json);
+            let json = flows.iter().any(|flow| flow.columns[index].json);
             let described = plan::field(field.name(), data_type, nullable, json);
             fields.push((qualifier.cloned(), Arc::new(described)));
             columns.push(ColumnInfo {
@@ -57,29 +58,30 @@ impl Lowering<'_> {
 
 /// The inputs of a union, with the type of the other branches for a NULL that has none of its own.
 fn typed_nulls(union: &Union) -> Result<Vec<LogicalPlan>, Vec<Problem>> {
-    let mut wanted = vec![DataType::Null; union.schema.fields().len()];
+    let unknown: FieldRef = Arc::new(Field::new("", DataType::Null, true));
+    let mut wanted = vec![unknown; union.schema.fields().len()];
     union.inputs.iter().for_each(|input| column_types(input, &mut wanted));
     let typed = union.inputs.iter().map(|input| with_types(input.as_ref().clone(), &wanted));
     typed.collect::<Result<_, _>>().map_err(one)
 }
 
 /// Fills in the types of the columns that have one.
-fn column_types(input: &LogicalPlan, wanted: &mut [DataType]) {
+fn column_types(input: &LogicalPlan, wanted: &mut [FieldRef]) {
     match input {
         // The planner gives a union the types of its first branch.
         LogicalPlan::Union(union) => union.inputs.iter().for_each(|input| column_types(input, wanted)),
         LogicalPlan::Distinct(Distinct::All(input)) => column_types(input, wanted),
         other => {
             for (wanted, field) in wanted.iter_mut().zip(other.schema().fields()) {
-                if *wanted == DataType::Null {
-                    wanted.clone_from(field.data_type());
+                if *wanted.data_type() == DataType::Null {
+                    wanted.clone_from(field);
                 }
             }
         }
     }
 }
 
-fn with_types(input: LogicalPlan, wanted: &[DataType]) -> Result<LogicalPlan, DataFusionError> {
+fn with_types(input: LogicalPlan, wanted: &[FieldRef]) -> Result<LogicalPlan, DataFusionError> {
     let typed = input.transform_down(|plan| match plan {
         LogicalPlan::Union(_) | LogicalPlan::Distinct(Distinct::All(_)) => Ok(Transformed::no(plan)),
         LogicalPlan::Projection(Projection { expr, input, .. }) => {
@@ -92,12 +94,14 @@ fn with_types(input: LogicalPlan, wanted: &[DataType]) -> Result<LogicalPlan, Da
     Ok(typed.data)
 }
 
-fn typed_null(expr: Expr, wanted: &DataType) -> Expr {
+fn typed_null(expr: Expr, wanted: &FieldRef) -> Expr {
     let named = expr.schema_name().to_string();
     match expression::unalias(&expr) {
-        Expr::Literal(ScalarValue::Null, _) if *wanted != DataType::Null => {
-            let null = Expr::Literal(ScalarValue::Null, None);
-            cast(null, wanted.clone()).alias(named)
+        Expr::Literal(ScalarValue::Null, _) if *wanted.data_type() != DataType::Null => {
+            let null = Box::new(Expr::Literal(ScalarValue::Null, None));
+            // Of the field only its type counts, and that it is JSON.
+            let field = plan::field("", wanted.data_type().clone(), true, plan::is_json(wanted));
+            Expr::Cast(Cast::new_from_field(null, Arc::new(field))).alias(named)
         }
         _ => expr,
     }
@@ -110,8 +114,13 @@ fn common_type(flows: &[Flow], index: usize, name: &str) -> Result<(DataType, bo
     let (mut data_type, mut nullable) = (first.data_type().clone(), first.is_nullable());
     for field in fields {
         nullable |= field.is_nullable();
-        data_type = types::common(&data_type, field.data_type()).ok_or_else(|| {
-            let (left, right) = (types::name(&data_type), types::name(field.data_type()));
+        let both_json = plan::is_json(first) == plan::is_json(field);
+        let common = types::common(&data_type, field.data_type()).filter(|_| both_json);
+        data_type = common.ok_or_else(|| {
+            let (left, right) = match both_json {
+                true => (types::name(&data_type), types::name(field.data_type())),
+                false => (types::of_field(first), types::of_field(field)),
+            };
             let name = text::name(name);
             let message = format!("column `{name}` is {left} in one branch of UNION and {right} in another");
             let problem = Problem::new(message).hint("CAST one of them");

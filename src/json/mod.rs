@@ -5,6 +5,7 @@
 //! too (libraries recurse into these and overflow the stack), and no failure of a record over a number that
 //! nobody reads. The grammar is RFC 8259; the same mutated documents are accepted as by `serde_json`.
 
+mod access;
 mod escape;
 mod scan;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 
 use std::fmt;
 
+pub use access::{element, field, is_json};
 pub use escape::{unescape, write_string};
 pub use scan::Scanner;
 

@@ -45,6 +45,32 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
+    /// Steps into the array that comes next. `false` and no step if it is another value.
+    pub fn enter_array(&mut self, depth: u32) -> Result<bool> {
+        if self.next_byte() != b'[' {
+            return Ok(false);
+        }
+        if depth >= DEPTH_MAX {
+            return self.fail("nested too deeply");
+        }
+        self.at += 1;
+        Ok(true)
+    }
+
+    /// Steps to the next element of the array that was entered. `false`, and a step out of it, at its end.
+    pub fn next_element(&mut self, first: bool) -> Result<bool> {
+        match self.next_byte() {
+            b']' => {
+                self.at += 1;
+                return Ok(false);
+            }
+            b',' if !first => self.at += 1,
+            _ if first => {}
+            _ => return self.fail("expected ',' or ']'"),
+        }
+        Ok(true)
+    }
+
     /// The next key of the object that was entered; its value comes next. `None`, and a step out of the
     /// object, at its end. `first` says that no key of it was read yet.
     #[inline]

@@ -97,7 +97,7 @@ impl ast::Visitor for Walk<'_> {
 /// Kinds of expressions that are refused, with a hint.
 fn refused(expr: &ast::Expr) -> Option<(&'static str, &'static str)> {
     use ast::Expr as E;
-    const FIELD: &str = "declare the field as a column of the source, with PATH 'a.b'";
+    const FIELD: &str = "write payload -> 'a' ->> 'b', or declare a column of the source with PATH 'a.b'";
     Some(match expr {
         E::Subquery(_) | E::Exists { .. } | E::InSubquery { .. } => {
             ("a subquery in an expression", "select from the relation in FROM")
@@ -110,7 +110,7 @@ fn refused(expr: &ast::Expr) -> Option<(&'static str, &'static str)> {
         E::BinaryOp { op, .. } => {
             use ast::BinaryOperator as O;
             match op {
-                O::Arrow | O::LongArrow | O::HashArrow | O::HashLongArrow | O::AtArrow | O::ArrowAt => {
+                O::HashArrow | O::HashLongArrow | O::AtArrow | O::ArrowAt => {
                     ("access to a field of JSON", FIELD)
                 }
                 _ => return None,

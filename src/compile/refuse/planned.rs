@@ -5,7 +5,9 @@ use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::{Expr, Operator, Volatility};
 
-use crate::compile::expression::{Scope, columns_span, type_of};
+use crate::compile::distinct::incomparable;
+use crate::compile::expression::{Scope, columns_span, is_json, type_of};
+use crate::compile::function::json::{self, Json};
 use crate::compile::problem::Problem;
 use crate::compile::{text, types};
 
@@ -50,6 +52,18 @@ fn node(expr: &Expr, scope: &Scope) -> Result<(), Problem> {
         }
         Expr::Cast(cast) => conversion(&cast.expr, cast.field.data_type(), scope),
         Expr::TryCast(cast) => conversion(&cast.expr, cast.field.data_type(), scope),
+        Expr::ScalarFunction(call) if matches!(json::of(call), Some(Json::Get | Json::GetText)) => {
+            match call.args.first() {
+                Some(document) if !is_json(document, scope) => {
+                    let text = text::expression(document, scope);
+                    let found = type_of(document, scope.schema).map(|found| types::name(&found));
+                    let found = found.unwrap_or_else(|| "something else".to_owned());
+                    let problem = Problem::new(format!("`->` and `->>` need JSON, but `{text}` is {found}"));
+                    Err(problem.hint(format!("write CAST({text} AS JSON)")))
+                }
+                _ => Ok(()),
+            }
+        }
         Expr::ScalarFunction(call) => {
             let name = call.func.name();
             if name == "now" || call.func.signature().volatility == Volatility::Immutable {
@@ -92,8 +106,11 @@ fn boolean(place: &str, expr: &Expr, scope: &Scope) -> Result<(), Problem> {
     }
 }
 
-/// The planner would convert the text of every row to a number (or time), which fails on the first other text.
+/// Text would be compared as it was received; beyond that, the planner would convert the text of every row to a number (or time), which fails on the first other text.
 fn comparable(left: &Expr, right: &Expr, scope: &Scope) -> Result<(), Problem> {
+    if let Some(json) = [left, right].into_iter().find(|side| is_json(side, scope)) {
+        return Err(incomparable(&text::expression(json, scope)));
+    }
     let (Some(left_type), Some(right_type)) = (type_of(left, scope.schema), type_of(right, scope.schema))
     else {
         return Ok(());

@@ -126,7 +126,7 @@ const WRONG_STATEMENTS: &[&str] = &[
     "CREATE SOURCE s WITH (connector = 'file', path = 'x');",
     "CREATE SOURCE IF NOT EXISTS s (a TEXT) WITH (connector = 'file', path = 'x');",
     "CREATE OR REPLACE VIEW v AS SELECT 1;\nCREATE TEMPORARY VIEW w AS SELECT 1;",
-    "CREATE VIEW public.v AS SELECT 1;\nCREATE VIEW AS SELECT 1;\nCREATE VIEW v (a, b) AS SELECT 1, 2;",
+    "CREATE VIEW public.v AS SELECT 1;\nCREATE VIEW AS SELECT 1;\nCREATE VIEW v (a, a) AS SELECT 1, 2;\nCREATE VIEW w (a BIGINT) AS SELECT 1;\nCREATE VIEW x (a,) AS SELECT 1;",
     "CREATE VIEW v AS SELECT a FROM;\nCREATE VIEW v AS SELECT a b c FROM t;\nCREATE VIEW w AS;\nCREATE VIEW x SELECT 1;",
     "CREATE MATERIALIZED VIEW v AS SELECT a FROM t WITH (state_retention = '7 days');",
     "CREATE VIEW v WITH (deduplicate_horizon = '10 minutes', colour = 'red') AS SELECT 1;",

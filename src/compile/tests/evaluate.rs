@@ -169,6 +169,58 @@ fn functions_give_the_types_of_columns() {
 }
 
 #[test]
+fn json_is_read_where_it_lies() {
+    const J: &str = r#"CAST('{"a":{"b":[1,"x\u00e9",null,{"c":1.50}],"":true},"n":null,"a ":1e400,"d":1,"d":2}' AS JSON)"#;
+    let value = |access: &str| values(&format!("{J} {access}")).split(' ').next().map(str::to_owned);
+    let cases = [
+        ("-> 'a' -> 'b' -> 1", "\"x\\u00e9\""),
+        ("-> 'a' -> 'b' ->> 1", "xé"),
+        ("-> 'a' -> 'b' ->> 2", "NULL"),
+        ("-> 'a' -> 'b' -> 2", "null"),
+        ("-> 'a' -> 'b' -> 3 ->> 'c'", "1.50"),
+        ("-> 'a' -> 'b' -> 3 -> 'c'", "1.50"),
+        ("-> 'a' -> 'b' ->> 3", "{\"c\":1.50}"),
+        ("-> 'a' -> 'b' ->> 4", "NULL"),
+        ("-> 'a' ->> ''", "true"),
+        ("->> 'n'", "NULL"),
+        ("-> 'n'", "null"),
+        ("->> 'a '", "1e400"),
+        ("->> 'd'", "2"),
+        ("-> 'd' -> 'e'", "NULL"),
+        ("->> 'missing'", "NULL"),
+        ("->> NULL", "NULL"),
+        ("->> (CASE WHEN n = 1 THEN 'd' ELSE 'n' END)", "2"),
+        ("-> 'a' -> 'b' ->> (n - n)", "1"),
+        ("->> 'd' || '!'", "2!"),
+        ("->> 'd' = '2'", "true"),
+        ("->> 'd' IN ('2', '3')", "true"),
+        ("->> 'd' LIKE '2%' AND true", "true"),
+        ("->> 'd' IS NULL", "false"),
+    ];
+    for (access, expected) in cases {
+        assert_eq!(value(access).as_deref(), Some(expected), "{access}");
+    }
+    assert_eq!(values("TRY_CAST(name AS JSON)"), "NULL NULL 100 NULL");
+    assert!(
+        error("CAST(name AS JSON)").contains("no JSON: expected a value at byte 0"),
+        "{}",
+        error("CAST(name AS JSON)")
+    );
+    assert_eq!(values("CAST(NULL AS JSON) ->> 'a'"), "NULL NULL NULL NULL");
+    assert_eq!(values("CAST(payload AS TEXT) || '?'"), "{}? {}? {}? {}?");
+    let plan = plan(
+        "CREATE SINK s AS SELECT payload -> 'a' AS a, payload ->> 'a' AS b, CAST(payload AS TEXT) AS c,
+                coalesce(payload -> 'a', payload) AS d, TRY_CAST(did AS JSON) AS e
+         FROM telemetry WITH (connector = 'stdout');",
+    );
+    let fields = plan.sinks[0].schema.fields().iter().map(|field| crate::plan::is_json(field));
+    assert_eq!(fields.collect::<Vec<_>>(), [true, false, false, true, true]);
+    let texts: Vec<_> = expressions(&plan).into_iter().map(|expr| expr.text).collect();
+    assert_eq!(texts[0], "payload -> 'a'");
+    assert_eq!(texts[4], "TRY_CAST(did AS JSON)");
+}
+
+#[test]
 fn now_is_a_column_behind_the_others() {
     let plan = plan(
         "CREATE SINK s AS SELECT did, now() AS t, now() - INTERVAL '1 day' > at AS late \

@@ -58,8 +58,8 @@ fn what_is_not_supported_yet_is_refused_by_its_name() {
         "SELECT 1 AS x",
         "WITH RECURSIVE r AS (SELECT did FROM telemetry) SELECT did FROM r",
         "SELECT did FROM generate_series(1, 2)",
-        "SELECT payload -> 'a' AS x FROM telemetry",
-        "SELECT CAST(did AS JSON) AS x FROM telemetry",
+        "SELECT payload #> 'a' AS x FROM telemetry",
+        "SELECT payload['a'] AS x FROM telemetry",
         "SELECT CAST(did AS DECIMAL(10, 2)) AS x FROM telemetry",
         "SELECT CAST(\"eventTime\" AS DATE) AS x FROM telemetry",
         "SELECT \"eventTime\" - \"eventTime\" AS x FROM telemetry",
@@ -130,6 +130,27 @@ fn types_that_do_not_fit_are_refused_at_the_expression() {
         "SELECT did, max(min(i)) FROM telemetry GROUP BY did",
         "SELECT max(i) AS x FROM telemetry GROUP BY max(i)",
         "SELECT did FROM telemetry HAVING did > 'a'",
+    ]);
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn json_is_neither_compared_nor_read_from_what_is_none() {
+    let shown = queries(&[
+        "SELECT did -> 'a' AS x FROM telemetry",
+        "SELECT i ->> 'a' AS x FROM telemetry",
+        "SELECT payload ->> 'a' ->> 'b' AS x FROM telemetry",
+        "SELECT payload -> 1.5 AS x FROM telemetry",
+        "SELECT did FROM telemetry WHERE payload -> 'a' = 'soc'",
+        "SELECT did FROM telemetry WHERE payload = '{}'",
+        "SELECT did FROM telemetry WHERE payload -> 'a' IN ('x', 'y')",
+        "SELECT did FROM telemetry WHERE payload ->> 'a' > 5",
+        "SELECT did, max(payload) FROM telemetry GROUP BY did",
+        "SELECT did, min(payload -> 'a') AS x FROM telemetry GROUP BY did",
+        "SELECT did, last_value(i ORDER BY payload) AS x FROM telemetry GROUP BY did",
+        "SELECT payload -> 'a' AS a, count(*) FROM telemetry GROUP BY payload -> 'a'",
+        "SELECT payload AS p FROM telemetry UNION ALL SELECT did FROM telemetry",
+        "SELECT CAST('{' AS JSON) AS x FROM telemetry",
     ]);
     insta::assert_snapshot!(shown);
 }

@@ -1,0 +1,3 @@
+//! Functions of our own, behind operators and casts of SQL.
+
+pub(super) mod json;
