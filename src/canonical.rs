@@ -80,11 +80,11 @@ pub struct CanonicalRows {
     ends: Vec<usize>,
 }
 
-/// Encodes the rows of `columns`, see [`CanonicalRows::encode`].
-pub fn encode(columns: &[ArrayRef]) -> CanonicalRows {
-    let mut rows = CanonicalRows::default();
-    rows.encode(columns, columns.first().map_or(0, |column| column.len()));
-    rows
+/// Encodes the `rows` rows of `columns`, see [`CanonicalRows::encode`].
+pub fn encode(columns: &[ArrayRef], rows: usize) -> CanonicalRows {
+    let mut encoded = CanonicalRows::default();
+    encoded.encode(columns, rows);
+    encoded
 }
 
 impl CanonicalRows {

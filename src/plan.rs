@@ -6,6 +6,7 @@
 //!
 //! Nothing in a plan is left to parse: expressions are compiled, names are resolved, options are typed.
 
+mod aggregate;
 mod column;
 mod operator;
 
@@ -17,8 +18,9 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use datafusion_physical_expr::PhysicalExpr;
 
+pub use self::aggregate::{Aggregate, AggregateFunction};
 pub use self::column::{ArrayRef1, Column, ColumnOrigin, ColumnType, JSON_TYPE, Metadata, field, is_json};
-pub use self::operator::{Aggregate, AggregateFunction, Aggregation, Operator};
+pub use self::operator::{Aggregation, Operator};
 
 /// A whole dataflow.
 #[derive(Clone, Debug)]

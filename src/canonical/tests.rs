@@ -8,7 +8,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn one(column: ArrayRef) -> (String, u8) {
-    let rows = encode(&[column]);
+    let rows = encode(&[column], 1);
     (hex(rows.row(0)), key_group(rows.row(0)))
 }
 
@@ -62,7 +62,7 @@ fn key_groups_are_pinned() {
 fn texts_cannot_run_into_each_other() {
     let tuples = [["a", "b"], ["ab", ""], ["", "ab"], ["a\0", "b"], ["a", "\0b"], ["a\0\u{6}b", ""]];
     let rows: Vec<Vec<u8>> =
-        tuples.iter().map(|[left, right]| encode(&[text(left), text(right)]).row(0).to_vec()).collect();
+        tuples.iter().map(|[left, right]| encode(&[text(left), text(right)], 1).row(0).to_vec()).collect();
     for (i, row) in rows.iter().enumerate() {
         assert!(!rows[..i].contains(row), "{:?}", tuples[i]);
     }
@@ -103,7 +103,7 @@ fn rows_come_back_and_compare_as_their_bytes() {
     for seed in 0..50 {
         let mut random = Pcg64Mcg::seed_from_u64(seed);
         let columns = random_columns(&mut random, 40);
-        let rows = encode(&columns);
+        let rows = encode(&columns, 40);
         let types: Vec<DataType> = columns.iter().map(|column| column.data_type().clone()).collect();
         let back = decode(rows.iter(), &types).expect("decodes");
         assert_eq!(back, columns, "seed {seed}");
@@ -124,7 +124,7 @@ fn rows_come_back_and_compare_as_their_bytes() {
 #[test]
 fn slices_are_encoded_as_what_they_show() {
     let whole: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None, Some("y")]));
-    let rows = encode(&[whole.slice(1, 2)]);
+    let rows = encode(&[whole.slice(1, 2)], 2);
     assert_eq!((rows.row(0), rows.row(1)), (&[0][..], &[6, b'y', 0][..]));
 }
 

@@ -1,5 +1,7 @@
 //! GROUP BY: aggregations with the rows that they read.
 
+pub(super) mod functions;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -22,10 +24,6 @@ use crate::plan::{
 impl Lowering<'_> {
     pub(super) fn aggregate(&mut self, group_by: &GroupBy) -> Result<Flow, Vec<Problem>> {
         let flow = self.flow(&group_by.input)?;
-        if group_by.group_expr.is_empty() {
-            let problem = Problem::new("aggregates without GROUP BY are not supported yet");
-            return Err(vec![problem.hint("add GROUP BY with the columns that name a row of the result")]);
-        }
         let scope = Scope { no_now: Some("`now()` cannot be used in GROUP BY"), ..Scope::over(&flow) };
         // The planner's schema has a column only once that is named twice.
         let mut groups: Vec<Expr> = Vec::new();
@@ -132,7 +130,7 @@ fn aggregates(exprs: &[Expr], scope: &Scope) -> Result<Vec<Aggregate>, Vec<Probl
 fn aggregate(call: &Call, expr: &Expr, scope: &Scope) -> Result<Aggregate, Problem> {
     let name = call.func.name();
     let text = text::expression(unalias(expr), scope);
-    let Some(function) = function(name) else {
+    let Some(function) = functions::function(name) else {
         return Err(Problem::new(format!("the aggregate function `{name}` is not supported yet")));
     };
     let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment: _ } = &call.params;
@@ -176,20 +174,6 @@ fn aggregate(call: &Call, expr: &Expr, scope: &Scope) -> Result<Aggregate, Probl
     Ok(Aggregate { function, argument: argument.map(|it| it.expr), order_by, filter, field, text })
 }
 
-/// The supported aggregate functions by their names.
-pub(super) fn function(name: &str) -> Option<AggregateFunction> {
-    Some(match name {
-        "count" => AggregateFunction::Count,
-        "sum" => AggregateFunction::Sum,
-        "avg" => AggregateFunction::Avg,
-        "min" => AggregateFunction::Min,
-        "max" => AggregateFunction::Max,
-        "first_value" => AggregateFunction::FirstValue,
-        "last_value" => AggregateFunction::LastValue,
-        _ => return None,
-    })
-}
-
 /// The argument in the type that the function works on, and the type of its result.
 fn typed(
     function: AggregateFunction,
@@ -208,7 +192,7 @@ fn typed(
         }
         (_, other) => other.clone(),
     };
-    let result = if function == AggregateFunction::Count { DataType::Int64 } else { works_on.clone() };
+    let result = functions::result(function, &argument.data_type);
     Ok((Some(cast_to(argument, &works_on)), result))
 }
 

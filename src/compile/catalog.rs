@@ -14,6 +14,7 @@ use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
 use datafusion_functions_aggregate::planner::AggregateFunctionPlanner;
 use datafusion_sql::sqlparser::ast;
 
+use super::aggregate;
 use super::flow::Flow;
 use super::function::json;
 use super::types::TIMESTAMP;
@@ -38,13 +39,7 @@ impl Catalog {
             }
             functions.insert(function.name().to_owned(), function);
         }
-        let mut aggregates = HashMap::new();
-        for function in datafusion_functions_aggregate::all_default_aggregate_functions() {
-            for alias in function.aliases() {
-                aggregates.insert(alias.clone(), Arc::clone(&function));
-            }
-            aggregates.insert(function.name().to_owned(), function);
-        }
+        let aggregates = aggregate::functions::all().into_iter().collect();
         let planners: Vec<Arc<dyn ExprPlanner>> = vec![
             Arc::new(json::Operators),
             Arc::new(CoreFunctionPlanner::default()),

@@ -75,11 +75,20 @@ impl Printer<'_> {
     fn view(&mut self, index: usize, view: &ServedView) -> Node {
         let to = Downstream::View(index);
         let key = key_names(&view.key, &view.schema);
+        let (rows, path, grows, exchange) = match view.key.as_slice() {
+            [] => ("the one row".to_owned(), "", "one row".to_owned(), "exchange to one worker".to_owned()),
+            _ => (
+                format!("one row per key {key}"),
+                "/...",
+                format!("grows with the number of keys {key}"),
+                format!("exchange by key {key}"),
+            ),
+        };
         let mut node = Node::new(format!("view {}", view.name));
-        node.line("served", format!("live, one row per key {key}: GET /v1/views/{}/...", view.name));
+        node.line("served", format!("live, {rows}: GET /v1/views/{}{path}", view.name));
         node.line("columns", names(&view.schema));
-        node.line("state", format!("an arrangement in memory: grows with the number of keys {key}"));
-        node.children.push(self.exchanged(format!("exchange by key {key}"), to));
+        node.line("state", format!("an arrangement in memory: {grows}"));
+        node.children.push(self.exchanged(exchange, to));
         node
     }
 

@@ -169,7 +169,10 @@ fn upsert(
     if sets[0] != sets[1] {
         let (given, needed) = (flow.names(&key), flow.names(relation_key));
         let message = format!("the key of the sink ({given}) is not that of the relation ({needed})");
-        let hint = format!("write key = '{needed}', or leave it out");
+        let hint = match relation_key.is_empty() {
+            true => "leave it out: the relation has one row at most, and so no key columns".to_owned(),
+            false => format!("write key = '{needed}', or leave it out"),
+        };
         diagnostics.push(Diagnostic::new(options.key_span, message).hint(hint));
     }
     key

@@ -160,8 +160,9 @@ pub struct PlanArgs {
 pub struct QueryArgs {
     /// Name of the view
     pub view: String,
-    /// Key: plain text for a key of one column, else a JSON object of the key columns
-    pub key: String,
+    /// Key: plain text for a key of one column, else a JSON object of the key columns; none for a view that has
+    /// one row without key
+    pub key: Option<String>,
     /// Address of a process of the dataflow; without it that of the settings
     #[arg(long, value_name = "HOST:PORT")]
     pub address: Option<String>,

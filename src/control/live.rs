@@ -45,7 +45,7 @@ impl Lookup for LiveReads {
         let fields = views[index].key.iter().map(|column| &views[index].schema.fields()[*column]);
         let columns = fields.zip(key).map(|(field, value)| column(field, value));
         let columns = columns.collect::<Result<Vec<ArrayRef>, _>>()?;
-        let bytes = canonical::encode(&columns).row(0).to_vec();
+        let bytes = canonical::encode(&columns, 1).row(0).to_vec();
         let worker = canonical::worker_of(canonical::key_group(&bytes), self.peers);
         let process = worker / self.workers;
         if process * self.workers != self.execution.first_worker {

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The row of a key as JSON text. `address` is `host:port`, or a URL.
-pub fn get(address: &str, view: &str, key: &str) -> Result<String> {
+pub fn get(address: &str, view: &str, key: Option<&str>) -> Result<String> {
     let base = if address.contains("://") { address.to_string() } else { format!("http://{address}") };
     let base = base.trim_end_matches('/');
     let url = format!("{base}{}", api::path(view, key));

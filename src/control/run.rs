@@ -93,7 +93,7 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Query(args) => {
             let settings = configuration::load(&inputs(&args.settings)?)?;
             let address = args.address.unwrap_or_else(|| settings.http.listen.to_string());
-            progress::say(&format!("{}\n", query::get(&address, &args.view, &args.key)?));
+            progress::say(&format!("{}\n", query::get(&address, &args.view, args.key.as_deref())?));
         }
         Command::Simulate(args) => {
             let settings = configuration::load(&inputs(&args.settings)?)?;

@@ -28,7 +28,7 @@ pub fn split_by_shard(batch: Batch, key: Option<&[usize]>, shards: u16) -> Resul
         )],
         (key, _) => key.unwrap_or(&all).iter().map(|column| batch.rows.column(*column).clone()).collect(),
     };
-    let keys = canonical::encode(&columns);
+    let keys = canonical::encode(&columns, batch.len());
     for row in 0..batch.len() {
         let shard = xxh3_64(keys.row(row)) % u64::from(shards);
         rows[shard as usize].push(row as u32);

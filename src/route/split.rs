@@ -81,7 +81,7 @@ mod tests {
             let parts = split(&batch, &[keys], workers);
             assert_eq!(parts.iter().map(|(_, part)| part.len()).sum::<usize>(), 500);
             for (worker, part) in &parts {
-                let rows = crate::canonical::encode(&part.rows.columns()[..1]);
+                let rows = crate::canonical::encode(&part.rows.columns()[..1], part.len());
                 assert!(rows.iter().all(|row| worker_of(key_group(row), workers) == *worker));
                 let numbers = part.rows.column(1).as_primitive::<Int64Type>();
                 assert!(numbers.values().is_sorted());

@@ -102,7 +102,7 @@ fn row_converter(schema: &SchemaRef) -> Result<RowConverter> {
 
 fn encode(encoder: &RowConverter, key: &[usize], epoch: Epoch, batch: &Batch) -> Result<Vec<Update>> {
     let columns: Vec<_> = key.iter().map(|column| batch.rows.column(*column).clone()).collect();
-    let keys = canonical::encode(&columns);
+    let keys = canonical::encode(&columns, batch.len());
     let rows = encoder
         .convert_columns(batch.rows.columns())
         .map_err(|error| Error::internal("cannot arrange rows").caused_by(error))?;

@@ -77,7 +77,7 @@ fn by_origin(rows: RecordBatch, batches: &[Batch], wall_ms: i64) -> Result<Chang
 
 fn encode(rows: &RecordBatch, columns: &[usize]) -> canonical::CanonicalRows {
     let columns: Vec<ArrayRef> = columns.iter().map(|column| rows.column(*column).clone()).collect();
-    canonical::encode(&columns)
+    canonical::encode(&columns, rows.num_rows())
 }
 
 fn internal(error: arrow::error::ArrowError) -> Error {

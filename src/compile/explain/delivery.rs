@@ -19,6 +19,7 @@ pub(super) fn target(sink: &Sink) -> String {
         }
         SinkConnector::Kafka(kafka) => {
             let key = match (kafka.key.as_slice(), kafka.key_format) {
+                ([], _) if kafka.mode == WriteMode::Upsert => "key {}, always the same".to_owned(),
                 ([], _) => "no key".to_owned(),
                 (key, KeyFormat::Json) => format!("key {} as JSON", key_names(key, &sink.schema)),
                 (key, KeyFormat::Raw) => format!("key {} as it is", key_names(key, &sink.schema)),
@@ -46,6 +47,9 @@ pub(super) fn guarantee(sink: &Sink) -> String {
              under its _id is a dead letter",
             id(mongo, &sink.schema)
         ),
+        SinkConnector::MongoDb(mongo) if mongo.id.is_empty() => "the one row under _id {}: idempotent, and \
+             the document is never replaced by an older one (_v)"
+            .to_owned(),
         SinkConnector::MongoDb(mongo) => format!(
             "the newest row per key {}: idempotent, and a document is never replaced by an older one (_v)",
             key_names(&mongo.id, &sink.schema)

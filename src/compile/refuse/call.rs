@@ -100,7 +100,7 @@ fn check_aggregate(call: &Function, name: &str, clause: Clause, nested: bool) ->
     if nested {
         return error(format!("`{name}` stands inside another aggregate function"), "use a view in between");
     }
-    let Some(_) = aggregate::function(name) else {
+    let Some(_) = aggregate::functions::function(name) else {
         return error(format!("the aggregate function `{name}` is not supported yet"), SUPPORTED);
     };
     let FunctionArguments::List(arguments) = &call.args else {

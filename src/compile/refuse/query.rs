@@ -164,7 +164,7 @@ impl Look<'_> {
         self.ungrouped(select);
     }
 
-    /// Refuses aggregates and HAVING without GROUP BY.
+    /// Refuses HAVING where there is neither GROUP BY nor an aggregate.
     fn ungrouped(&mut self, select: &ast::Select) {
         let grouped = match &select.group_by {
             GroupByExpr::All(_) => true,
@@ -173,18 +173,14 @@ impl Look<'_> {
         if grouped || !self.findings.diagnostics.is_empty() {
             return;
         }
-        let hint = "add GROUP BY with the columns that name a row of the result";
         let items = select.projection.iter().filter_map(|item| match item {
             SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
             _ => None,
         });
         let mut ignored = Vec::new();
         let mut walk = Walk::new(self.catalog, Clause::Select, self.span, &mut ignored);
-        let first = items.chain(&select.having).find_map(|expr| walk.over(expr));
-        if let Some(span) = first {
-            let message = "aggregates without GROUP BY are not supported yet";
-            self.findings.diagnostics.push(Diagnostic::new(or_else(span, self.span), message).hint(hint));
-        } else if let Some(having) = &select.having {
+        let aggregates = items.chain(&select.having).any(|expr| walk.over(expr).is_some());
+        if let (false, Some(having)) = (aggregates, &select.having) {
             self.refuse(having.span(), "HAVING without GROUP BY", "use WHERE");
         }
     }

@@ -4,7 +4,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::{TELEMETRY, compiled, plan};
 use crate::compile::explain::explain;
-use crate::plan::{Column, ColumnOrigin, Downstream, Operator, SinkConnector, Step};
+use crate::plan::{Aggregation, Column, ColumnOrigin, Downstream, Operator, Plan, SinkConnector, Step};
 
 const VEHICLES: &str = r#"
 CREATE SOURCE telemetry_raw (
@@ -157,6 +157,50 @@ fn what_is_named_twice_is_computed_once() {
     let types: Vec<_> = plan.sinks[0].schema.fields().iter().map(|it| it.data_type().to_string()).collect();
     assert_eq!(types, ["Utf8", "Int64", "Int64"]);
     assert_eq!(plan.sinks[0].key.as_deref(), Some(&[0][..]));
+}
+
+fn aggregations(plan: &Plan) -> Vec<&Aggregation> {
+    plan.operators.iter().map(|Operator::Aggregation(aggregation)| aggregation).collect()
+}
+
+#[test]
+fn aggregates_that_differ_in_a_cast_only_are_two() {
+    let plan = plan(
+        "CREATE SINK s AS SELECT did, sum(n) AS a, sum(CAST(n AS DOUBLE)) AS b, sum(CAST(n AS BIGINT)) AS c,
+                sum(n) AS d, max(i::TEXT) AS e, max(i) AS f, avg(abs(f)) AS g, avg(abs(TRY_CAST(f AS BIGINT))) AS h
+         FROM telemetry GROUP BY did HAVING sum(CAST(n AS DOUBLE)) > 0.5 AND sum(n) > 1
+         WITH (connector = 'stdout');",
+    );
+    let texts: Vec<_> = aggregations(&plan)[0].aggregates.iter().map(|it| it.text.as_str()).collect();
+    assert_eq!(
+        texts,
+        [
+            "sum(n)",
+            "sum(CAST(n AS DOUBLE))",
+            "sum(CAST(n AS BIGINT))",
+            "max(CAST(i AS TEXT))",
+            "max(i)",
+            "avg(abs(f))",
+            "avg(abs(TRY_CAST(f AS BIGINT)))"
+        ]
+    );
+    let types: Vec<_> = plan.sinks[0].schema.fields().iter().map(|it| it.data_type().to_string()).collect();
+    assert_eq!(types, ["Utf8", "Int64", "Float64", "Int64", "Int64", "Utf8", "Int64", "Float64", "Float64"]);
+}
+
+#[test]
+fn without_group_by_a_relation_has_one_row_and_a_key_without_columns() {
+    let plan = plan(
+        "CREATE MATERIALIZED VIEW totals AS SELECT count(*) AS c, max(f) AS highest FROM telemetry;
+         CREATE SINK documents FROM totals WITH (connector = 'mongodb', collection = 'c', mode = 'upsert');
+         CREATE SINK records AS SELECT highest FROM totals WHERE c > 1
+         WITH (connector = 'kafka', topic = 't', mode = 'upsert');
+         CREATE SINK lines AS SELECT sum(c) AS c FROM totals HAVING sum(c) > 2 WITH (connector = 'stdout');",
+    );
+    assert!(aggregations(&plan).iter().all(|it| it.keys.is_empty()));
+    assert_eq!(plan.views[0].key, [] as [usize; 0]);
+    assert!(plan.sinks.iter().all(|sink| sink.key.as_deref() == Some(&[])));
+    insta::assert_snapshot!(explain(&plan));
 }
 
 /// Half a file, and a file without one of its characters, is what an editor sends while somebody types.

@@ -43,7 +43,7 @@ fn what_is_not_supported_yet_is_refused_by_its_name() {
         "SELECT did, count(*) FROM telemetry GROUP BY did, tumble(\"eventTime\", INTERVAL '1 minute')",
         "SELECT did, name, count(*) FROM telemetry GROUP BY GROUPING SETS ((did), (name))",
         "SELECT did, count(*) FROM telemetry GROUP BY ROLLUP (did)",
-        "SELECT count(*) FROM telemetry",
+        "SELECT did, count(*) FROM telemetry",
         "SELECT did, count(DISTINCT name) FROM telemetry GROUP BY did",
         "SELECT did, median(f) FROM telemetry GROUP BY did",
         "SELECT did, array_agg(f) FROM telemetry GROUP BY did",
@@ -130,6 +130,7 @@ fn types_that_do_not_fit_are_refused_at_the_expression() {
         "SELECT did, max(min(i)) FROM telemetry GROUP BY did",
         "SELECT max(i) AS x FROM telemetry GROUP BY max(i)",
         "SELECT did FROM telemetry HAVING did > 'a'",
+        "SELECT count(*) AS c FROM telemetry HAVING did > 'a'",
     ]);
     insta::assert_snapshot!(shown);
 }

@@ -26,6 +26,7 @@ pub fn router(api: Api) -> Router {
         .route("/metrics", get(metrics))
         .route("/v1/status", get(status))
         .route("/v1/views", get(views))
+        .route("/v1/views/{view}", get(only_row))
         .route("/v1/views/{view}/{key}", get(row))
         .fallback(nowhere)
         .with_state(Arc::new(api))
@@ -62,12 +63,21 @@ async fn views(State(api): State<Arc<Api>>) -> Response {
     axum::Json(Value::from_iter(views)).into_response()
 }
 
+/// The row of a view whose key has no columns.
+async fn only_row(State(api): State<Arc<Api>>, Path(view): Path<String>) -> Response {
+    lookup(api, view, None).await
+}
+
 async fn row(State(api): State<Arc<Api>>, Path((view, text)): Path<(String, String)>) -> Response {
+    lookup(api, view, Some(text)).await
+}
+
+async fn lookup(api: Arc<Api>, view: String, text: Option<String>) -> Response {
     let views = api.lookup.views();
     let Some(description) = views.into_iter().find(|known| known.name == view) else {
         return unknown_view(&api, &view);
     };
-    let key = match key::parse(&text, &description.key) {
+    let key = match key::parse(text.as_deref(), &description.key) {
         Ok(key) => key,
         Err(message) => return failure(StatusCode::BAD_REQUEST, format!("view {view}: {message}")),
     };
@@ -79,10 +89,15 @@ async fn row(State(api): State<Arc<Api>>, Path((view, text)): Path<(String, Stri
         Ok(Err(error)) => Err(LookupError::NotNow(error.to_string())),
         Err(_) => Err(LookupError::NotNow(format!("no answer within {} s", LOOKUP.as_secs()))),
     };
-    respond(&api, &view, &text, answer)
+    respond(&api, &view, text.as_deref(), answer)
 }
 
-fn respond(api: &Api, view: &str, text: &str, answer: Result<Option<String>, LookupError>) -> Response {
+fn respond(
+    api: &Api,
+    view: &str,
+    text: Option<&str>,
+    answer: Result<Option<String>, LookupError>,
+) -> Response {
     let telemetry = &api.telemetry;
     let count = |counter: &AtomicU64| _ = counter.fetch_add(1, Ordering::Relaxed);
     match answer {
@@ -92,7 +107,8 @@ fn respond(api: &Api, view: &str, text: &str, answer: Result<Option<String>, Loo
         }
         Ok(None) => {
             count(&telemetry.lookups_missing);
-            failure(StatusCode::NOT_FOUND, format!("view {view} has no row with the key {text}"))
+            let which = text.map_or(String::new(), |text| format!(" with the key {text}"));
+            failure(StatusCode::NOT_FOUND, format!("view {view} has no row{which}"))
         }
         Err(LookupError::Elsewhere(process)) if process < api.peers.len() => {
             let path = key::path(view, text);
@@ -124,7 +140,8 @@ fn unknown_view(api: &Api, view: &str) -> Response {
 }
 
 async fn nowhere(uri: Uri) -> Response {
-    let paths = "/healthz, /readyz, /metrics, /v1/status, /v1/views, /v1/views/{view}/{key}";
+    let paths =
+        "/healthz, /readyz, /metrics, /v1/status, /v1/views, /v1/views/{view}, /v1/views/{view}/{key}";
     failure(StatusCode::NOT_FOUND, format!("nothing at {}; there are {paths}", uri.path()))
 }
 

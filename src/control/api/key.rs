@@ -3,8 +3,20 @@
 use arrow::datatypes::{DataType, FieldRef};
 use serde_json::Value;
 
-/// One value per key column, in their order, each as fits its column.
-pub fn parse(text: &str, columns: &[FieldRef]) -> Result<Vec<Value>, String> {
+/// One value per key column, in their order, each as fits its column. Without text there is no key, which is
+/// right only where there are no key columns.
+pub fn parse(text: Option<&str>, columns: &[FieldRef]) -> Result<Vec<Value>, String> {
+    let names: Vec<&str> = columns.iter().map(|column| column.name().as_str()).collect();
+    let Some(text) = text else {
+        return if names.is_empty() {
+            Ok(Vec::new())
+        } else {
+            Err(format!("the key is {}", names.join(", ")))
+        };
+    };
+    if names.is_empty() && object(text).is_none_or(|object| !object.is_empty()) {
+        return Err("it has one row and no key".to_owned());
+    }
     if let [column] = columns {
         // A key may itself be text that looks like an object.
         let object = object(text).filter(|object| object.len() == 1 && object.contains_key(column.name()));
@@ -13,7 +25,6 @@ pub fn parse(text: &str, columns: &[FieldRef]) -> Result<Vec<Value>, String> {
             None => Ok(vec![typed(&Value::String(text.to_string()), column)?]),
         };
     }
-    let names: Vec<&str> = columns.iter().map(|column| column.name().as_str()).collect();
     let Some(object) = object(text) else {
         return Err(format!("the key is a JSON object of {}", names.join(", ")));
     };
@@ -59,8 +70,9 @@ fn is_text(kind: &DataType) -> bool {
 }
 
 /// Path of a row.
-pub fn path(view: &str, key: &str) -> String {
-    format!("/v1/views/{}/{}", encode(view), encode(key))
+pub fn path(view: &str, key: Option<&str>) -> String {
+    let view = encode(view);
+    key.map_or_else(|| format!("/v1/views/{view}"), |key| format!("/v1/views/{view}/{}", encode(key)))
 }
 
 /// One segment of a path: everything but letters, digits and `-._~` as `%XX`.
@@ -99,18 +111,26 @@ mod tests {
             ("{\"did\":null}", Value::Null),
             ("{\"other\":1}", json!("{\"other\":1}")),
         ] {
-            assert_eq!(parse(text, &did), Ok(vec![value]), "{text}");
+            assert_eq!(parse(Some(text), &did), Ok(vec![value]), "{text}");
         }
         let number = [column("n", DataType::Int64)];
-        assert_eq!(parse("-7", &number), Ok(vec![json!(-7)]));
-        assert_eq!(parse("x", &number), Err("\"x\" is no Int64 for the key column n".to_string()));
+        assert_eq!(parse(Some("-7"), &number), Ok(vec![json!(-7)]));
+        assert_eq!(parse(Some("x"), &number), Err("\"x\" is no Int64 for the key column n".to_string()));
+    }
+
+    #[test]
+    fn views_without_key_columns_have_one_row() {
+        assert_eq!((parse(None, &[]), parse(Some("{}"), &[])), (Ok(vec![]), Ok(vec![])));
+        assert_eq!(parse(Some("x"), &[]), Err("it has one row and no key".to_string()));
+        assert_eq!(parse(None, &[column("a", DataType::Utf8)]), Err("the key is a".to_string()));
+        assert_eq!(path("v", None), "/v1/views/v");
     }
 
     #[test]
     fn keys_of_several_columns_are_objects() {
         let columns = [column("a", DataType::Utf8), column("b", DataType::Int32)];
-        assert_eq!(parse(r#"{"b":2,"a":"x"}"#, &columns), Ok(vec![json!("x"), json!(2)]));
-        assert_eq!(parse(r#"{"b":"2","a":null}"#, &columns), Ok(vec![Value::Null, json!(2)]));
+        assert_eq!(parse(Some(r#"{"b":2,"a":"x"}"#), &columns), Ok(vec![json!("x"), json!(2)]));
+        assert_eq!(parse(Some(r#"{"b":"2","a":null}"#), &columns), Ok(vec![Value::Null, json!(2)]));
         for (text, expected) in [
             ("x", "the key is a JSON object of a, b"),
             (r#"{"a":"x"}"#, "the key column b is missing"),
@@ -118,13 +138,13 @@ mod tests {
             (r#"{"a":1,"b":1}"#, "1 is no Utf8 for the key column a"),
             (r#"{"a":"x","b":1.5}"#, "1.5 is no Int32"),
         ] {
-            let error = parse(text, &columns).expect_err("refused");
+            let error = parse(Some(text), &columns).expect_err("refused");
             assert!(error.contains(expected), "{text}: {error}");
         }
     }
 
     #[test]
     fn paths_are_encoded() {
-        assert_eq!(path("v", "ä b/%"), "/v1/views/v/%C3%A4%20b%2F%25");
+        assert_eq!(path("v", Some("ä b/%")), "/v1/views/v/%C3%A4%20b%2F%25");
     }
 }

@@ -89,6 +89,8 @@ fn rows_by_key() {
     assert_eq!(fetch(&server, "/v1/views/latest/a%2Fb%20%C3%A4").0, 200);
     let (code, body) = fetch(&server, "/v1/views/latest/nobody");
     assert_eq!((code, body.as_str()), (404, r#"{"error":"view latest has no row with the key nobody"}"#));
+    let (code, body) = fetch(&server, "/v1/views/latest");
+    assert_eq!((code, body.as_str()), (400, r#"{"error":"view latest: the key is did"}"#));
     let (code, body) = fetch(&server, "/v1/views/lates/a");
     assert_eq!(code, 404);
     assert_eq!(body, r#"{"error":"no view 'lates', did you mean latest?","views":["latest"]}"#);
@@ -104,14 +106,17 @@ fn queries_follow_the_key_to_its_process() {
     let peers = vec!["127.0.0.1:1".to_string(), other.address().to_string()];
     let (server, _) = serve(Rows, peers);
     let address = server.address().to_string();
-    assert_eq!(query::get(&address, "latest", "a/b ä").expect("a row"), r#"{"did":"a/b ä","speed":25}"#);
-    assert_eq!(query::get(&address, "latest", "elsewhere").expect("a row"), "{\"from\":1}");
-    let error = query::get(&address, "latest", "nobody").expect_err("none").to_string();
+    assert_eq!(
+        query::get(&address, "latest", Some("a/b ä")).expect("a row"),
+        r#"{"did":"a/b ä","speed":25}"#
+    );
+    assert_eq!(query::get(&address, "latest", Some("elsewhere")).expect("a row"), "{\"from\":1}");
+    let error = query::get(&address, "latest", Some("nobody")).expect_err("none").to_string();
     assert_eq!(error, "view latest has no row with the key nobody");
-    let error = query::get(&address, "nonsense", "a").expect_err("none").to_string();
+    let error = query::get(&address, "nonsense", Some("a")).expect_err("none").to_string();
     assert_eq!(error, "no view 'nonsense'\n  hint: views: latest");
     drop(server);
-    let error = query::get(&address, "latest", "a").expect_err("no server").to_string();
+    let error = query::get(&address, "latest", Some("a")).expect_err("no server").to_string();
     assert!(error.starts_with(&format!("no answer from http://{address}")), "{error}");
 }
 

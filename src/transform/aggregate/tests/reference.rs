@@ -117,9 +117,11 @@ fn cell(row: &Row, name: &str) -> Option<String> {
 /// Canonical bytes: their order is tested where they are made.
 fn sort_key(row: &Row, name: &str) -> Vec<u8> {
     let column = COLUMNS.iter().position(|(column, _)| *column == name).expect("a column of the test");
-    canonical::encode(&[batch(std::slice::from_ref(row), true).rows.column(column).clone()]).row(0).to_vec()
+    canonical::encode(&[batch(std::slice::from_ref(row), true).rows.column(column).clone()], 1)
+        .row(0)
+        .to_vec()
 }
 
 fn whole_row(row: &Row) -> Vec<u8> {
-    canonical::encode(batch(std::slice::from_ref(row), true).rows.columns()).row(0).to_vec()
+    canonical::encode(batch(std::slice::from_ref(row), true).rows.columns(), 1).row(0).to_vec()
 }

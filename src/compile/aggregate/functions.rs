@@ -1,0 +1,100 @@
+//! The aggregate functions as the planner sees them: their names and the types of their results.
+//!
+//! The planner names the columns of a GROUP BY after their expressions, and the library's own functions leave
+//! casts out of that name: `sum(x)` and `sum(CAST(x AS DOUBLE))` would be one column. So the planner is given
+//! functions of ours, which say all that they were called with. Nothing here computes anything.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion_common::{Result, not_impl_err};
+use datafusion_expr::expr::AggregateFunctionParams;
+use datafusion_expr::function::AccumulatorArgs;
+use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
+
+use crate::compile::types;
+use crate::plan::AggregateFunction;
+
+/// The supported functions; one that has several names is one function per name, so that messages and plans
+/// name it as the user did.
+const FUNCTIONS: [(&str, AggregateFunction); 8] = [
+    ("count", AggregateFunction::Count),
+    ("sum", AggregateFunction::Sum),
+    ("avg", AggregateFunction::Avg),
+    ("mean", AggregateFunction::Avg),
+    ("min", AggregateFunction::Min),
+    ("max", AggregateFunction::Max),
+    ("first_value", AggregateFunction::FirstValue),
+    ("last_value", AggregateFunction::LastValue),
+];
+
+/// All functions for the planner: ours, and those of the library that are refused by name.
+pub(in crate::compile) fn all() -> Vec<(String, Arc<AggregateUDF>)> {
+    let mut all = Vec::new();
+    for function in datafusion_functions_aggregate::all_default_aggregate_functions() {
+        let names = function.aliases().iter().cloned().chain([function.name().to_owned()]);
+        all.extend(names.map(|name| (name, Arc::clone(&function))));
+    }
+    for (name, function) in FUNCTIONS {
+        let signature = Signature::variadic_any(Volatility::Immutable);
+        let planned = AggregateUDF::new_from_impl(Planned { name, function, signature });
+        all.push((name.to_owned(), Arc::new(planned)));
+    }
+    all
+}
+
+/// The supported aggregate function of this name.
+pub(in crate::compile) fn function(name: &str) -> Option<AggregateFunction> {
+    FUNCTIONS.iter().find(|(known, _)| *known == name).map(|(_, function)| *function)
+}
+
+/// The type of the result over values of `argument`, which is a type of columns.
+pub(super) fn result(function: AggregateFunction, argument: &DataType) -> DataType {
+    use AggregateFunction as F;
+    match (function, argument) {
+        (F::Count, _) => DataType::Int64,
+        (F::Sum, DataType::Int32 | DataType::Int64) => DataType::Int64,
+        (F::Sum | F::Avg, _) => DataType::Float64,
+        (F::Min | F::Max | F::FirstValue | F::LastValue, argument) => argument.clone(),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Planned {
+    name: &'static str,
+    function: AggregateFunction,
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for Planned {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn schema_name(&self, params: &AggregateFunctionParams) -> Result<String> {
+        self.display_name(params)
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        // A type that no column can have is refused where the argument is compiled.
+        let argument = arguments.first().unwrap_or(&DataType::Null);
+        let argument = types::column(argument).unwrap_or_else(|_| argument.clone());
+        Ok(result(self.function, &argument))
+    }
+
+    fn is_nullable(&self) -> bool {
+        self.function != AggregateFunction::Count
+    }
+
+    fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        not_impl_err!("{} is not computed by the library", self.name)
+    }
+
+    fn supports_null_handling_clause(&self) -> bool {
+        matches!(self.function, AggregateFunction::FirstValue | AggregateFunction::LastValue)
+    }
+}
