@@ -25,7 +25,7 @@ pub struct DeadLetter {
 /// Why a record or row could not be used. Its name is the `error_type` of the letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Reason {
-    /// Not JSON, not an object, not UTF-8, nested too deeply.
+    /// Not JSON, not an object, not a record of CSV, not UTF-8, nested too deeply.
     Malformed,
     /// More than `max_record_bytes`.
     TooLarge,
@@ -84,6 +84,8 @@ impl Reason {
 pub struct RawRecord {
     pub key: Option<Vec<u8>>,
     pub payload: Option<Vec<u8>>,
+    /// Bytes behind the payload that were not kept.
+    pub left_out: u64,
 }
 
 /// A dead letter with all that the dead-letter sink writes of it.

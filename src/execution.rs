@@ -22,7 +22,7 @@ use crate::ingest::discovery::{Findings, Growing};
 use crate::ingest::queue::{Limits, PartitionQueue};
 use crate::ingest::ticker::Pace;
 use crate::ledger::Layout;
-use crate::parse::JsonDecoder;
+use crate::parse;
 use crate::plan::{Downstream, Plan};
 use crate::record::{FoundPartition, PartitionNames};
 use crate::route::shard::worker_of_shard;
@@ -120,7 +120,7 @@ impl Execution {
         found.iter().for_each(|found| self.names.add(index as u16, &found.partition));
         let mine = |p: &FoundPartition| partition_worker(index as u16, p.partition.id, workers) == worker;
         let input = |found: FoundPartition| {
-            let decoder = Box::new(JsonDecoder::new(source.clone(), found.partition.clone()));
+            let decoder = parse::decoder(source.clone(), found.partition.clone());
             Input { found, decoder }
         };
         consumer.add(found.into_iter().filter(mine).map(input).collect())

@@ -7,6 +7,7 @@ pub mod batch;
 pub mod canonical;
 pub mod compile;
 pub mod control;
+pub mod csv;
 pub mod dataflow;
 pub mod dead_letter;
 pub mod error;

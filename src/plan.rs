@@ -18,6 +18,8 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use datafusion_physical_expr::PhysicalExpr;
 
+use crate::csv::Dialect;
+
 pub use self::aggregate::{Aggregate, AggregateFunction};
 pub use self::column::{ArrayRef1, Column, ColumnOrigin, ColumnType, JSON_TYPE, Metadata, field, is_json};
 pub use self::operator::{Aggregation, Operator};
@@ -187,10 +189,23 @@ pub enum Shape {
     Vehicles,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How records are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Format {
+    /// One object per record.
     #[default]
     Json,
+    Csv(Dialect),
+}
+
+impl Format {
+    /// Of files that a run is given or writes in place of what the connectors say.
+    pub fn extension(&self) -> &'static str {
+        match self {
+            Format::Json => "jsonl",
+            Format::Csv(_) => "csv",
+        }
+    }
 }
 
 /// How a number is read as a TIMESTAMP; text is always RFC 3339.
@@ -240,6 +255,8 @@ pub struct Sink {
     /// `document = 'payload'`: the JSON column whose fields become the document's own fields, exactly as they
     /// were received; the other columns are added behind them.
     pub document: Option<usize>,
+    /// How rows are written to files and to the standard output.
+    pub format: Format,
     /// How many parts write side by side; a setting of the sink, never the number of workers.
     pub shards: u16,
 }
@@ -311,5 +328,4 @@ pub enum KeyFormat {
 pub struct FileSink {
     /// Relative to [`Plan::directory`].
     pub path: String,
-    pub format: Format,
 }

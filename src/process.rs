@@ -21,7 +21,7 @@ use crate::execution::Execution;
 use crate::ingest::connect;
 use crate::ingest::ticker::Pace;
 use crate::ledger::Layout;
-use crate::plan::{self, Plan, SinkConnector, SourceConnector, Upstream};
+use crate::plan::{self, Format, Plan, SinkConnector, SourceConnector, Upstream};
 use crate::settings::Settings;
 use crate::worker;
 use crate::write::Health;
@@ -76,6 +76,14 @@ fn refuse_what_cannot_run(request: &RunRequest, plan: &Plan, settings: &Settings
     if plan.legs.is_empty() {
         return Err(Error::config(format!("{} has nothing to run", request.dataflow.file.display()))
             .hint("add a CREATE SINK, or a materialized view with GROUP BY that can be read live"));
+    }
+    let csv = plan.sources.iter().find(|source| source.format != Format::Json);
+    if let (Some(source), Some(_)) = (csv, &request.simulator) {
+        return Err(Error::config(format!(
+            "source \"{}\" is CSV, but the simulator makes JSON",
+            source.name
+        ))
+        .hint("remove --simulate, or format = 'csv'"));
     }
     let is_kafka = |source: &plan::Source| matches!(source.connector, SourceConnector::Kafka(_));
     let embedded_source = request.input.is_none()

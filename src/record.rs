@@ -77,14 +77,31 @@ pub struct Record<'a> {
     pub key: Option<&'a [u8]>,
     /// `None` is a tombstone.
     pub payload: Option<&'a [u8]>,
+    /// Bytes behind the payload that were not kept, because the record is larger than its source takes.
+    pub left_out: u64,
     pub headers: &'a [(&'a str, Option<&'a [u8]>)],
     /// Milliseconds since the Unix epoch.
     pub timestamp_ms: Option<i64>,
 }
 
+impl<'a> Record<'a> {
+    /// A record of which nothing is known but its place and content.
+    pub fn of(offset: u64, payload: &'a [u8]) -> Self {
+        Record { offset, key: None, payload: Some(payload), left_out: 0, headers: &[], timestamp_ms: None }
+    }
+
+    /// Bytes of the whole payload, kept or not.
+    pub fn size(&self) -> u64 {
+        self.payload.map_or(0, <[u8]>::len) as u64 + self.left_out
+    }
+}
+
 /// Turns records of one partition into columns. Lives on a consumer thread and does only what depends on
 /// the bytes; what depends on the epoch's clock is done at the cut.
 pub trait Decode: Send {
+    /// Takes the record that names the columns of all that follow; the source knows whether there is one.
+    fn header(&mut self, _header: &Record<'_>) {}
+
     /// Takes one record in; it becomes a row or a reject. Offsets must ascend.
     fn push(&mut self, record: &Record<'_>);
 
@@ -140,6 +157,7 @@ struct RawEntry {
     start: usize,
     key: Option<u32>,
     payload: Option<u32>,
+    left_out: u64,
 }
 
 /// Collects records for a [`RawRecords`].
@@ -160,6 +178,7 @@ impl RawBuilder {
             start,
             key: record.key.map(|key| key.len() as u32),
             payload: record.payload.map(|payload| payload.len() as u32),
+            left_out: record.left_out,
         });
     }
 
@@ -212,7 +231,11 @@ impl RawRecords {
         let payload_at = entry.start + entry.key.unwrap_or(0) as usize;
         let bytes =
             |start: usize, length: Option<u32>| Some(self.bytes[start..start + length? as usize].to_vec());
-        Some(RawRecord { key: bytes(entry.start, entry.key), payload: bytes(payload_at, entry.payload) })
+        Some(RawRecord {
+            key: bytes(entry.start, entry.key),
+            payload: bytes(payload_at, entry.payload),
+            left_out: entry.left_out,
+        })
     }
 
     /// `length` records from `offset` on (counted in records), without copying.
@@ -270,7 +293,7 @@ mod tests {
     use super::*;
 
     fn record(offset: u64, payload: &[u8]) -> Record<'_> {
-        Record { offset, key: Some(b"k"), payload: Some(payload), headers: &[], timestamp_ms: None }
+        Record { key: Some(b"k"), ..Record::of(offset, payload) }
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! text for NaN and the infinities, which become `null`. A TIMESTAMP is RFC 3339 in UTC with microseconds, or
 //! nanoseconds where there are any. JSON columns are embedded as they are.
 
+mod csv;
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
     DataType, Float64Type, Int32Type, Int64Type, Schema, TimeUnit, TimestampNanosecondType,
@@ -14,6 +16,8 @@ use arrow::util::display::array_value_to_string;
 use crate::json::{self, Scanner};
 use crate::plan::is_json;
 use crate::time::EventTime;
+
+pub use self::csv::CsvWriter;
 
 /// Writes rows of one schema.
 ///

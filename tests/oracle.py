@@ -17,6 +17,7 @@ from pathlib import Path
 
 import duckdb
 
+import oracle_csv
 import oracle_records
 from oracle_records import JSON_MARK
 
@@ -53,7 +54,7 @@ class Dataflow:
         elif kind == "SINK":
             body, _, options = rest.rpartition("WITH (")
             select = re.sub(r"^AS\s+", "", body) if body.startswith("AS") else f"SELECT * {body}"
-            self.sinks.append(Relation(name, select, dict(re.findall(r"([\w.]+)\s*=\s*'([^']*)'", options))))
+            self.sinks.append(Relation(name, select, oracle_records.options_of(options)))
         else:
             self.views[name] = Relation(name, re.sub(r"^AS\s+", "", rest))
 
@@ -198,15 +199,34 @@ def differences(want: list[dict], got: list[dict], tolerance: float) -> list[str
     return lines
 
 
+def written(output: Path, sink: Relation, want: list[dict]) -> list[dict]:
+    """The rows that the engine has written. Those of CSV get the types of the expected ones."""
+    dialect = oracle_csv.Dialect.of(sink.options, header=True)
+    if dialect is None:
+        return [json.loads(line) for line in (output / f"{sink.name}.jsonl").read_text().splitlines()]
+    records = oracle_csv.records((output / f"{sink.name}.csv").read_bytes(), dialect)
+    header, *rows = [oracle_csv.fields(record.decode(), dialect) for record in records]
+    names = [name for name, _ in header]
+    types = {name: type(row[name]) for row in want for name in row if row[name] is not None}
+
+    def value(name: str, text: str, quoted: bool):
+        if not quoted and text == dialect.null:
+            return None
+        return text if types.get(name, str) is str else json.loads(text)
+
+    return [{name: value(name, *field) for name, field in zip(names, row, strict=True)} for row in rows]
+
+
 def main() -> int:
     directory, folder, output = map(Path, sys.argv[1:])
     dataflow = Dataflow(directory)
     db = connect(dataflow, folder)
     failed = False
     for sink in dataflow.sinks:
-        got = [json.loads(line) for line in (output / f"{sink.name}.jsonl").read_text().splitlines()]
+        want = expected(db, dataflow, sink)
+        got = written(output, sink, want)
         tolerance = RELATIVE_ERROR if SUMS.search(dataflow.text(sink)) else 0.0
-        lines = differences(expected(db, dataflow, sink), got, tolerance)
+        lines = differences(want, got, tolerance)
         print(f"{sink.name}: {'differs' if lines else f'{len(got)} rows agree'}")
         print("".join(f"  {line}\n" for line in lines), end="")
         failed |= bool(lines)

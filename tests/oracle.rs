@@ -24,7 +24,7 @@ macro_rules! oracle {
     };
 }
 
-oracle!(fan_out fleet_totals nested_fields pass_through rejects vehicle_latest vehicle_state);
+oracle!(csv_stations fan_out fleet_totals nested_fields pass_through rejects vehicle_latest vehicle_state);
 
 #[test]
 fn every_dataflow_is_compared() {

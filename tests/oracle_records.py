@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+import oracle_csv
+
 # Small inputs are cut as a whole in the first epoch, 20 ms after the clock at which golden runs start.
 CLOCK = datetime(2025, 11, 1) + timedelta(milliseconds=20)
 JSON_MARK = "\x01json:"  # tells JSON text from other text in a column
@@ -15,6 +17,7 @@ RECORD_BYTES_MAX = 1 << 20
 SCALE = {"epoch_s": 10**9, "epoch_ms": 10**6, "epoch_us": 10**3, "epoch_ns": 1}
 UNITS = {"s": 1, "second": 1, "m": 60, "minute": 60, "h": 3600, "hour": 3600, "day": 86400}
 MISSING = object()
+NULL_OF_JSON = object()  # in a field of CSV, where a missing value is none
 
 
 class Rejected(Exception):
@@ -41,7 +44,8 @@ class Source:
     def __init__(self, name: str, text: str):
         body, _, options = text.rpartition("WITH (")
         self.name = name
-        self.options = dict(re.findall(r"([\w.]+)\s*=\s*'([^']*)'", options))
+        self.options = options_of(options)
+        self.csv = oracle_csv.Dialect.of(self.options, header=self.options.get("connector") == "file")
         self.columns: list[Column] = []
         self.checks: list[str] = []
         self.event_time: str | None = None
@@ -56,9 +60,12 @@ class Source:
     def rows(self, folder: Path):
         """The values of every good record, in the order of origins."""
         path = folder / self.name
-        files = sorted(path.iterdir()) if path.is_dir() else [path.with_suffix(".jsonl")]
+        files = sorted(path.iterdir()) if path.is_dir() else [path.with_suffix(".csv" if self.csv else ".jsonl")]
         for file in files:
-            for offset, line in enumerate(lines(file.read_bytes())):
+            content = file.read_bytes()
+            found = oracle_csv.records(content, self.csv) if self.csv else lines(content)
+            self.header = found.pop(0) if found and self.csv and self.csv.header else None
+            for offset, line in enumerate(found):
                 known = {"topic": str(file.relative_to(folder)), "partition": 0, "offset": offset, "headers": "{}"}
                 try:
                     yield self.row(line, known)
@@ -68,7 +75,7 @@ class Source:
     def row(self, line: bytes, known: dict) -> list:
         if len(line) > int(self.options.get("max_record_bytes", RECORD_BYTES_MAX)):
             raise Rejected("too large")
-        record, text = parsed(line)
+        record, text = self.of_csv(line) if self.csv else parsed(line)
         values = [self.value(column, record, text, known) for column in self.columns]
         limit = nanos(CLOCK) + seconds(self.options.get("max_future", "5 minutes")) * 10**9
         for column, value in zip(self.columns, values):
@@ -90,7 +97,31 @@ class Source:
         value = None if found is MISSING or found is None else self.coerced(found, column.kind)
         return column.default if value is None else value
 
+    def of_csv(self, line: bytes) -> tuple[dict, str]:
+        """The fields by the names of their columns; one that is NULL is missing."""
+        try:
+            text = line.decode()
+            columns = [column.name for column in self.columns if not column.metadata]
+            names = [name for name, _ in oracle_csv.fields(self.header.decode(), self.csv)] if self.header else columns
+            found = oracle_csv.fields(text, self.csv)
+        except (UnicodeDecodeError, oracle_csv.Malformed) as error:
+            raise Rejected(str(error)) from error
+        if len(found) != len(names) or any(names.count(name) > 1 for name in columns):
+            raise Rejected("not the fields of the header")
+        kinds = {column.name: column.kind for column in self.columns}
+        record = {}
+        for name, (content, quoted) in zip(names, found):
+            content = content if kinds.get(name) == "TEXT" else content.strip(" \t")
+            if (not quoted and content == self.csv.null) or (content == "" and kinds.get(name) != "TEXT"):
+                continue
+            record[name] = parsed_value(content) if kinds.get(name) == "JSON" else content
+            if record[name] is None:
+                record[name] = NULL_OF_JSON
+        return record, text
+
     def coerced(self, value, kind: str):
+        if value is NULL_OF_JSON:
+            return JSON_MARK + "null"
         if kind == "JSON":
             return JSON_MARK + json.dumps(unmarked(value))
         if isinstance(value, (dict, list)):
@@ -135,6 +166,11 @@ class Source:
         return int(scaled.to_integral_value("ROUND_FLOOR"))
 
 
+def options_of(text: str) -> dict[str, str]:
+    found = re.findall(r"([\w.-]+)\s*=\s*'((?:[^']|'')*)'", text)
+    return {name: value.replace("''", "'") for name, value in found}
+
+
 def items(text: str) -> list[str]:
     """Cuts at commas outside of brackets and quotes."""
     parts, depth = [""], 0
@@ -174,6 +210,13 @@ def parsed(line: bytes) -> tuple[dict, str]:
     if not isinstance(record, dict) or depth(text) > DEPTH_MAX:
         raise Rejected("not an object, or nested too deeply")
     return record, text
+
+
+def parsed_value(text: str):
+    try:
+        return json.loads(text, parse_int=Number, parse_float=Number, parse_constant=refused)
+    except (ValueError, RecursionError) as error:
+        raise Rejected(str(error)) from error
 
 
 def refused(constant: str):

@@ -223,7 +223,7 @@ fn real_dead_letters_are_in_the_topic_beside_that_of_their_source() {
         source: 0,
         topic: name.clone(),
         partition: 0,
-        record: RawRecord { key: Some(b"k".to_vec()), payload: Some(payload) },
+        record: RawRecord { key: Some(b"k".to_vec()), payload: Some(payload), left_out: 0 },
         wall_ms: 1_761_559_635_000,
     };
     // Control characters take six times their size in JSON: such a value has to be cut harder.

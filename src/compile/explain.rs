@@ -11,7 +11,7 @@ use arrow::datatypes::Schema;
 
 use crate::plan::{
     Aggregate, AggregateFunction, Aggregation, ChangeMode, Column, ColumnOrigin, DeadLetterPolicy,
-    Downstream, Expr, KafkaSource, Leg, Metadata, Operator, Plan, ServedView, Shape, Sink, Source,
+    Downstream, Expr, Format, KafkaSource, Leg, Metadata, Operator, Plan, ServedView, Shape, Sink, Source,
     SourceConnector, StartupMode, Step, TimestampFormat, Upstream,
 };
 use tree::Node;
@@ -180,7 +180,7 @@ impl Printer<'_> {
             return Node::new(format!("{title} (see above)"));
         }
         let mut node = Node::new(title);
-        node.line("reads", reads(&source.connector));
+        node.line("reads", reads(&source.connector, &source.format));
         node.line("relation", "append-only, no key".to_owned());
         for column in &source.columns {
             node.line("column", declared(column));
@@ -280,7 +280,7 @@ fn state(aggregation: &Aggregation, keys: &str) -> String {
     }
 }
 
-fn reads(connector: &SourceConnector) -> String {
+fn reads(connector: &SourceConnector, format: &Format) -> String {
     match connector {
         SourceConnector::Kafka(KafkaSource { topics, startup, .. }) => {
             let from = match startup {
@@ -288,9 +288,13 @@ fn reads(connector: &SourceConnector) -> String {
                 StartupMode::Latest => "from what arrives after the start",
             };
             let s = if topics.len() == 1 { "" } else { "s" };
-            format!("Kafka topic{s} {}, {from}, JSON", topics.join(", "))
+            let format = match format {
+                Format::Json => "JSON".to_owned(),
+                Format::Csv(dialect) => delivery::csv(dialect),
+            };
+            format!("Kafka topic{s} {}, {from}, {format}", topics.join(", "))
         }
-        SourceConnector::File(file) => format!("files {}, JSON Lines", file.path),
+        SourceConnector::File(file) => format!("files {}, {}", file.path, delivery::lines(format)),
         SourceConnector::Simulator(simulator) => {
             let Shape::Vehicles = simulator.shape;
             let rate = match simulator.rate {

@@ -2,6 +2,7 @@
 //!
 //! Names of columns stay names with their places: the compiler resolves them against the relation.
 
+mod csv;
 mod reader;
 mod sink;
 mod source;
@@ -40,6 +41,7 @@ pub struct SinkOptions {
     pub key_span: Span,
     /// The column of `document` (MongoDB).
     pub document: Option<Name>,
+    pub format: Format,
     pub shards: u16,
 }
 
@@ -61,7 +63,6 @@ pub enum SinkTarget {
     },
     File {
         path: String,
-        format: Format,
     },
     Stdout,
     Blackhole,

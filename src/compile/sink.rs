@@ -51,6 +51,7 @@ pub(super) fn sink(
         key: flow.key.clone(),
         connector,
         document,
+        format: options.format,
         shards: options.shards,
     })
 }
@@ -213,7 +214,7 @@ fn connector(
                 properties,
             })
         }
-        SinkTarget::File { path, format } => SinkConnector::File(FileSink { path, format }),
+        SinkTarget::File { path } => SinkConnector::File(FileSink { path }),
         SinkTarget::Stdout => SinkConnector::Stdout,
         SinkTarget::Blackhole => SinkConnector::Blackhole,
     }

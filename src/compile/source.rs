@@ -15,13 +15,13 @@ use super::catalog::Catalog;
 use super::diagnostic::Diagnostic;
 use super::expression::{Scope, compile, condition};
 use super::flow::{Branch, ColumnInfo, Flow};
-use super::options::source_options;
+use super::options::{SourceOptions, source_options};
 use super::problem::Problem;
 use super::reword::failed;
 use super::{guard, locate, query, refuse, text, types};
 use crate::plan::{
-    ArrayRef1, ChangeMode, Column, ColumnOrigin, ColumnType, Expr as PlanExpr, Metadata, Source, Upstream,
-    WatermarkColumn,
+    ArrayRef1, ChangeMode, Column, ColumnOrigin, ColumnType, Expr as PlanExpr, Format, Metadata, Source,
+    Upstream, WatermarkColumn,
 };
 
 /// Compiles a source that will be number `index`. `None` if anything is wrong; it is in `diagnostics` then.
@@ -51,6 +51,9 @@ pub(super) fn source(
         }
     };
     let options = source_options(&create.options, diagnostics);
+    if let Some(SourceOptions { format: Format::Csv(_), .. }) = &options {
+        diagnostics.extend(create.columns.iter().filter_map(not_in_csv));
+    }
     let options = if diagnostics.len() == before { options? } else { return None };
     let source = Source {
         name: create.name.value.clone(),
@@ -67,6 +70,21 @@ pub(super) fn source(
         dead_letters: options.dead_letters,
     };
     Some((source, flow))
+}
+
+/// What a column asks for that a record of CSV does not have.
+fn not_in_csv(column: &ColumnDefinition) -> Option<Diagnostic> {
+    let name = text::name(&column.name.value);
+    if column.path.is_some() {
+        let error =
+            Diagnostic::new(column.name.span, format!("column `{name}`: PATH is not possible in CSV"));
+        return Some(error.hint("a record has no fields inside of fields; name the column as in the header"));
+    }
+    if column.metadata == Some(Metadata::Payload) && column.kind == ColumnType::Json {
+        let error = Diagnostic::new(column.kind_span, "the payload of a CSV record is TEXT, not JSON");
+        return Some(error.hint("declare it as TEXT"));
+    }
+    None
 }
 
 /// The relation that a source is.

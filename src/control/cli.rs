@@ -60,10 +60,10 @@ pub struct RunArgs {
     /// Read the input to its end, then stop
     #[arg(long)]
     pub bounded: bool,
-    /// Folder with SOURCE.jsonl, or a folder SOURCE of files, one per partition, instead of the connectors
+    /// Folder with SOURCE.jsonl or .csv, or a folder SOURCE of files, one per partition, instead of the connectors
     #[arg(long, value_name = "DIR", requires = "bounded")]
     pub input: Option<PathBuf>,
-    /// Folder that takes SINK.jsonl instead of the connectors
+    /// Folder that takes SINK.jsonl or .csv instead of the connectors
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Wall clock before the first epoch of a bounded run, instead of the machine's

@@ -1,5 +1,7 @@
 //! What tests read with.
 
+use std::collections::BTreeMap;
+
 use super::RecordSink;
 use crate::record::Record;
 
@@ -9,6 +11,9 @@ pub(crate) struct Collected {
     pub records: Vec<Vec<(u64, Option<Vec<u8>>)>>,
     pub caught_up: Vec<Option<u64>>,
     pub ended: Vec<bool>,
+    pub headers: Vec<Option<Vec<u8>>>,
+    /// By partition and offset, where there is any.
+    pub left_out: BTreeMap<(usize, u64), u64>,
 }
 
 impl Collected {
@@ -17,6 +22,8 @@ impl Collected {
             records: vec![Vec::new(); partitions],
             caught_up: vec![None; partitions],
             ended: vec![false; partitions],
+            headers: vec![None; partitions],
+            left_out: BTreeMap::new(),
         }
     }
 
@@ -37,12 +44,23 @@ impl Collected {
 }
 
 impl RecordSink for Collected {
+    fn header(&mut self, partition: usize, header: &Record<'_>) {
+        assert!(
+            self.records[partition].is_empty() && self.headers[partition].is_none(),
+            "a header comes first"
+        );
+        self.headers[partition] = header.payload.map(<[u8]>::to_vec);
+    }
+
     fn record(&mut self, partition: usize, record: &Record<'_>) {
         let last = self.records[partition].last().map(|(offset, _)| *offset);
         assert!(last < Some(record.offset), "offsets ascend: {last:?}, {}", record.offset);
         assert!(!self.ended[partition], "a record after the end");
         self.records[partition].push((record.offset, record.payload.map(<[u8]>::to_vec)));
         self.caught_up[partition] = None;
+        if record.left_out > 0 {
+            self.left_out.insert((partition, record.offset), record.left_out);
+        }
     }
 
     fn caught_up(&mut self, partition: usize, next: u64) {

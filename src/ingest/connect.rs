@@ -19,7 +19,7 @@ pub struct Context {
     pub directory: PathBuf,
     /// Whether the run ends with its input.
     pub bounded: bool,
-    /// Where every source reads `<source>.jsonl`, or the folder `<source>/`, instead of what its connector says.
+    /// Where every source reads `<source>.jsonl` (or `.csv`), or the folder `<source>/`, instead of what its connector says.
     pub input: Option<PathBuf>,
     /// Stands for the connectors of all sources.
     pub simulator: Option<Simulator>,
@@ -45,7 +45,7 @@ pub fn connect(source: &Source, settings: &Settings, context: &Context) -> Resul
     Ok(match &source.connector {
         SourceConnector::Simulator(simulator) => simulate(simulator),
         SourceConnector::File(file) => {
-            Arc::new(FileConnector::new(&context.directory, file, source.max_record_bytes))
+            Arc::new(FileConnector::new(&context.directory, file, &source.format, source.max_record_bytes))
         }
         SourceConnector::Kafka(kafka) if settings.kafka.bootstrap_servers.is_none() => {
             Arc::new(TopicConnector::new(&settings.state_dir, kafka, context.bounded))
@@ -59,13 +59,15 @@ pub fn connect(source: &Source, settings: &Settings, context: &Context) -> Resul
     })
 }
 
-/// `<input>/<source>`, a folder with one file per partition, or `<input>/<source>.jsonl`, plain or gzip.
+/// `<input>/<source>`, a folder with one file per partition, or `<input>/<source>.jsonl` (`.csv`), plain or gzip.
 fn input_file(source: &Source, input: &std::path::Path) -> Result<Arc<dyn Connector>> {
-    let names = ["", ".jsonl", ".jsonl.gz"].map(|ending| format!("{}{ending}", source.name));
+    let extension = source.format.extension();
+    let names = ["".to_owned(), format!(".{extension}"), format!(".{extension}.gz")]
+        .map(|e| format!("{}{e}", source.name));
     let Some(path) = names.iter().find(|name| input.join(name).exists()) else {
         let message = format!("no input for source \"{}\" in {}", source.name, input.display());
         return Err(Error::config(message).hint(format!("expected {}", names.join(" or "))));
     };
     let file = FileSource { path: path.clone() };
-    Ok(Arc::new(FileConnector::new(input, &file, source.max_record_bytes)))
+    Ok(Arc::new(FileConnector::new(input, &file, &source.format, source.max_record_bytes)))
 }

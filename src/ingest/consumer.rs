@@ -283,6 +283,10 @@ impl Slot {
 }
 
 impl RecordSink for Intake {
+    fn header(&mut self, partition: usize, header: &Record<'_>) {
+        self.slots[partition].decoder.header(header);
+    }
+
     fn record(&mut self, partition: usize, record: &Record<'_>) {
         let slot = &mut self.slots[partition];
         slot.decoder.push(record);

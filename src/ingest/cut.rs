@@ -243,9 +243,7 @@ mod tests {
         let mut raw = RawBuilder::default();
         let offsets: Vec<u64> = (0..times.len() as u64).map(|row| first_offset + row).collect();
         for offset in &offsets {
-            let record =
-                Record { offset: *offset, key: None, payload: Some(b"x"), headers: &[], timestamp_ms: None };
-            raw.push(&record);
+            raw.push(&Record::of(*offset, b"x"));
         }
         let ts: ArrayRef = Arc::new(TimestampNanosecondArray::from(times.to_vec()));
         let at: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![None; times.len()]));

@@ -78,6 +78,9 @@ pub trait Reader: Send {
 
 /// Takes what a reader finds.
 pub trait RecordSink {
+    /// The record that names the columns of all that follow in the partition, before the first of them.
+    fn header(&mut self, _partition: usize, _header: &Record<'_>) {}
+
     /// The next record of a partition. Offsets ascend, gaps are allowed.
     fn record(&mut self, partition: usize, record: &Record<'_>);
 

@@ -143,6 +143,7 @@ impl Timed {
                     offset,
                     key: Some(&record.key),
                     payload: Some(&record.value),
+                    left_out: 0,
                     headers: &[],
                     timestamp_ms: Some(record.time_ms),
                 },

@@ -17,6 +17,12 @@ pub use access::{element, field, is_json};
 pub use escape::{unescape, write_string};
 pub use scan::Scanner;
 
+/// Whether a text is one JSON value.
+pub fn is_value(text: &str) -> bool {
+    let mut scanner = Scanner::new(text);
+    scanner.value(0).and_then(|_| scanner.end()).is_ok()
+}
+
 /// How many containers may be open at once.
 pub const DEPTH_MAX: u32 = 128;
 

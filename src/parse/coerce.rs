@@ -2,7 +2,7 @@
 
 use super::number;
 use super::timestamp;
-use crate::json::{Kind, Token};
+use crate::json::{self, Kind, Token};
 use crate::plan::{ColumnType, TimestampFormat};
 
 /// One value on its way into a column.
@@ -41,6 +41,31 @@ pub(super) fn coerce<'t>(
             let content = token.content(text, scratch);
             if content.is_empty() { Some(Datum::Null) } else { from_text(content, kind, format) }
         }
+    }
+}
+
+/// The value of a field of CSV; `quoted` says whether it stood in quotes. `None` if the column cannot hold it.
+///
+/// NULL is the text that the source declares for it, without quotes; for all but texts also an empty field.
+#[inline]
+pub(super) fn coerce_field<'t>(
+    text: &'t str,
+    quoted: bool,
+    null: &str,
+    kind: ColumnType,
+    format: TimestampFormat,
+) -> Option<Datum<'t>> {
+    if !quoted && text == null {
+        return Some(Datum::Null);
+    }
+    if kind == ColumnType::Text {
+        return Some(Datum::Text(text));
+    }
+    let text = text.trim_matches([' ', '\t']);
+    match kind {
+        _ if text.is_empty() => Some(Datum::Null),
+        ColumnType::Json => json::is_value(text).then_some(Datum::Text(text)),
+        _ => from_text(text, kind, format),
     }
 }
 

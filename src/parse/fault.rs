@@ -1,9 +1,10 @@
 //! What can be wrong with one record, in words.
 
+use super::rows::Found;
 use crate::dead_letter::Reason;
-use crate::json::{Kind, Malformed, Token};
+use crate::json::Malformed;
 use crate::plan::{Column, ColumnOrigin};
-use crate::record::Reject;
+use crate::record::{Record, Reject};
 
 /// What is wrong with a record.
 #[derive(Debug, PartialEq)]
@@ -19,6 +20,17 @@ impl Fault {
         Fault { reason, error, rule: String::new() }
     }
 
+    /// A record that cannot be read.
+    #[cold]
+    pub(super) fn malformed(error: impl Into<String>) -> Self {
+        Fault::new(Reason::Malformed, error.into())
+    }
+
+    /// What is wrong, in words.
+    pub(super) fn text(self) -> String {
+        self.error
+    }
+
     /// The fault as that of the record at `offset`.
     pub(super) fn reject(self, offset: u64) -> Reject {
         Reject { offset, reason: self.reason, error: self.error, rule: self.rule }
@@ -32,13 +44,13 @@ impl From<Malformed> for Fault {
 }
 
 /// The text of a record, without a byte order mark and the end of its line.
-pub(super) fn content(payload: Option<&[u8]>, bytes_max: usize) -> Result<&str, Fault> {
-    let Some(payload) = payload else {
-        return Err(Fault::new(Reason::Malformed, "no payload".to_owned()));
+pub(super) fn content<'r>(record: &Record<'r>, bytes_max: usize) -> Result<&'r str, Fault> {
+    let Some(payload) = record.payload else {
+        return Err(Fault::malformed("no payload"));
     };
     // Tokens have 32-bit positions.
-    if payload.len() > bytes_max.min(i32::MAX as usize) {
-        let error = format!("{} bytes are more than max_record_bytes = {bytes_max}", payload.len());
+    if record.size() > bytes_max.min(i32::MAX as usize) as u64 {
+        let error = format!("{} bytes are more than max_record_bytes = {bytes_max}", record.size());
         return Err(Fault::new(Reason::TooLarge, error));
     }
     let text = str::from_utf8(payload).map_err(|error| {
@@ -50,10 +62,11 @@ pub(super) fn content(payload: Option<&[u8]>, bytes_max: usize) -> Result<&str, 
 
 /// A column cannot hold what stands at its path.
 #[cold]
-pub(super) fn wrong_type(column: &Column, token: Token, text: &str) -> Fault {
-    let value = match token.kind {
-        Kind::Missing => "its value".to_owned(),
-        _ => shortened(token.raw(text)),
+pub(super) fn wrong_type(column: &Column, found: Found<'_>) -> Fault {
+    let value = match found {
+        Found::Missing => "its value".to_owned(),
+        Found::Null => "null".to_owned(),
+        Found::Text(text) => shortened(text),
     };
     let name = column.kind.sql_name();
     let article = if name.starts_with('I') { "an" } else { "a" };
@@ -62,12 +75,12 @@ pub(super) fn wrong_type(column: &Column, token: Token, text: &str) -> Fault {
 
 /// A NOT NULL column has no value.
 #[cold]
-pub(super) fn not_null(column: &Column, token: Token, text: &str) -> Fault {
-    let state = match token.kind {
-        Kind::Missing => "is missing",
-        Kind::Null => "is null",
-        _ if token.body(text).is_empty() => "is empty",
-        _ => "has no value",
+pub(super) fn not_null(column: &Column, found: Found<'_>) -> Fault {
+    let state = match found {
+        Found::Missing => "is missing",
+        Found::Null => "is null",
+        Found::Text("" | "\"\"") => "is empty",
+        Found::Text(_) => "has no value",
     };
     let rule = format!("NOT NULL {}", column.name);
     Fault { rule, ..Fault::new(Reason::NotNull, format!("field \"{}\" {state}", label(column))) }

@@ -1,7 +1,7 @@
 //! Bytes to columns: a record becomes a row or a reject, and nothing else in its batch is touched.
 //!
-//! On its way a record is scanned once into tokens (spans of its text, one per declared path), then each
-//! token is coerced to its column's type and appended. When a value does not fit, what was appended of the
+//! On its way a JSON record is scanned once into tokens (spans of its text, one per declared path), one of CSV
+//! into its fields; then each is coerced to its column's type and appended. When a value does not fit, what was appended of the
 //! record is taken back. CHECKs are evaluated over the columns when the chunk is finished.
 //!
 //! Values are read generously where the meaning is certain: `7.0` and `"7"` are the BIGINT 7, `""` is NULL
@@ -10,10 +10,12 @@
 mod check;
 mod coerce;
 mod column;
+mod csv;
 mod fault;
 mod fields;
 mod metadata;
 mod number;
+mod rows;
 pub mod timestamp;
 
 #[cfg(test)]
@@ -21,43 +23,36 @@ mod random_tests;
 #[cfg(test)]
 mod tests;
 
-use std::mem;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions, UInt64Array};
-
-use self::coerce::{Datum, coerce};
-use self::column::{ColumnBuilder, datum};
+use self::coerce::coerce;
 use self::fault::Fault;
 use self::fields::Fields;
-use crate::json::Token;
-use crate::plan::{ColumnOrigin, Metadata, Source};
-use crate::record::{Chunk, Decode, Partition, RawBuilder, Record, Reject};
+use self::rows::{Found, Input, Rows, append};
+use crate::json::{Kind, Token};
+use crate::plan::{ColumnOrigin, Format, Metadata, Source};
+use crate::record::{Chunk, Decode, Partition, Record};
+
+pub use self::csv::CsvDecoder;
+
+/// What decodes the records of one partition of a source.
+pub fn decoder(source: Arc<Source>, partition: Partition) -> Box<dyn Decode> {
+    match source.format.clone() {
+        Format::Json => Box::new(JsonDecoder::new(source, partition)),
+        Format::Csv(dialect) => Box::new(CsvDecoder::new(source, partition, &dialect)),
+    }
+}
 
 /// Decodes the JSON records of one partition of a source.
 #[derive(Debug)]
 pub struct JsonDecoder {
-    source: Arc<Source>,
-    partition: Partition,
+    rows: Rows,
     fields: Fields,
     inputs: Vec<Input>,
-    columns: Vec<ColumnBuilder>,
     /// What stands at the paths of the record at hand.
     tokens: Vec<Token>,
     text: String,
     bytes: Vec<u8>,
-    /// Of the rows.
-    offsets: Vec<u64>,
-    rejects: Vec<Reject>,
-    raw: RawBuilder,
-}
-
-/// Where a column takes its values from.
-#[derive(Clone, Copy, Debug)]
-enum Input {
-    /// Index of the token.
-    Field(usize),
-    Metadata(Metadata),
 }
 
 impl JsonDecoder {
@@ -70,30 +65,25 @@ impl JsonDecoder {
         });
         let inputs = inputs.collect();
         JsonDecoder {
-            partition,
             inputs,
-            columns: source.columns.iter().map(|column| ColumnBuilder::new(column.kind)).collect(),
             tokens: vec![Token::MISSING; fields.len()],
             fields,
             text: String::new(),
             bytes: Vec::new(),
-            offsets: Vec::new(),
-            rejects: Vec::new(),
-            raw: RawBuilder::default(),
-            source,
+            rows: Rows::new(source, partition),
         }
     }
 
     /// Appends the record to the columns; perhaps to some of them only, if it fails.
     #[inline]
     fn append(&mut self, record: &Record<'_>) -> Result<(), Fault> {
-        let text = fault::content(record.payload, self.source.max_record_bytes)?;
+        let Rows { source, partition, columns, .. } = &mut self.rows;
+        let text = fault::content(record, source.max_record_bytes)?;
         self.fields.read(text, &mut self.tokens, &mut self.text).map_err(Fault::from)?;
-        let columns = self.source.columns.iter().zip(&self.inputs).zip(&mut self.columns);
-        for ((column, input), builder) in columns {
+        for ((column, input), builder) in source.columns.iter().zip(&self.inputs).zip(columns) {
             let value = match *input {
                 Input::Field(slot) => {
-                    let format = self.source.timestamp_format;
+                    let format = source.timestamp_format;
                     coerce(self.tokens[slot], column.kind, format, text, &mut self.text)
                 }
                 Input::Metadata(Metadata::IngestionTime) if !column.nullable => {
@@ -101,61 +91,41 @@ impl JsonDecoder {
                     continue;
                 }
                 Input::Metadata(metadata) => {
-                    metadata::value(metadata, column.kind, &self.partition, record, text, &mut self.bytes)
+                    metadata::value(metadata, column.kind, partition, record, text, &mut self.bytes)
                 }
             };
-            let value = match (value, &column.default) {
-                (Some(Datum::Null), Some(default)) => Some(datum(&default.0, column.kind)),
-                (value, _) => value,
-            };
-            if value == Some(Datum::Null) && !column.nullable {
-                return Err(fault::not_null(column, token(&self.tokens, *input), text));
-            }
-            if !value.is_some_and(|value| builder.push(value)) {
-                return Err(fault::wrong_type(column, token(&self.tokens, *input), text));
-            }
+            append(builder, column, value, || found(&self.tokens, *input, text))?;
         }
         Ok(())
     }
 }
 
-/// The token of a column; none of a metadata column.
-fn token(tokens: &[Token], input: Input) -> Token {
-    match input {
+/// What stands for a column; nothing for a metadata column.
+#[cold]
+fn found<'t>(tokens: &[Token], input: Input, text: &'t str) -> Found<'t> {
+    let token = match input {
         Input::Field(slot) => tokens[slot],
         Input::Metadata(_) => Token::MISSING,
+    };
+    match token.kind {
+        Kind::Missing => Found::Missing,
+        Kind::Null => Found::Null,
+        _ => Found::Text(token.raw(text)),
     }
 }
 
 impl Decode for JsonDecoder {
     #[inline]
     fn push(&mut self, record: &Record<'_>) {
-        self.raw.push(record);
-        match self.append(record) {
-            Ok(()) => self.offsets.push(record.offset),
-            Err(fault) => {
-                for column in &mut self.columns {
-                    column.truncate(self.offsets.len());
-                }
-                self.rejects.push(fault.reject(record.offset));
-            }
-        }
+        let result = self.append(record);
+        self.rows.settle(record, result);
     }
 
     fn len(&self) -> usize {
-        self.raw.len()
+        self.rows.len()
     }
 
     fn finish(&mut self) -> Chunk {
-        let offsets = mem::replace(&mut self.offsets, Vec::with_capacity(self.raw.len()));
-        let options = RecordBatchOptions::new().with_row_count(Some(offsets.len()));
-        let columns = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
-        let rows = RecordBatch::try_new_with_options(Arc::clone(&self.source.schema), columns, &options)
-            .expect("the columns of a source have the types of its schema");
-        let mut rejects = mem::take(&mut self.rejects);
-        let (rows, offsets) =
-            check::apply(&self.source.checks, rows, UInt64Array::from(offsets), &mut rejects);
-        rejects.sort_by_key(|reject| reject.offset);
-        Chunk { rows, offsets, rejects, raw: self.raw.finish() }
+        self.rows.finish()
     }
 }

@@ -15,6 +15,7 @@ use crate::plan::{
     ArrayRef1, Column, ColumnType, DeadLetterPolicy, Expr, FileSource, Format, SourceConnector,
     TimestampFormat,
 };
+use crate::record::Reject;
 
 pub(super) fn field(path: &str, kind: ColumnType) -> Column {
     let from = ColumnOrigin::Path(path.split('.').map(str::to_owned).collect());
@@ -73,7 +74,7 @@ pub(super) fn decoder(source: &Source) -> JsonDecoder {
 }
 
 pub(super) fn record(offset: u64, payload: &[u8]) -> Record<'_> {
-    Record { offset, key: None, payload: Some(payload), headers: &[], timestamp_ms: None }
+    Record::of(offset, payload)
 }
 
 fn decode(source: &Source, payloads: &[&[u8]]) -> Chunk {

@@ -195,7 +195,7 @@ fn decode(body: &[u8], offset: u64, take: &mut dyn FnMut(&Record<'_>)) -> Option
         headers.push((name, decode_bytes(&mut rest)?));
     }
     let timestamp_ms = Some(i64::from_le_bytes(*time));
-    take(&Record { offset, key, payload, headers: &headers, timestamp_ms });
+    take(&Record { offset, key, payload, left_out: 0, headers: &headers, timestamp_ms });
     Some(())
 }
 

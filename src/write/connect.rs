@@ -20,7 +20,7 @@ pub struct Context {
     pub directory: PathBuf,
     /// Whether the run ends with its input.
     pub bounded: bool,
-    /// Where every sink writes a file `<sink>.jsonl` instead of what its connector says.
+    /// Where every sink writes a file `<sink>.jsonl` (or `.csv`) instead of what its connector says.
     pub output: Option<PathBuf>,
     /// Whether rows are counted and written nowhere, whatever the connector says.
     pub blackhole: bool,
@@ -40,7 +40,7 @@ pub fn connect(
         return Ok(Box::new(Blackhole::default()));
     }
     if let Some(output) = &context.output {
-        return Ok(file(output.join(format!("{}.jsonl", sink.name))));
+        return Ok(file(output.join(format!("{}.{}", sink.name, sink.format.extension()))));
     }
     match &sink.connector {
         SinkConnector::File(target) => Ok(file(context.directory.join(&target.path))),

@@ -131,7 +131,7 @@ impl DeadLetterWriter {
                 let (_, buffer) = match self.files.entry(path) {
                     Entry::Occupied(entry) => entry.into_mut(),
                     Entry::Vacant(entry) => {
-                        let log = Log::open(entry.key(), false)?;
+                        let log = Log::open(entry.key(), false, None)?;
                         entry.insert((log, Vec::new()))
                     }
                 };

@@ -1,10 +1,10 @@
-//! JSON Lines in a file.
+//! Rows in a file, as JSON Lines or CSV.
 //!
 //! A bounded run leaves a whole file or none: it writes beside the file and renames at the end. Otherwise
 //! changes are appended, and what a confirmed epoch wrote survives the end of the process (not a power cut).
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use super::backoff::until_it_works;
 use super::final_rows::FinalRows;
 use super::lines::Lines;
 use super::{Changes, Health, Identity, Receipt, Sink};
+use crate::csv::Cutter;
 use crate::error::{Error, Result};
 use crate::plan::{self, ChangeMode};
 use crate::time::Epoch;
@@ -48,7 +49,7 @@ impl FileSink {
         let last = bounded && sink.changes == ChangeMode::Updating;
         FileSink {
             sink: sink.name.clone(),
-            lines: Lines::new(sink),
+            lines: Lines::of_changes(sink),
             path,
             bounded,
             last: last.then(|| FinalRows::new(sink)),
@@ -84,7 +85,16 @@ impl Sink for FileSink {
                 .hint("the path of a file sink names a file that exists, or does not exist yet"));
         }
         let path = if self.bounded { self.unfinished() } else { self.path.clone() };
-        self.log = Some(Log::open(&path, self.bounded)?);
+        let log = Log::open(&path, self.bounded, self.lines.cutter())?;
+        let header = self.lines.header();
+        if log.good > 0 && !begins_with(&log.file, &header).map_err(|error| refused(&path, error))? {
+            return Err(Error::config(format!("{} has other columns than the sink", path.display()))
+                .hint("move the file away, or write to another one"));
+        }
+        if log.good == 0 && self.last.is_none() {
+            self.buffer = header;
+        }
+        self.log = Some(log);
         Ok(0)
     }
 
@@ -119,18 +129,18 @@ impl Sink for FileSink {
 impl Log {
     /// Opens or creates the file and its folder. A line without an end, left by a process that was killed,
     /// is cut off.
-    pub(super) fn open(path: &Path, empty: bool) -> Result<Self> {
-        let refused = |error| {
-            Error::config(format!("cannot open the file {}", path.display()))
-                .caused_by(error)
-                .hint("the folder must exist or be creatable, and be writable")
-        };
+    pub(super) fn open(path: &Path, empty: bool, cutter: Option<Cutter>) -> Result<Self> {
+        let refused = |error| refused(path, error);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(refused)?;
         }
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(empty).open(path).map_err(refused)?;
-        let good = whole_lines(&file).map_err(refused)?;
+        let good = match cutter {
+            None => whole_lines(&file),
+            Some(cutter) => whole_records(&file, cutter),
+        };
+        let good = good.map_err(refused)?;
         Ok(Log { file, good })
     }
 
@@ -152,9 +162,44 @@ impl Log {
     }
 }
 
+fn refused(path: &Path, error: std::io::Error) -> Error {
+    Error::config(format!("cannot open the file {}", path.display()))
+        .caused_by(error)
+        .hint("the folder must exist or be creatable, and be writable")
+}
+
+fn begins_with(mut file: &File, header: &[u8]) -> std::io::Result<bool> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut found = Vec::new();
+    file.take(header.len() as u64).read_to_end(&mut found)?;
+    Ok(found == header)
+}
+
+/// Length of the file up to the end of its last whole record. Whether a line break ends one is known only from
+/// all that stands before it.
+fn whole_records(mut file: &File, mut cutter: Cutter) -> std::io::Result<u64> {
+    file.seek(SeekFrom::Start(0))?;
+    let (mut whole, mut at) = (0, 0);
+    let mut block = vec![0; 64 << 10];
+    loop {
+        let length = file.read(&mut block)?;
+        if length == 0 {
+            return Ok(whole);
+        }
+        let mut part = &block[..length];
+        while !part.is_empty() {
+            let (taken, ends) = cutter.take(part);
+            part = &part[taken..];
+            at += taken as u64;
+            if ends {
+                whole = at;
+            }
+        }
+    }
+}
+
 /// Length of the file up to the end of its last whole line.
 fn whole_lines(mut file: &File) -> std::io::Result<u64> {
-    use std::io::Read;
     let mut end = file.metadata()?.len();
     let mut block = [0; 4096];
     while end > 0 {
@@ -180,9 +225,14 @@ mod tests {
     use super::super::Op;
     use super::super::testing::{changes, identity, sink};
     use super::*;
+    use crate::csv::Dialect;
 
     fn run(bounded: bool, updating: bool, path: &Path) -> String {
-        let mut plan = sink("s", "k text, n int");
+        run_as(plan::Format::Json, bounded, updating, path)
+    }
+
+    fn run_as(format: plan::Format, bounded: bool, updating: bool, path: &Path) -> String {
+        let mut plan = plan::Sink { format, ..sink("s", "k text, n int") };
         plan.changes = if updating { ChangeMode::Updating } else { ChangeMode::AppendOnly };
         plan.key = updating.then(|| vec![0]);
         let mut file = FileSink::new(&plan, path.to_owned(), bounded, Health::new());
@@ -220,11 +270,54 @@ mod tests {
     }
 
     #[test]
+    fn csv_begins_with_one_header_also_when_it_is_continued() {
+        let folder = tempfile::tempdir().expect("folder");
+        let csv = || plan::Format::Csv(Dialect::default());
+        let path = folder.path().join("s.csv");
+        insta::assert_snapshot!(run_as(csv(), true, true, &path), @r"
+        k,n
+        a,2
+        b,4
+        ");
+        fs::remove_file(&path).expect("removed");
+        let once = run_as(csv(), false, true, &path);
+        let (_, rows) = once.split_once('\n').expect("a header");
+        insta::assert_snapshot!(once, @r"
+        op,k,n
+        insert,b,1
+        insert,a,2
+        insert,c,3
+        update,b,4
+        delete,c,3
+        ");
+        // What a process left unfinished is taken back, also where a line ends in the middle of a record.
+        fs::write(&path, format!("{once}insert,\"x\ny")).expect("written");
+        assert_eq!(run_as(csv(), false, true, &path), format!("{once}{rows}"));
+        let mut other = FileSink::new(
+            &plan::Sink { format: csv(), ..sink("s", "n int") },
+            path.clone(),
+            false,
+            Health::new(),
+        );
+        let error = other.open(&identity()).expect_err("other columns");
+        assert!(error.to_string().contains("has other columns than the sink"), "{error}");
+        let none = FileSink::new(
+            &plan::Sink { format: csv(), ..sink("s", "n int") },
+            path.clone(),
+            true,
+            Health::new(),
+        );
+        let mut none = none;
+        none.open(&identity()).and_then(|_| none.close()).expect("an empty run");
+        assert_eq!(fs::read_to_string(&path).expect("the file"), "n\n");
+    }
+
+    #[test]
     fn a_line_cut_short_by_a_crash_is_taken_back() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("s.jsonl");
         fs::write(&path, "{\"old\":1}\n{\"k\":\"to").expect("write");
-        let mut log = Log::open(&path, false).expect("open");
+        let mut log = Log::open(&path, false, None).expect("open");
         log.append(&path, b"{}\n").expect("append");
         assert_eq!(fs::read_to_string(&path).expect("read"), "{\"old\":1}\n{}\n");
     }

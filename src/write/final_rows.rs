@@ -6,15 +6,15 @@ use std::collections::btree_map::Entry;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::row::{RowConverter, Rows, SortField};
 
+use super::lines::Lines;
 use super::{Changes, Op};
 use crate::error::{Error, Result};
 use crate::plan;
-use crate::render::RowWriter;
 
 /// Lines by key, in the order of the key's values.
 #[derive(Debug)]
 pub(super) struct FinalRows {
-    writer: RowWriter,
+    writer: Lines,
     /// Columns that tell rows apart; `None`: all, and equal rows are counted.
     key: Option<Vec<usize>>,
     lines: BTreeMap<Vec<u8>, Line>,
@@ -29,11 +29,7 @@ struct Line {
 impl FinalRows {
     /// No rows yet.
     pub(super) fn new(sink: &plan::Sink) -> Self {
-        FinalRows {
-            writer: RowWriter::new(&sink.schema, sink.document),
-            key: sink.key.clone(),
-            lines: BTreeMap::new(),
-        }
+        FinalRows { writer: Lines::of_rows(sink), key: sink.key.clone(), lines: BTreeMap::new() }
     }
 
     /// Applies the changes of an epoch.
@@ -43,16 +39,15 @@ impl FinalRows {
         for (row, op) in changes.ops.iter().enumerate() {
             let key = keys.as_ref().map_or(Vec::new(), |keys| keys.row(row).as_ref().to_vec());
             let mut text = Vec::new();
-            self.writer.write_row(&mut text, &changes.rows, row);
-            text.push(b'\n');
+            self.writer.line(None, &changes.rows, row, &mut text);
             self.change(key, *op, text);
         }
         Ok(())
     }
 
-    /// All rows that are left, one per line.
+    /// All rows that are left, one per line, behind what a file begins with.
     pub(super) fn text(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out = self.writer.header();
         for line in self.lines.values() {
             for _ in 0..line.count {
                 out.extend_from_slice(&line.text);

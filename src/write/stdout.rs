@@ -1,4 +1,4 @@
-//! Changes on the standard output, as JSON Lines.
+//! Changes on the standard output, as JSON Lines or CSV.
 
 use std::io::{self, Write};
 
@@ -12,6 +12,7 @@ use crate::time::Epoch;
 #[derive(Debug)]
 pub(super) struct Stdout {
     lines: Lines,
+    /// What is to be written: at the beginning the header.
     text: Vec<u8>,
     epochs: Vec<(Epoch, Receipt)>,
 }
@@ -19,7 +20,8 @@ pub(super) struct Stdout {
 impl Stdout {
     /// A sink that nobody needs to connect to.
     pub(super) fn new(sink: &plan::Sink) -> Self {
-        Stdout { lines: Lines::new(sink), text: Vec::new(), epochs: Vec::new() }
+        let lines = Lines::of_changes(sink);
+        Stdout { text: lines.header(), lines, epochs: Vec::new() }
     }
 }
 
@@ -29,11 +31,11 @@ impl Sink for Stdout {
     }
 
     fn write(&mut self, epoch: Epoch, changes: Changes) -> Result<()> {
-        self.text.clear();
         self.lines.append(&changes, &mut self.text);
         let mut out = io::stdout().lock();
         let written = out.write_all(&self.text).and_then(|()| out.flush());
         written.map_err(|error| Error::config("cannot write to the standard output").caused_by(error))?;
+        self.text.clear();
         self.epochs.push((epoch, Receipt::default()));
         Ok(())
     }

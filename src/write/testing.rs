@@ -85,6 +85,7 @@ pub(super) fn sink(name: &str, spec: &str) -> plan::Sink {
         key: None,
         connector: SinkConnector::Blackhole,
         document: None,
+        format: plan::Format::Json,
         shards: 1,
     }
 }

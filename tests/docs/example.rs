@@ -88,13 +88,18 @@ impl Example {
         for source in sources {
             let records = self.records.iter().filter(|(name, _)| name == source);
             let text: String = records.map(|(_, record)| format!("{record}\n")).collect();
-            fs::write(input.join(format!("{source}.jsonl")), text).expect("a file");
+            // The source reads the one of its format.
+            for extension in ["jsonl", "csv"] {
+                fs::write(input.join(format!("{source}.{extension}")), &text).expect("a file");
+            }
         }
         let output = run(&directory, &input, Mode::of(1, 1));
         let mut right = true;
         let mut results = String::new();
         for (name, wanted) in &self.rows {
-            let found = lines(output.path(), &format!("{}.jsonl", shown_by(name)));
+            let file = ["jsonl", "csv"].map(|extension| format!("{}.{extension}", shown_by(name)));
+            let csv = output.path().join(&file[1]).exists();
+            let found = lines(output.path(), &file[usize::from(csv)]);
             right &= normal(wanted) == normal(&found);
             let listed = if found.is_empty() { vec![String::new()] } else { found };
             listed.iter().for_each(|row| writeln!(results, "{name} > {row}").expect("a String takes it"));

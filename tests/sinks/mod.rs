@@ -49,7 +49,16 @@ pub fn sink(connector: SinkConnector, changes: ChangeMode) -> plan::Sink {
     let fields = vec![ColumnType::Text.field("k", true), ColumnType::BigInt.field("n", true)];
     let schema = Arc::new(Schema::new(fields));
     let key = (changes == ChangeMode::Updating).then(|| vec![0]);
-    plan::Sink { name: "s".into(), schema, changes, key, connector, document: None, shards: 1 }
+    plan::Sink {
+        name: "s".into(),
+        schema,
+        changes,
+        key,
+        connector,
+        document: None,
+        format: plan::Format::Json,
+        shards: 1,
+    }
 }
 
 /// Changes of such a sink, with the offsets `first_offset..` of partition 0 of `telemetry_raw`.

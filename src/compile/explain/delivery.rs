@@ -3,8 +3,10 @@
 use arrow::datatypes::Schema;
 
 use super::key_names;
+use crate::csv::Dialect;
 use crate::plan::{
-    ChangeMode, KeyFormat, MongoSink, Sink, SinkConnector, Source, SourceConnector, StartupMode, WriteMode,
+    ChangeMode, Format, KeyFormat, MongoSink, Sink, SinkConnector, Source, SourceConnector, StartupMode,
+    WriteMode,
 };
 
 /// Where a sink writes to.
@@ -26,10 +28,34 @@ pub(super) fn target(sink: &Sink) -> String {
             };
             format!("Kafka topic {}, {}, {key}", kafka.topic, mode(kafka.mode))
         }
-        SinkConnector::File(file) => format!("file {}, JSON Lines", file.path),
-        SinkConnector::Stdout => "the standard output, JSON Lines".to_owned(),
+        SinkConnector::File(file) => format!("file {}, {}", file.path, lines(&sink.format)),
+        SinkConnector::Stdout => format!("the standard output, {}", lines(&sink.format)),
         SinkConnector::Blackhole => "nothing: rows are counted and dropped".to_owned(),
     }
+}
+
+pub(super) fn lines(format: &Format) -> String {
+    match format {
+        Format::Json => "JSON Lines".to_owned(),
+        Format::Csv(dialect) => csv(dialect),
+    }
+}
+
+/// How a CSV is written, as far as it is not as usual.
+pub(super) fn csv(dialect: &Dialect) -> String {
+    let usual = Dialect::default();
+    let shown = |byte: u8| format!("'{}'", byte.escape_ascii());
+    let mut text = format!("CSV {}", if dialect.header { "with a header" } else { "without header" });
+    if dialect.delimiter != usual.delimiter {
+        text += &format!(", {} between fields", shown(dialect.delimiter));
+    }
+    if dialect.quote != usual.quote {
+        text += &format!(", quoted by {}", shown(dialect.quote));
+    }
+    if dialect.null != usual.null {
+        text += &format!(", NULL is {}", dialect.null);
+    }
+    text
 }
 
 fn mode(mode: WriteMode) -> &'static str {

@@ -94,6 +94,7 @@ fn sink(name: &str, changes: ChangeMode, key: Option<Vec<usize>>, connector: Sin
         key,
         connector,
         document: None,
+        format: Format::Json,
         shards: 4,
     }
 }
@@ -166,7 +167,7 @@ fn each_sink_says_what_it_really_guarantees() {
             properties: BTreeMap::new(),
         })
     };
-    let file = SinkConnector::File(FileSink { path: "out.jsonl".into(), format: Format::Json });
+    let file = SinkConnector::File(FileSink { path: "out.jsonl".into() });
     let simulator = Simulator {
         shape: Shape::Vehicles,
         rate: 1000,

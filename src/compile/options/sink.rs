@@ -3,7 +3,7 @@
 use datafusion_sql::sqlparser::tokenizer::Span;
 
 use super::reader::{Known, Reader, later, never};
-use super::{SinkOptions, SinkTarget, values};
+use super::{SinkOptions, SinkTarget, csv, values};
 use crate::compile::ast::{Name, Options};
 use crate::compile::diagnostic::Diagnostic;
 use crate::plan::{Format, KeyFormat, WriteMode};
@@ -49,11 +49,18 @@ pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opti
     let kind = reader.choice("connector", &connectors, &refused)?;
     let name = connectors.iter().find(|(_, known)| *known == kind).map_or("", |(name, _)| *name);
     reader.check_names(&known(kind, name));
+    let format = match kind {
+        Connector::File | Connector::Stdout => {
+            csv::format(&mut reader, Ok(true), &[later("parquet", "JSON and CSV are written for now")])
+        }
+        Connector::Kafka => json(&mut reader),
+        Connector::MongoDb | Connector::Blackhole => Some(Format::Json),
+    };
     let target = match kind {
         Connector::MongoDb => mongodb(&mut reader),
         Connector::Kafka => kafka(&mut reader),
         Connector::File => file(&mut reader),
-        Connector::Stdout => json(&mut reader).map(|_| SinkTarget::Stdout),
+        Connector::Stdout => Some(SinkTarget::Stdout),
         Connector::Blackhole => Some(SinkTarget::Blackhole),
     };
     let mode_span = reader.value("mode").map_or(connector_span, |value| value.span);
@@ -66,6 +73,7 @@ pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opti
         key_span: reader.value("key").map_or(mode_span, |value| value.span),
         key,
         document: document(&mut reader),
+        format: format?,
         shards: u16::try_from(shards).unwrap_or(1),
     };
     reader.finish(options)
@@ -104,9 +112,11 @@ fn known(kind: Connector, name: &str) -> Known<'static> {
         Connector::Stdout => (&["format"], &[]),
         Connector::Blackhole => (&[], &[]),
     };
+    let of_format: &[&str] =
+        if own.contains(&"format") && kind != Connector::Kafka { csv::OPTIONS } else { &[] };
     Known {
         what: format!("a sink with connector '{name}'"),
-        options: [&["connector"], own].concat(),
+        options: [&["connector"], own, of_format].concat(),
         later: later.to_vec(),
         properties: kind == Connector::Kafka,
     }
@@ -117,8 +127,9 @@ fn mode(reader: &mut Reader<'_>) -> Option<WriteMode> {
 }
 
 fn json(reader: &mut Reader<'_>) -> Option<Format> {
-    let only = "only JSON is written for now";
-    reader.choice("format", &[("json", Format::Json)], &[later("csv", only), later("parquet", only)])
+    let only = "records of topics are JSON; files and the standard output can be CSV";
+    let formats = reader.choice("format", &[("json", ())], &[never("csv", only), later("parquet", only)]);
+    formats.map(|()| Format::Json)
 }
 
 fn mongodb(reader: &mut Reader<'_>) -> Option<SinkTarget> {
@@ -141,12 +152,10 @@ fn kafka(reader: &mut Reader<'_>) -> Option<SinkTarget> {
     let mode = mode(reader);
     let once = "it needs recovery, which comes later; use 'at_least_once'";
     reader.choice("delivery", &[("at_least_once", ())], &[later("exactly_once", once)]);
-    let format = json(reader);
     let key_format = reader.choice("key.format", &[("json", KeyFormat::Json), ("raw", KeyFormat::Raw)], &[]);
     let partitions = reader.parsed("partitions", 1, |value| values::integer(value, 1..=10_000));
     let replication = reader.parsed("replication", BROKER_DEFAULT, |value| values::integer(value, 1..=100));
     let properties = reader.properties(OURS);
-    format?;
     Some(SinkTarget::Kafka {
         topic: topic?,
         mode: mode?,
@@ -159,8 +168,7 @@ fn kafka(reader: &mut Reader<'_>) -> Option<SinkTarget> {
 
 fn file(reader: &mut Reader<'_>) -> Option<SinkTarget> {
     let path = reader.required("path", "output/rows.jsonl").map(|path| path.value.clone());
-    let format = json(reader);
-    Some(SinkTarget::File { path: path?, format: format? })
+    Some(SinkTarget::File { path: path? })
 }
 
 /// A raw key is the bytes of one column, so an append sink must name it and no sink can name two.

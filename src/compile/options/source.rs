@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::SourceOptions;
+use super::csv;
 use super::reader::{Known, Reader, later, never};
 use super::values;
 use crate::compile::ast::Options;
@@ -64,8 +65,17 @@ pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opti
         Connector::File => file(&mut reader),
         Connector::Simulator => Some(SourceConnector::Simulator(simulator(&mut reader))),
     };
-    let csv = [later("csv", "only JSON is read for now: one object per record")];
-    let format = reader.choice("format", &[("json", Format::Json)], &csv);
+    let format = match kind {
+        Connector::File => csv::format(&mut reader, Ok(true), &[]),
+        Connector::Kafka => csv::format(
+            &mut reader,
+            Err("a message is one record; its fields are the columns in their order"),
+            &[],
+        ),
+        Connector::Simulator => reader
+            .choice("format", &[("json", ())], &[never("csv", "the simulator makes JSON")])
+            .map(|()| Format::Json),
+    };
     let timestamp_format = reader.choice(
         "timestamp_format",
         &[
@@ -93,6 +103,7 @@ pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opti
 }
 
 fn known(kind: Connector, name: &str) -> Known<'static> {
+    let of_format: &[&str] = if kind == Connector::Simulator { &[] } else { csv::OPTIONS };
     let (own, later): (&[&str], &[(&str, &str)]) = match kind {
         Connector::Kafka => (
             &["topic", "scan.startup.mode"],
@@ -109,7 +120,7 @@ fn known(kind: Connector, name: &str) -> Known<'static> {
     };
     Known {
         what: format!("a source with connector '{name}'"),
-        options: [COMMON, own].concat(),
+        options: [COMMON, own, of_format].concat(),
         later: [OF_VIEWS, later].concat(),
         properties: kind == Connector::Kafka,
     }

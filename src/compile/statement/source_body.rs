@@ -263,7 +263,10 @@ fn consistent(column: &ColumnDefinition) -> Result<(), Diagnostic> {
     let Some((name, _, kind)) = METADATA.iter().find(|(_, known, _)| *known == metadata) else {
         return Ok(());
     };
-    let also = metadata == Metadata::Partition && column.kind == ColumnType::Int;
+    let also = matches!(
+        (metadata, column.kind),
+        (Metadata::Partition, ColumnType::Int) | (Metadata::Payload, ColumnType::Text)
+    );
     if column.kind == *kind || also {
         return Ok(());
     }

@@ -262,3 +262,13 @@ fn rules_of_sources_that_make_no_sense_are_refused() {
     let shown = rendered(&columns.iter().map(source).collect::<Vec<_>>());
     insta::assert_snapshot!(shown);
 }
+
+#[test]
+fn what_a_record_of_csv_does_not_have_is_refused() {
+    let source = |columns: &&str| {
+        format!("CREATE SOURCE s ({columns}) WITH (connector = 'file', path = 'x.csv', format = 'csv');")
+    };
+    let columns = ["a TEXT, lat DOUBLE PATH 'position.lat'", "a TEXT, p JSON METADATA FROM 'payload'"];
+    let shown = rendered(&columns.iter().map(source).collect::<Vec<_>>());
+    insta::assert_snapshot!(shown);
+}

@@ -64,10 +64,7 @@ impl Reader for Numbers {
             for _ in 0..100.min(limit - self.next[partition]) {
                 let offset = self.next[partition] * 2;
                 let payload = Some(payload);
-                out.record(
-                    partition,
-                    &Record { offset, key: None, payload, headers: &[], timestamp_ms: None },
-                );
+                out.record(partition, &Record { payload, ..Record::of(offset, b"") });
                 self.next[partition] += 1;
             }
             if self.next[partition] == *limit {

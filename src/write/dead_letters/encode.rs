@@ -31,7 +31,7 @@ struct Letter<'a> {
     original_offset: Option<u64>,
     original_key: Option<Cow<'a, str>>,
     original_value: Option<Cow<'a, str>>,
-    original_size: Option<usize>,
+    original_size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     original_encoding: Option<&'static str>,
     error: &'a str,
@@ -81,7 +81,7 @@ fn encode_cut(
         original_offset: letter.origin.map(|origin| origin.offset),
         original_key: key.map(|key| part(key, base64, cut_bytes)),
         original_value: value.map(|value| part(value, base64, cut_bytes)),
-        original_size: value.map(<[u8]>::len),
+        original_size: value.map(|value| value.len() as u64 + record.left_out),
         original_encoding: base64.then_some("base64"),
         error: cut(&letter.error, cut_bytes),
         error_type: letter.reason.as_str(),
@@ -133,7 +133,7 @@ mod tests {
             source: 0,
             topic: "telemetry_raw".into(),
             partition: 1,
-            record: RawRecord { key: Some(key.to_vec()), payload: Some(payload.to_vec()) },
+            record: RawRecord { key: Some(key.to_vec()), payload: Some(payload.to_vec()), left_out: 0 },
             wall_ms: 1_761_559_635_007,
         }
     }

@@ -46,7 +46,7 @@ fn letter(source: u16, topic: &str, offset: u64) -> AddressedLetter {
         source: source.into(),
         topic: topic.into(),
         partition: 0,
-        record: RawRecord { key: Some(b"k".to_vec()), payload: Some(br#"{"a":0}"#.to_vec()) },
+        record: RawRecord { key: Some(b"k".to_vec()), payload: Some(br#"{"a":0}"#.to_vec()), left_out: 0 },
         wall_ms: 0,
     }
 }

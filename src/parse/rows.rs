@@ -1,0 +1,110 @@
+//! Rows under construction, whatever the format of their records.
+
+use std::mem;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions, UInt64Array};
+
+use super::check;
+use super::coerce::Datum;
+use super::column::{ColumnBuilder, datum};
+use super::fault::{self, Fault};
+use crate::plan::{Column, Metadata, Source};
+use crate::record::{Chunk, Partition, RawBuilder, Record, Reject};
+
+/// The rows and rejects of one partition since the last chunk.
+#[derive(Debug)]
+pub(super) struct Rows {
+    pub source: Arc<Source>,
+    pub partition: Partition,
+    pub columns: Vec<ColumnBuilder>,
+    /// Of the rows.
+    offsets: Vec<u64>,
+    rejects: Vec<Reject>,
+    raw: RawBuilder,
+}
+
+/// Where a column takes its values from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Input {
+    /// Index of the field in what was read of the record.
+    Field(usize),
+    Metadata(Metadata),
+}
+
+/// What stands in a record for a column, for the message about it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Found<'t> {
+    Missing,
+    Null,
+    /// As it is written.
+    Text(&'t str),
+}
+
+impl Rows {
+    pub(super) fn new(source: Arc<Source>, partition: Partition) -> Self {
+        Rows {
+            columns: source.columns.iter().map(|column| ColumnBuilder::new(column.kind)).collect(),
+            source,
+            partition,
+            offsets: Vec::new(),
+            rejects: Vec::new(),
+            raw: RawBuilder::default(),
+        }
+    }
+
+    /// Keeps the record that was appended to the columns, or what was wrong with it; then what was appended of
+    /// it is taken back.
+    #[inline]
+    pub(super) fn settle(&mut self, record: &Record<'_>, result: Result<(), Fault>) {
+        self.raw.push(record);
+        match result {
+            Ok(()) => self.offsets.push(record.offset),
+            Err(fault) => {
+                for column in &mut self.columns {
+                    column.truncate(self.offsets.len());
+                }
+                self.rejects.push(fault.reject(record.offset));
+            }
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.raw.len()
+    }
+
+    pub(super) fn finish(&mut self) -> Chunk {
+        let offsets = mem::replace(&mut self.offsets, Vec::with_capacity(self.raw.len()));
+        let options = RecordBatchOptions::new().with_row_count(Some(offsets.len()));
+        let columns = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
+        let rows = RecordBatch::try_new_with_options(Arc::clone(&self.source.schema), columns, &options)
+            .expect("the columns of a source have the types of its schema");
+        let mut rejects = mem::take(&mut self.rejects);
+        let (rows, offsets) =
+            check::apply(&self.source.checks, rows, UInt64Array::from(offsets), &mut rejects);
+        rejects.sort_by_key(|reject| reject.offset);
+        Chunk { rows, offsets, rejects, raw: self.raw.finish() }
+    }
+}
+
+/// Appends the value of a column, or its DEFAULT. `None` is a value that the column cannot hold; `found` is
+/// asked for only when something is wrong.
+#[inline]
+pub(super) fn append<'t>(
+    builder: &mut ColumnBuilder,
+    column: &Column,
+    value: Option<Datum<'_>>,
+    found: impl FnOnce() -> Found<'t>,
+) -> Result<(), Fault> {
+    let value = match (value, &column.default) {
+        (Some(Datum::Null), Some(default)) => Some(datum(&default.0, column.kind)),
+        (value, _) => value,
+    };
+    if value == Some(Datum::Null) && !column.nullable {
+        return Err(fault::not_null(column, found()));
+    }
+    if !value.is_some_and(|value| builder.push(value)) {
+        return Err(fault::wrong_type(column, found()));
+    }
+    Ok(())
+}
