@@ -11,6 +11,7 @@
 //! | Float64 | `04` | 8, big endian; all bits flipped where negative, else the sign bit |
 //! | Timestamp(ns) | `05` | 8, as Int64 |
 //! | Utf8 | `06` | its bytes with `00` written as `00 FF`, then `00` |
+//! | Date32 | `07` | 4, as Int32 |
 //!
 //! So two rows of the same types have the same bytes only if they are equal, and bytes compare as the rows
 //! do, column by column, NULL first. -0.0 is 0.0; there is one NaN, above all numbers. The encoding is part
@@ -20,11 +21,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, Float64Array, Float64Builder, Int32Array,
-    Int32Builder, Int64Array, Int64Builder, NullArray, StringArray, StringBuilder, TimestampNanosecondArray,
-    TimestampNanosecondBuilder,
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, Date32Array, Date32Builder, Float64Array,
+    Float64Builder, Int32Array, Int32Builder, Int64Array, Int64Builder, NullArray, StringArray,
+    StringBuilder, TimestampNanosecondArray, TimestampNanosecondBuilder,
 };
-use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampNanosecondType};
+use arrow::datatypes::{
+    DataType, Date32Type, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampNanosecondType,
+};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
@@ -39,6 +42,7 @@ const INT64: u8 = 0x03;
 const FLOAT64: u8 = 0x04;
 const TIMESTAMP: u8 = 0x05;
 const UTF8: u8 = 0x06;
+const DATE: u8 = 0x07;
 /// Behind a zero byte that belongs to a text; never a tag and never in UTF-8.
 const ESCAPED: u8 = 0xff;
 const SIGN: u64 = 1 << 63;
@@ -55,8 +59,8 @@ pub fn worker_of(group: u8, workers: usize) -> usize {
 
 /// Whether values of this type can be encoded.
 pub fn supports(data_type: &DataType) -> bool {
-    use DataType::{Boolean, Float64, Int32, Int64, Null, Timestamp, Utf8};
-    matches!(data_type, Null | Boolean | Int32 | Int64 | Float64 | Utf8)
+    use DataType::{Boolean, Date32, Float64, Int32, Int64, Null, Timestamp, Utf8};
+    matches!(data_type, Null | Boolean | Int32 | Int64 | Float64 | Utf8 | Date32)
         || matches!(data_type, Timestamp(TimeUnit::Nanosecond, None))
 }
 
@@ -141,6 +145,7 @@ enum Column<'a> {
     Float64(&'a Float64Array),
     Timestamp(&'a TimestampNanosecondArray),
     Utf8(&'a StringArray),
+    Date(&'a Date32Array),
 }
 
 impl<'a> Column<'a> {
@@ -155,6 +160,7 @@ impl<'a> Column<'a> {
                 Column::Timestamp(array.as_primitive::<TimestampNanosecondType>())
             }
             DataType::Utf8 => Column::Utf8(array.as_string::<i32>()),
+            DataType::Date32 => Column::Date(array.as_primitive::<Date32Type>()),
             other => panic!("values of type {other} have no canonical encoding"),
         }
     }
@@ -169,6 +175,9 @@ impl<'a> Column<'a> {
             }
             Column::Int32(array) if array.is_valid(row) => {
                 push_fixed(INT32, (array.value(row) ^ i32::MIN).to_be_bytes(), bytes);
+            }
+            Column::Date(array) if array.is_valid(row) => {
+                push_fixed(DATE, (array.value(row) ^ i32::MIN).to_be_bytes(), bytes);
             }
             Column::Boolean(array) if array.is_valid(row) => {
                 push_fixed(BOOLEAN, [u8::from(array.value(row))], bytes);
@@ -226,6 +235,7 @@ enum Builder {
     Float64(Float64Builder),
     Timestamp(TimestampNanosecondBuilder),
     Utf8(StringBuilder, Vec<u8>),
+    Date(Date32Builder),
 }
 
 impl Builder {
@@ -240,6 +250,7 @@ impl Builder {
                 Builder::Timestamp(TimestampNanosecondBuilder::new())
             }
             DataType::Utf8 => Builder::Utf8(StringBuilder::new(), Vec::new()),
+            DataType::Date32 => Builder::Date(Date32Builder::new()),
             other => {
                 return Err(Error::internal(format!("values of type {other} have no canonical encoding")));
             }
@@ -256,6 +267,10 @@ impl Builder {
             (Builder::Boolean(builder), BOOLEAN) => builder.append_value(fixed::<1>(row)? == [1]),
             (Builder::Int32(builder), NULL) => builder.append_null(),
             (Builder::Int32(builder), INT32) => {
+                builder.append_value(i32::from_be_bytes(fixed(row)?) ^ i32::MIN);
+            }
+            (Builder::Date(builder), NULL) => builder.append_null(),
+            (Builder::Date(builder), DATE) => {
                 builder.append_value(i32::from_be_bytes(fixed(row)?) ^ i32::MIN);
             }
             (Builder::Int64(builder), NULL) => builder.append_null(),
@@ -286,6 +301,7 @@ impl Builder {
             Builder::Float64(mut builder) => Arc::new(builder.finish()),
             Builder::Timestamp(mut builder) => Arc::new(builder.finish()),
             Builder::Utf8(mut builder, _) => Arc::new(builder.finish()),
+            Builder::Date(mut builder) => Arc::new(builder.finish()),
         }
     }
 }

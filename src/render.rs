@@ -3,13 +3,13 @@
 //! One row is one JSON object on one line, with the fields of the schema in their order. NULL is written as
 //! `null`, never left out. A DOUBLE is its shortest text that reads back as the same number; JSON has no
 //! text for NaN and the infinities, which become `null`. A TIMESTAMP is RFC 3339 in UTC with microseconds, or
-//! nanoseconds where there are any. JSON columns are embedded as they are.
+//! nanoseconds where there are any; a DATE is `2025-10-27`. JSON columns are embedded as they are.
 
 mod csv;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
-    DataType, Float64Type, Int32Type, Int64Type, Schema, TimeUnit, TimestampNanosecondType,
+    DataType, Date32Type, Float64Type, Int32Type, Int64Type, Schema, TimeUnit, TimestampNanosecondType,
 };
 use arrow::util::display::array_value_to_string;
 
@@ -58,6 +58,7 @@ enum Kind {
     Double,
     Boolean,
     Timestamp,
+    Date,
     /// A type that no column of SQL has: its display text, as a JSON string.
     Other,
 }
@@ -78,6 +79,7 @@ impl RowWriter {
                 DataType::Float64 => Kind::Double,
                 DataType::Boolean => Kind::Boolean,
                 DataType::Timestamp(TimeUnit::Nanosecond, _) => Kind::Timestamp,
+                DataType::Date32 => Kind::Date,
                 _ => Kind::Other,
             };
             FieldWriter { name: field.name().clone(), label, kind }
@@ -197,6 +199,11 @@ impl FieldWriter {
                 write_timestamp(out, column.as_primitive::<TimestampNanosecondType>().value(row));
                 out.push(b'"');
             }
+            Kind::Date => {
+                out.push(b'"');
+                write_date(out, column.as_primitive::<Date32Type>().value(row).into());
+                out.push(b'"');
+            }
             Kind::Other => json::write_string(out, &array_value_to_string(column, row).unwrap_or_default()),
         }
     }
@@ -227,22 +234,8 @@ pub fn write_timestamp(out: &mut Vec<u8>, time: EventTime) {
     const NANOS_PER_SECOND: i64 = 1_000_000_000;
     let (seconds, nanos) = (time.div_euclid(NANOS_PER_SECOND), time.rem_euclid(NANOS_PER_SECOND));
     let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // The inverse of counting days in years that begin in March and eras of 400 years, which are all alike.
-    let shifted = day + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    digits::<4>(out, year);
-    for (mark, value) in [
-        (b'-', month),
-        (b'-', day_of_year - (153 * month_from_march + 2) / 5 + 1),
-        (b'T', second / 3_600),
-        (b':', second / 60 % 60),
-        (b':', second % 60),
-    ] {
+    write_date(out, day);
+    for (mark, value) in [(b'T', second / 3_600), (b':', second / 60 % 60), (b':', second % 60)] {
         out.push(mark);
         digits::<2>(out, value);
     }
@@ -253,6 +246,28 @@ pub fn write_timestamp(out: &mut Vec<u8>, time: EventTime) {
         digits::<9>(out, nanos)
     }
     out.push(b'Z');
+}
+
+/// Appends `2025-10-27`, given days since the Unix epoch; a year of more than four digits, or before the year 0,
+/// has a sign, as ISO 8601 has it.
+pub fn write_date(out: &mut Vec<u8>, day: i64) {
+    // The inverse of counting days in years that begin in March and eras of 400 years, which are all alike.
+    let shifted = day + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    if (0..10_000).contains(&year) {
+        digits::<4>(out, year);
+    } else {
+        out.extend_from_slice(format!("{}{:04}", if year < 0 { '-' } else { '+' }, year.abs()).as_bytes());
+    }
+    out.push(b'-');
+    digits::<2>(out, month);
+    out.push(b'-');
+    digits::<2>(out, day_of_year - (153 * month_from_march + 2) / 5 + 1);
 }
 
 /// Appends the last `N` decimal digits.
@@ -266,117 +281,4 @@ fn digits<const N: usize>(out: &mut Vec<u8>, mut value: i64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{
-        ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray, TimestampNanosecondArray,
-        UInt16Array,
-    };
-    use arrow::datatypes::Field;
-    use chrono::{DateTime, SecondsFormat};
-    use rand::{Rng, SeedableRng};
-
-    use super::*;
-    use crate::plan::ColumnType;
-
-    fn batch(columns: Vec<(Field, ArrayRef)>) -> RecordBatch {
-        let (fields, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("columns of the schema")
-    }
-
-    fn row(rows: &RecordBatch, document: Option<usize>, row: usize) -> String {
-        let mut out = Vec::new();
-        RowWriter::new(rows.schema_ref(), document).write_row(&mut out, rows, row);
-        String::from_utf8(out).expect("UTF-8")
-    }
-
-    #[test]
-    fn every_type_has_its_text_and_null_is_written() {
-        let rows = batch(vec![
-            (ColumnType::Text.field("te\"xt", true), Arc::new(StringArray::from(vec![Some("a\"\n"), None]))),
-            (ColumnType::BigInt.field("long", true), Arc::new(Int64Array::from(vec![Some(i64::MIN), None]))),
-            (ColumnType::Int.field("int", true), Arc::new(Int32Array::from(vec![Some(-7), None]))),
-            (ColumnType::Double.field("double", true), Arc::new(Float64Array::from(vec![Some(0.1), None]))),
-            (ColumnType::Boolean.field("on", true), Arc::new(BooleanArray::from(vec![Some(true), None]))),
-            (
-                ColumnType::Json.field("json", true),
-                Arc::new(StringArray::from(vec![Some("{\"a\":\n\"0\"}"), None])),
-            ),
-            (
-                ColumnType::Timestamp.field("at", true),
-                Arc::new(TimestampNanosecondArray::from(vec![Some(1), None])),
-            ),
-            (Field::new("other", DataType::UInt16, true), Arc::new(UInt16Array::from(vec![Some(7), None]))),
-        ]);
-        assert_eq!(
-            row(&rows, None, 0),
-            r#"{"te\"xt":"a\"\n","long":-9223372036854775808,"int":-7,"double":0.1,"on":true,"json":{"a": "0"},"at":"1970-01-01T00:00:00.000000001Z","other":"7"}"#
-        );
-        assert_eq!(
-            row(&rows, None, 1),
-            r#"{"te\"xt":null,"long":null,"int":null,"double":null,"on":null,"json":null,"at":null,"other":null}"#
-        );
-        let mut key = Vec::new();
-        RowWriter::new(rows.schema_ref(), None).write_key(&mut key, &rows, &[2, 0], 0);
-        assert_eq!(String::from_utf8(key).as_deref(), Ok(r#"{"int":-7,"te\"xt":"a\"\n"}"#));
-    }
-
-    #[test]
-    fn doubles_read_back_as_the_same_number() {
-        let text = |value: f64| {
-            let mut out = Vec::new();
-            write_double(&mut out, value);
-            String::from_utf8(out).expect("ASCII")
-        };
-        assert_eq!(
-            (text(25.0).as_str(), text(-0.0).as_str(), text(101.5).as_str()),
-            ("25.0", "-0.0", "101.5")
-        );
-        assert_eq!((text(f64::NAN).as_str(), text(f64::NEG_INFINITY).as_str()), ("null", "null"));
-        let mut random = rand_pcg::Pcg64Mcg::seed_from_u64(64);
-        for _ in 0..10_000 {
-            let value = f64::from_bits(random.random());
-            if value.is_finite() {
-                assert_eq!(text(value).parse::<f64>().map(f64::to_bits), Ok(value.to_bits()));
-            }
-        }
-    }
-
-    #[test]
-    fn a_document_is_spread_as_it_was_received() {
-        let documents = [
-            Some(
-                "{\"did\" : \"981\", \"int_value\":\"0\",\"at\\u0065\":{\"x\":\r\n1}, \"f\":1.50, \"at\":1}",
-            ),
-            None,
-            Some("[1]"),
-            Some(" { } "),
-        ];
-        let rows = batch(vec![
-            (ColumnType::Json.field("payload", true), Arc::new(StringArray::from(documents.to_vec()))),
-            (ColumnType::BigInt.field("at", true), Arc::new(Int64Array::from(vec![7; 4]))),
-        ]);
-        assert_eq!(
-            row(&rows, Some(0), 0),
-            "{\"did\":\"981\",\"int_value\":\"0\",\"at\\u0065\":{\"x\":  1},\"f\":1.50,\"at\":7}"
-        );
-        assert_eq!(row(&rows, Some(0), 1), r#"{"at":7}"#);
-        assert_eq!(row(&rows, Some(0), 2), r#"{"payload":[1],"at":7}"#);
-        assert_eq!(row(&rows, Some(0), 3), r#"{"at":7}"#);
-    }
-
-    #[test]
-    fn timestamps_agree_with_chrono() {
-        let mut random = rand_pcg::Pcg64Mcg::seed_from_u64(3339);
-        let ends = [i64::MIN, -1, 0, 999, 1_000, i64::MAX];
-        let times = ends.into_iter().chain((0..20_000).map(|_| random.random::<i64>()));
-        for time in times.flat_map(|time| [time, time / 1_000 * 1_000]) {
-            let mut out = Vec::new();
-            write_timestamp(&mut out, time);
-            let form = if time % 1_000 == 0 { SecondsFormat::Micros } else { SecondsFormat::Nanos };
-            let expected = DateTime::from_timestamp_nanos(time).to_rfc3339_opts(form, true);
-            assert_eq!(String::from_utf8(out).as_deref(), Ok(expected.as_str()), "{time}");
-        }
-    }
-}
+mod tests;

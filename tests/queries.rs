@@ -20,14 +20,14 @@ const MODES: [Mode; 3] = [
 ];
 
 const READINGS: &str = r#"CREATE SOURCE readings (
-    id BIGINT, k TEXT, g TEXT, i BIGINT, n INT, f DOUBLE, b BOOLEAN, t TIMESTAMP, body JSON
+    id BIGINT, k TEXT, g TEXT, i BIGINT, n INT, f DOUBLE, b BOOLEAN, t TIMESTAMP, d DATE, body JSON
 ) WITH (connector = 'file', path = 'input/readings.jsonl');
 "#;
 
 const RECORDS: [&str; 10] = [
-    r#"{"id":1,"k":"a","g":"x","i":10,"n":1,"f":1.5,"b":true,"t":"2024-05-01T00:00:00Z","body":{"v":[1,{"w":"q"}]}}"#,
-    r#"{"id":2,"k":"b","g":"x","i":20,"n":2,"f":-0.0,"b":false,"t":"2024-05-01T12:00:00Z","body":[1,2]}"#,
-    r#"{"id":3,"k":"a","g":"y","i":10,"n":1,"f":0.0,"b":null,"t":"2024-05-02T00:00:00Z","body":"text"}"#,
+    r#"{"id":1,"k":"a","g":"x","i":10,"n":1,"f":1.5,"b":true,"t":"2024-05-01T00:00:00Z","d":"2024-05-01","body":{"v":[1,{"w":"q"}]}}"#,
+    r#"{"id":2,"k":"b","g":"x","i":20,"n":2,"f":-0.0,"b":false,"t":"2024-05-01T12:00:00Z","d":"1969-12-31","body":[1,2]}"#,
+    r#"{"id":3,"k":"a","g":"y","i":10,"n":1,"f":0.0,"b":null,"t":"2024-05-02T00:00:00Z","d":"2024-05-01","body":"text"}"#,
     r#"{"id":4,"k":null,"g":"x","i":null,"n":null,"f":null,"b":null,"t":null,"body":null}"#,
     r#"{"id":5,"k":"b","g":"y","i":-5,"n":3,"f":2.5,"b":true,"t":"1969-12-31T23:59:59.5Z"}"#,
     r#"{"id":6,"k":null,"g":null,"i":null,"n":7,"f":2.5,"b":null,"t":null}"#,
@@ -274,6 +274,61 @@ fn json_is_read_in_place() {
                  UNION ALL SELECT id, body -> 'v' FROM readings WHERE id = 1",
                 &[r#"{"id":1,"v":[1,{"w":"q"}]}"#, r#"{"id":9,"v":null}"#],
             ),
+        ],
+    );
+}
+
+#[test]
+fn dates_are_keys_are_compared_and_leave_as_text() {
+    check(
+        "CREATE VIEW latest AS SELECT g, last_value(d ORDER BY id) AS d FROM readings WHERE id < 5 GROUP BY g;",
+        &[
+            (
+                "SELECT d, count(*) AS c, min(t) AS t FROM readings WHERE id < 5 GROUP BY d",
+                &[
+                    r#"{"d":"2024-05-01","c":2,"t":"2024-05-01T00:00:00.000000Z"}"#,
+                    r#"{"d":"1969-12-31","c":1,"t":"2024-05-01T12:00:00.000000Z"}"#,
+                    r#"{"d":null,"c":1,"t":null}"#,
+                ],
+            ),
+            (
+                "SELECT k, min(d) AS a, max(d) AS z, count(d) AS c FROM readings WHERE id < 5 GROUP BY k",
+                &[
+                    r#"{"k":"a","a":"2024-05-01","z":"2024-05-01","c":2}"#,
+                    r#"{"k":"b","a":"1969-12-31","z":"1969-12-31","c":1}"#,
+                    r#"{"k":null,"a":null,"z":null,"c":0}"#,
+                ],
+            ),
+            (
+                "SELECT max(d) AS d, 'all' AS g FROM latest GROUP BY 'all'",
+                &[r#"{"d":"2024-05-01","g":"all"}"#],
+            ),
+            (
+                "SELECT CAST(t AS DATE) AS d, count(*) AS c FROM readings GROUP BY CAST(t AS DATE)",
+                &[
+                    r#"{"d":"1969-12-31","c":1}"#,
+                    r#"{"d":"2024-05-01","c":4}"#,
+                    r#"{"d":"2024-05-02","c":1}"#,
+                    r#"{"d":"2024-05-03","c":1}"#,
+                    r#"{"d":"2024-05-04","c":1}"#,
+                    r#"{"d":null,"c":2}"#,
+                ],
+            ),
+            (
+                "SELECT id, d + INTERVAL '1 month' AS m, d - DATE '1970-01-01' AS days FROM readings \
+                 WHERE d BETWEEN '1900-01-01' AND '2024-04-30'",
+                &[r#"{"id":2,"m":"1970-01-31","days":-1}"#],
+            ),
+            (
+                "SELECT DISTINCT d FROM readings UNION ALL SELECT DISTINCT t FROM readings WHERE id = 3",
+                &[
+                    r#"{"d":"2024-05-01T00:00:00.000000Z"}"#,
+                    r#"{"d":"1969-12-31T00:00:00.000000Z"}"#,
+                    r#"{"d":null}"#,
+                    r#"{"d":"2024-05-02T00:00:00.000000Z"}"#,
+                ],
+            ),
+            ("SELECT id FROM readings WHERE d = CAST(t AS DATE) AND d >= t", &[r#"{"id":1}"#]),
         ],
     );
 }

@@ -20,6 +20,7 @@ use datafusion_expr::{
 use datafusion_physical_expr::expressions::{BinaryExpr as PhysicalBinary, Column, Literal};
 use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
+use super::function::limit;
 use super::guard::{Guarded, constant};
 
 /// An operator in the disguise of a function.
@@ -53,6 +54,11 @@ pub(super) fn disguise(expr: Expr, schema: &DFSchema) -> Result<Expr> {
             {
                 cast.field = Arc::new(cast.field.as_ref().clone().with_data_type(DataType::Float64));
                 return Ok(Transformed::yes(Expr::Cast(cast)));
+            }
+            Expr::ScalarFunction(call) => {
+                let (call, changed) = limit::limited(call);
+                let expr = Expr::ScalarFunction(call);
+                return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
             }
             other => other,
         };

@@ -99,8 +99,9 @@ fn plain(message: &str) -> String {
 
 /// A text with the library's names of types replaced.
 fn sql_types(text: &str) -> String {
-    const NAMES: [(&str, &str); 12] = [
+    const NAMES: [(&str, &str); 13] = [
         ("Timestamp(ns)", "TIMESTAMP"),
+        ("Date32", "DATE"),
         ("LargeUtf8", "TEXT"),
         ("Utf8View", "TEXT"),
         ("Utf8", "TEXT"),

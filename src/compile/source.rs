@@ -175,9 +175,13 @@ fn constant(
         (&compiled.data_type, definition.kind),
         (DataType::Int64 | DataType::Int32, ColumnType::BigInt | ColumnType::Int | ColumnType::Double)
             | (DataType::Float64, ColumnType::Double)
-            | (DataType::Utf8, ColumnType::Text | ColumnType::Json | ColumnType::Timestamp)
+            | (
+                DataType::Utf8,
+                ColumnType::Text | ColumnType::Json | ColumnType::Timestamp | ColumnType::Date
+            )
             | (DataType::Boolean, ColumnType::Boolean)
             | (DataType::Timestamp(..), ColumnType::Timestamp)
+            | (DataType::Date32, ColumnType::Date)
     );
     if !fits {
         let found = types::name(&compiled.data_type);

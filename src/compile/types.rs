@@ -47,14 +47,12 @@ pub(super) fn column(data_type: &DataType) -> Result<DataType, Problem> {
         D::Int64 | D::UInt32 | D::UInt64 => return Ok(D::Int64),
         D::Float16 | D::Float32 | D::Float64 => return Ok(D::Float64),
         D::Boolean => return Ok(D::Boolean),
+        D::Date32 | D::Date64 => return Ok(D::Date32),
         D::Timestamp(_, None) => return Ok(TIMESTAMP),
         D::Timestamp(_, Some(_)) => (
             "columns hold TIMESTAMP (UTC), not TIMESTAMP WITH TIME ZONE",
             "use the TIMESTAMP itself, or format it with to_char",
         ),
-        D::Date32 | D::Date64 => {
-            ("columns of type DATE are not supported yet", "use date_trunc('day', ...), a TIMESTAMP")
-        }
         D::Interval(_) | D::Duration(_) => (
             "columns of type INTERVAL are not supported yet",
             "subtract numbers instead: extract(epoch FROM a) - extract(epoch FROM b)",
@@ -65,7 +63,9 @@ pub(super) fn column(data_type: &DataType) -> Result<DataType, Problem> {
         D::Null => ("NULL alone has no type", "write CAST(NULL AS TEXT), with the type that is meant"),
         other => {
             let problem = format!("columns of type {} are not supported", name(other));
-            return Err(Problem::new(problem).hint("CAST it to TEXT, BIGINT, DOUBLE, BOOLEAN or TIMESTAMP"));
+            return Err(
+                Problem::new(problem).hint("CAST it to TEXT, BIGINT, DOUBLE, BOOLEAN, DATE or TIMESTAMP")
+            );
         }
     };
     Err(Problem::new(reason).hint(hint))
@@ -78,6 +78,7 @@ pub(super) fn common(left: &DataType, right: &DataType) -> Option<DataType> {
         _ if left == right => Some(left.clone()),
         (D::Int32 | D::Int64, D::Int32 | D::Int64) => Some(D::Int64),
         (D::Int32 | D::Int64 | D::Float64, D::Int32 | D::Int64 | D::Float64) => Some(D::Float64),
+        (D::Date32, D::Timestamp(_, None)) | (D::Timestamp(_, None), D::Date32) => Some(TIMESTAMP),
         _ => None,
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray, TimestampNanosecondArray,
-    new_null_array,
+    ArrayRef, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, StringArray,
+    TimestampNanosecondArray, new_null_array,
 };
 use arrow::datatypes::{DataType, FieldRef};
 use serde_json::Value;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::api::{Lookup, LookupError, ViewDescription};
 use crate::canonical;
 use crate::execution::{Execution, LookupRequest};
-use crate::parse::timestamp::rfc3339;
+use crate::parse::timestamp::{date, rfc3339};
 
 /// How long a worker may take to answer; it answers between two steps.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -84,6 +84,10 @@ fn column(field: &FieldRef, value: &Value) -> Result<ArrayRef, LookupError> {
         DataType::Timestamp(..) => {
             let time = value.as_str().and_then(rfc3339);
             Arc::new(TimestampNanosecondArray::from(vec![time.ok_or_else(bad)?]))
+        }
+        DataType::Date32 => {
+            let date = value.as_str().and_then(date);
+            Arc::new(Date32Array::from(vec![date.ok_or_else(bad)?]))
         }
         _ => return Err(bad()),
     })

@@ -17,6 +17,8 @@ pub(super) enum Datum<'a> {
     Boolean(bool),
     /// Nanoseconds since the Unix epoch.
     Timestamp(i64),
+    /// Days since the Unix epoch.
+    Date(i32),
 }
 
 /// The value of a field for a column of type `kind`; `None` if the column cannot hold it.
@@ -81,7 +83,7 @@ fn from_number<'t>(text: &str, kind: ColumnType, format: TimestampFormat) -> Opt
             1 => Some(Datum::Boolean(true)),
             _ => None,
         },
-        ColumnType::Text | ColumnType::Json => None,
+        ColumnType::Text | ColumnType::Json | ColumnType::Date => None,
     }
 }
 
@@ -93,6 +95,7 @@ fn from_text<'t>(text: &str, kind: ColumnType, format: TimestampFormat) -> Optio
         ColumnType::Timestamp => {
             timestamp::rfc3339(text).or_else(|| timestamp::number(text, format)).map(Datum::Timestamp)
         }
+        ColumnType::Date => timestamp::date(text).map(Datum::Date),
         _ => from_number(text, kind, format),
     }
 }
@@ -112,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_table_of_coercions() {
-        use ColumnType::{BigInt, Boolean, Double, Int, Json, Text, Timestamp};
+        use ColumnType::{BigInt, Boolean, Date, Double, Int, Json, Text, Timestamp};
         for (json, kind, expected) in [
             ("7.0", BigInt, "BigInt(7)"),
             ("\"7\"", BigInt, "BigInt(7)"),
@@ -151,6 +154,15 @@ mod tests {
             ("\"90/02/2032\"", Timestamp, "-"),
             ("9223372036854775807", Timestamp, "-"),
             ("true", Timestamp, "-"),
+            ("\"2024-02-29\"", Date, "Date(19782)"),
+            ("\"0000-01-01\"", Date, "Date(-719528)"),
+            ("\"9999-12-31\"", Date, "Date(2932896)"),
+            ("\"\"", Date, "Null"),
+            ("\"2023-02-29\"", Date, "-"),
+            ("\"2024-2-9\"", Date, "-"),
+            ("\"2024-02-29T00:00:00Z\"", Date, "-"),
+            ("\" 2024-02-29\"", Date, "-"),
+            ("19782", Date, "-"),
             ("\"\"", Text, "Text(\"\")"),
             ("\"a\\nb\"", Text, "Text(\"a\\nb\")"),
             ("1.50e3", Text, "Text(\"1.50e3\")"),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use arrow::array::builder::{BooleanBufferBuilder, NullBufferBuilder};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, StringArray,
     TimestampNanosecondArray,
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampNanosecondType};
+use arrow::datatypes::{Date32Type, Float64Type, Int32Type, Int64Type, TimestampNanosecondType};
 
 use super::coerce::Datum;
 use crate::plan::ColumnType;
@@ -33,6 +33,7 @@ enum Values {
     Double(Vec<f64>),
     Boolean(BooleanBufferBuilder),
     Timestamp(Vec<i64>),
+    Date(Vec<i32>),
 }
 
 impl ColumnBuilder {
@@ -44,6 +45,7 @@ impl ColumnBuilder {
             ColumnType::Double => Values::Double(Vec::new()),
             ColumnType::Boolean => Values::Boolean(BooleanBufferBuilder::new(0)),
             ColumnType::Timestamp => Values::Timestamp(Vec::new()),
+            ColumnType::Date => Values::Date(Vec::new()),
         };
         ColumnBuilder { values, validity: NullBufferBuilder::new(0) }
     }
@@ -65,6 +67,7 @@ impl ColumnBuilder {
             (Values::Double(values), Datum::Double(value)) => values.push(value),
             (Values::Boolean(values), Datum::Boolean(value)) => values.append(value),
             (Values::Timestamp(values), Datum::Timestamp(value)) => values.push(value),
+            (Values::Date(values), Datum::Date(value)) => values.push(value),
             (_, Datum::Null) => {
                 self.validity.append_null();
                 self.push_blank();
@@ -86,7 +89,7 @@ impl ColumnBuilder {
         match &mut self.values {
             Values::Text { ends, bytes } => ends.push(bytes.len() as i32),
             Values::BigInt(values) | Values::Timestamp(values) => values.push(0),
-            Values::Int(values) => values.push(0),
+            Values::Int(values) | Values::Date(values) => values.push(0),
             Values::Double(values) => values.push(0.0),
             Values::Boolean(values) => values.append(false),
         }
@@ -104,7 +107,7 @@ impl ColumnBuilder {
                 bytes.truncate(ends[rows] as usize);
             }
             Values::BigInt(values) | Values::Timestamp(values) => values.truncate(rows),
-            Values::Int(values) => values.truncate(rows),
+            Values::Int(values) | Values::Date(values) => values.truncate(rows),
             Values::Double(values) => values.truncate(rows),
             Values::Boolean(values) => values.truncate(rows),
         }
@@ -126,6 +129,7 @@ impl ColumnBuilder {
             Values::Double(values) => Arc::new(Float64Array::new(take(values).into(), nulls)),
             Values::Boolean(values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
             Values::Timestamp(values) => Arc::new(TimestampNanosecondArray::new(take(values).into(), nulls)),
+            Values::Date(values) => Arc::new(Date32Array::new(take(values).into(), nulls)),
         }
     }
 }
@@ -148,6 +152,7 @@ pub(super) fn datum(array: &ArrayRef, kind: ColumnType) -> Datum<'_> {
         ColumnType::Double => Datum::Double(array.as_primitive::<Float64Type>().value(0)),
         ColumnType::Boolean => Datum::Boolean(array.as_boolean().value(0)),
         ColumnType::Timestamp => Datum::Timestamp(array.as_primitive::<TimestampNanosecondType>().value(0)),
+        ColumnType::Date => Datum::Date(array.as_primitive::<Date32Type>().value(0)),
     }
 }
 
@@ -164,6 +169,7 @@ mod tests {
             (ColumnType::Double, Datum::Double(-7.5)),
             (ColumnType::Boolean, Datum::Boolean(true)),
             (ColumnType::Timestamp, Datum::Timestamp(-7)),
+            (ColumnType::Date, Datum::Date(-7)),
         ];
         for (kind, value) in kinds {
             let mut column = ColumnBuilder::new(kind);

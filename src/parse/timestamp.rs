@@ -31,6 +31,13 @@ pub fn rfc3339(text: &str) -> Option<EventTime> {
     nanos(seconds, fraction)
 }
 
+/// Reads `2025-10-27` and nothing else, as days since the Unix epoch.
+#[inline]
+pub fn date(text: &str) -> Option<i32> {
+    let date = <&[u8; 10]>::try_from(text.as_bytes()).ok()?;
+    date_to_day(date).and_then(|day| i32::try_from(day).ok())
+}
+
 /// A number, or text that is a number, in the unit that the source declares; rounded down to nanoseconds.
 #[inline]
 pub(super) fn number(text: &str, format: TimestampFormat) -> Option<EventTime> {

@@ -39,6 +39,8 @@ pub enum ColumnType {
     Boolean,
     /// `Timestamp(Nanosecond, None)`, UTC
     Timestamp,
+    /// `Date32`
+    Date,
     /// `Utf8` that holds JSON text
     Json,
 }
@@ -56,6 +58,7 @@ impl ColumnType {
             ColumnType::Double => DataType::Float64,
             ColumnType::Boolean => DataType::Boolean,
             ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Nanosecond, None),
+            ColumnType::Date => DataType::Date32,
         }
     }
 
@@ -68,6 +71,7 @@ impl ColumnType {
             ColumnType::Double => "DOUBLE",
             ColumnType::Boolean => "BOOLEAN",
             ColumnType::Timestamp => "TIMESTAMP",
+            ColumnType::Date => "DATE",
             ColumnType::Json => "JSON",
         }
     }

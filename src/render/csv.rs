@@ -5,10 +5,12 @@
 //! the quotes of JSON; in quotes of CSV only where it needs them.
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Float64Type, Int32Type, Int64Type, Schema, TimestampNanosecondType};
+use arrow::datatypes::{Date32Type, Float64Type, Int32Type, Int64Type, Schema, TimestampNanosecondType};
 use arrow::util::display::array_value_to_string;
 
-use super::{FieldWriter, Kind, RowWriter, write_double, write_integer, write_json, write_timestamp};
+use super::{
+    FieldWriter, Kind, RowWriter, write_date, write_double, write_integer, write_json, write_timestamp,
+};
 use crate::csv::{Dialect, end_field, write_text};
 
 /// Writes rows of one schema, each with its line break.
@@ -78,6 +80,7 @@ impl CsvWriter {
             Kind::Timestamp => {
                 write_timestamp(out, column.as_primitive::<TimestampNanosecondType>().value(row));
             }
+            Kind::Date => write_date(out, column.as_primitive::<Date32Type>().value(row).into()),
             Kind::Other => {
                 let text = array_value_to_string(column, row).unwrap_or_default();
                 return write_text(out, &text, &self.dialect);

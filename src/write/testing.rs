@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions,
-    StringArray, TimestampNanosecondArray,
+    ArrayRef, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+    RecordBatchOptions, StringArray, TimestampNanosecondArray,
 };
 use arrow::datatypes::{Schema, SchemaRef};
 use serde_json::Value;
@@ -31,6 +31,7 @@ fn columns(spec: &str) -> Vec<(String, ColumnType)> {
             "double" => ColumnType::Double,
             "boolean" => ColumnType::Boolean,
             "timestamp" => ColumnType::Timestamp,
+            "date" => ColumnType::Date,
             other => panic!("no type {other}"),
         };
         (name.to_owned(), kind)
@@ -70,6 +71,9 @@ pub(super) fn batch(spec: &str, rows: &[&str]) -> RecordBatch {
                 Arc::new(BooleanArray::from_iter(values().map(|value| value.and_then(Value::as_bool))))
             }
             ColumnType::Timestamp => Arc::new(TimestampNanosecondArray::from_iter(long())),
+            ColumnType::Date => {
+                Arc::new(Date32Array::from_iter(long().map(|value| value.map(|value| value as i32))))
+            }
         }
     });
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
@@ -93,7 +97,7 @@ pub(super) fn sink(name: &str, spec: &str) -> plan::Sink {
 /// Changes of a sink made with [`sink`]; row n of the epoch has offset n.
 pub(super) fn changes(sink: &plan::Sink, rows: &[&str], ops: &[Op]) -> Changes {
     let kind = |field: &arrow::datatypes::Field| {
-        let kinds = ["text", "json", "int", "bigint", "double", "boolean", "timestamp"];
+        let kinds = ["text", "json", "int", "bigint", "double", "boolean", "timestamp", "date"];
         let same = |kind: &&&str| {
             *columns(&format!("x {kind}"))[0].1.field("x", true).data_type() == *field.data_type()
         };

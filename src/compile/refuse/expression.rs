@@ -120,9 +120,10 @@ fn refused(expr: &ast::Expr) -> Option<(&'static str, &'static str)> {
         E::Value(value) if matches!(value.value, ast::Value::Placeholder(_)) => {
             ("a placeholder", "use ${NAME} in a WITH option, or write the value")
         }
-        E::Array(_) | E::Struct { .. } | E::Map(_) | E::Dictionary(_) | E::Tuple(_) | E::Named { .. } => {
-            ("a value of several parts", "columns are TEXT, BIGINT, INT, DOUBLE, BOOLEAN, TIMESTAMP or JSON")
-        }
+        E::Array(_) | E::Struct { .. } | E::Map(_) | E::Dictionary(_) | E::Tuple(_) | E::Named { .. } => (
+            "a value of several parts",
+            "columns are TEXT, BIGINT, INT, DOUBLE, BOOLEAN, TIMESTAMP, DATE or JSON",
+        ),
         E::Lambda(_) | E::MatchAgainst { .. } | E::MemberOf(_) | E::Prior(_) | E::OuterJoin(_) => {
             ("this expression", "write it in another way")
         }

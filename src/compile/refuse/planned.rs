@@ -137,6 +137,14 @@ fn comparable(left: &Expr, right: &Expr, scope: &Scope) -> Result<(), Problem> {
 fn conversion(inner: &Expr, target: &DataType, scope: &Scope) -> Result<(), Problem> {
     let Some(source) = type_of(inner, scope.schema) else { return Ok(()) };
     match (&source, target) {
+        (source, DataType::Date32 | DataType::Date64) if source.is_numeric() => Err(Problem::new(
+            "a number becomes no DATE without a unit",
+        )
+        .hint("use DATE '1970-01-01' + n for days, CAST(to_timestamp_millis(n) AS DATE) for milliseconds")),
+        (DataType::Date32 | DataType::Date64, target) if target.is_numeric() => {
+            Err(Problem::new("a DATE becomes no number without a unit")
+                .hint("use d - DATE '1970-01-01', which gives days"))
+        }
         (source, DataType::Timestamp(..)) if source.is_numeric() => {
             Err(Problem::new("a number becomes no TIMESTAMP without a unit")
                 .hint("use to_timestamp_millis(...) or to_timestamp_seconds(...)"))

@@ -156,6 +156,7 @@ impl Look<'_> {
                     self.refuse(select.group_by.span(), "GROUP BY with a modifier", "name the columns only");
                 }
                 exprs.iter().for_each(|expr| self.walk(expr, Clause::GroupBy));
+                exprs.iter().for_each(|expr| self.grouped_constant(expr, &select.projection));
             }
         }
         if let Some(having) = &select.having {
@@ -182,6 +183,27 @@ impl Look<'_> {
         let aggregates = items.chain(&select.having).any(|expr| walk.over(expr).is_some());
         if let (false, Some(having)) = (aggregates, &select.having) {
             self.refuse(having.span(), "HAVING without GROUP BY", "use WHERE");
+        }
+    }
+
+    /// The planner puts the expression of an alias in its place, and then takes an integer for the number of a
+    /// column: `SELECT 2 AS a, k ... GROUP BY a` would be grouped by k.
+    fn grouped_constant(&mut self, group: &ast::Expr, projection: &[SelectItem]) {
+        let ast::Expr::Identifier(name) = group else { return };
+        let is_integer = |expr: &ast::Expr| match expr {
+            ast::Expr::Value(value) => matches!(value.value, ast::Value::Number(..)),
+            _ => false,
+        };
+        let constant = projection.iter().any(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias } => {
+                normalized(alias) == normalized(name) && is_integer(expr)
+            }
+            _ => false,
+        });
+        if constant {
+            let message = format!("`{}` is a constant, by which nothing is grouped", name.value);
+            let error = Diagnostic::new(or_else(name.span, self.span), message);
+            self.findings.diagnostics.push(error.hint("leave it out of GROUP BY"));
         }
     }
 

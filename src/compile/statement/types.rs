@@ -8,7 +8,7 @@ use crate::nearest::nearest;
 use crate::plan::ColumnType;
 
 /// For hints.
-pub(super) const ALL: &str = "types are TEXT, BIGINT, INT, DOUBLE, BOOLEAN, TIMESTAMP, JSON";
+pub(super) const ALL: &str = "types are TEXT, BIGINT, INT, DOUBLE, BOOLEAN, TIMESTAMP, DATE, JSON";
 
 const KNOWN: &[(&str, ColumnType)] = &[
     ("TEXT", ColumnType::Text),
@@ -22,6 +22,7 @@ const KNOWN: &[(&str, ColumnType)] = &[
     ("BOOLEAN", ColumnType::Boolean),
     ("BOOL", ColumnType::Boolean),
     ("TIMESTAMP", ColumnType::Timestamp),
+    ("DATE", ColumnType::Date),
     ("JSON", ColumnType::Json),
 ];
 
@@ -48,7 +49,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("TIMESTAMP_LTZ", "TIMESTAMP"),
     ("TIMESTAMP WITH TIME ZONE", "TIMESTAMP"),
     ("TIMESTAMP WITHOUT TIME ZONE", "TIMESTAMP"),
-    ("DATE", "TIMESTAMP"),
     ("JSONB", "JSON"),
     ("STRUCT", "JSON, or a column with PATH for each field"),
     ("ROW", "JSON, or a column with PATH for each field"),

@@ -105,6 +105,12 @@ impl Rows {
                 let time = chrono::DateTime::from_timestamp_millis(ms).unwrap_or_default();
                 json!(time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
             }
+            ColumnType::Date => {
+                let ms = self.amount.start_ms.saturating_add_unsigned(self.sent);
+                json!(
+                    chrono::DateTime::from_timestamp_millis(ms).unwrap_or_default().date_naive().to_string()
+                )
+            }
             ColumnType::Json => json!({"firmware": "1.4.2", "site": self.rng.random_range(0..50)}),
         }
     }

@@ -153,7 +153,8 @@ fn storable(data_type: &DataType) -> DataType {
         DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
         integer if integer.is_integer() => DataType::Int64,
         float if float.is_floating() => DataType::Float64,
-        DataType::Timestamp(_, _) | DataType::Date32 => DataType::Timestamp(TimeUnit::Nanosecond, None),
+        DataType::Timestamp(_, _) => DataType::Timestamp(TimeUnit::Nanosecond, None),
+        DataType::Date64 => DataType::Date32,
         other => other.clone(),
     }
 }

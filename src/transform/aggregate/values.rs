@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, StringArray,
     TimestampNanosecondArray,
 };
 use arrow::buffer::{NullBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampNanosecondType};
+use arrow::datatypes::{
+    DataType, Date32Type, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampNanosecondType,
+};
 
 use crate::canonical::{from_ordered_bits, ordered_bits};
 
@@ -43,8 +45,8 @@ pub struct Text(StringArray);
 
 /// Whether [`Fixed`] holds values of this type; [`Text`] holds Utf8.
 pub fn is_fixed(data_type: &DataType) -> bool {
-    use DataType::{Boolean, Float64, Int32, Int64, Timestamp};
-    matches!(data_type, Boolean | Int32 | Int64 | Float64 | Timestamp(TimeUnit::Nanosecond, None))
+    use DataType::{Boolean, Date32, Float64, Int32, Int64, Timestamp};
+    matches!(data_type, Boolean | Int32 | Int64 | Float64 | Date32 | Timestamp(TimeUnit::Nanosecond, None))
 }
 
 fn float_to_fixed(value: f64) -> i64 {
@@ -64,6 +66,9 @@ impl Values for Fixed {
             DataType::Boolean => array.as_boolean().values().iter().map(i64::from).collect(),
             DataType::Int32 => {
                 array.as_primitive::<Int32Type>().values().iter().map(|v| i64::from(*v)).collect()
+            }
+            DataType::Date32 => {
+                array.as_primitive::<Date32Type>().values().iter().map(|v| i64::from(*v)).collect()
             }
             DataType::Float64 => {
                 array.as_primitive::<Float64Type>().values().iter().map(|v| float_to_fixed(*v)).collect()
@@ -94,6 +99,7 @@ impl Values for Fixed {
         match data_type {
             DataType::Boolean => Arc::new(values.map(|v| v.map(|v| *v != 0)).collect::<BooleanArray>()),
             DataType::Int32 => Arc::new(values.map(|v| v.map(|v| *v as i32)).collect::<Int32Array>()),
+            DataType::Date32 => Arc::new(values.map(|v| v.map(|v| *v as i32)).collect::<Date32Array>()),
             DataType::Float64 => {
                 Arc::new(values.map(|v| v.map(|v| fixed_to_float(*v))).collect::<Float64Array>())
             }

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use arrow::array::{
-    Array, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    TimestampNanosecondArray,
+    Array, AsArray, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, TimestampNanosecondArray,
 };
 use arrow::datatypes::{
-    DataType, Field, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampNanosecondType,
+    DataType, Date32Type, Field, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampNanosecondType,
 };
 
 use crate::error::{Error, Result};
@@ -31,6 +31,8 @@ pub(super) enum Cell<'a> {
     Boolean(bool),
     /// Nanoseconds since the Unix epoch.
     Timestamp(i64),
+    /// Days since the Unix epoch.
+    Date(i32),
 }
 
 /// A column with its type found out.
@@ -43,6 +45,7 @@ enum Column<'a> {
     Double(&'a Float64Array),
     Boolean(&'a BooleanArray),
     Timestamp(&'a TimestampNanosecondArray),
+    Date(&'a Date32Array),
 }
 
 /// The rows of a batch as documents.
@@ -138,6 +141,7 @@ impl<'a> Column<'a> {
             DataType::Timestamp(TimeUnit::Nanosecond, None) => {
                 Column::Timestamp(array.as_primitive::<TimestampNanosecondType>())
             }
+            DataType::Date32 => Column::Date(array.as_primitive::<Date32Type>()),
             other => {
                 return Err(Error::internal(format!("column {} of type {other} at a sink", field.name())));
             }
@@ -152,6 +156,7 @@ impl<'a> Column<'a> {
             Column::Double(array) => array,
             Column::Boolean(array) => array,
             Column::Timestamp(array) => array,
+            Column::Date(array) => array,
         };
         if array.is_null(row) {
             return Cell::Null;
@@ -164,6 +169,7 @@ impl<'a> Column<'a> {
             Column::Double(array) => Cell::Double(array.value(row)),
             Column::Boolean(array) => Cell::Boolean(array.value(row)),
             Column::Timestamp(array) => Cell::Timestamp(array.value(row)),
+            Column::Date(array) => Cell::Date(array.value(row)),
         }
     }
 }

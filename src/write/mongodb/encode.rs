@@ -7,10 +7,11 @@ use serde_json::Value;
 use super::document::{Cell, Documents, NamedCell};
 use crate::batch::RowOrigin;
 use crate::error::Result;
-use crate::render::write_timestamp;
+use crate::render::{write_date, write_timestamp};
 use crate::time::NANOS_PER_MILLI;
 use crate::write::ids::IdSource;
 
+const MILLIS_PER_DAY: i64 = 86_400_000;
 /// The most that a document may have.
 const DOCUMENT_BYTES: usize = 16 << 20;
 
@@ -59,13 +60,16 @@ pub(super) fn document(
 /// Milliseconds cut nanoseconds, so times inside `_id` are text: otherwise keys would collide.
 fn id_value(cell: Cell<'_>) -> Result<RawBson, String> {
     match cell {
-        Cell::Timestamp(nanos) => {
-            let mut text = Vec::with_capacity(30);
-            write_timestamp(&mut text, nanos);
-            String::from_utf8(text).map(RawBson::String).map_err(|error| error.to_string())
-        }
+        Cell::Timestamp(nanos) => text(|out| write_timestamp(out, nanos)),
+        Cell::Date(days) => text(|out| write_date(out, days.into())),
         cell => value(&cell),
     }
+}
+
+fn text(write: impl FnOnce(&mut Vec<u8>)) -> Result<RawBson, String> {
+    let mut text = Vec::with_capacity(30);
+    write(&mut text);
+    String::from_utf8(text).map(RawBson::String).map_err(|error| error.to_string())
 }
 
 fn id_document(documents: &Documents<'_>, row: usize, columns: &[usize]) -> Result<RawDocumentBuf, String> {
@@ -95,6 +99,7 @@ fn value(cell: &Cell<'_>) -> Result<RawBson, String> {
         Cell::Double(value) => RawBson::Double(*value),
         Cell::Boolean(value) => RawBson::Boolean(*value),
         Cell::Timestamp(nanos) => RawBson::DateTime(DateTime::from_millis(nanos.div_euclid(NANOS_PER_MILLI))),
+        Cell::Date(days) => RawBson::DateTime(DateTime::from_millis(i64::from(*days) * MILLIS_PER_DAY)),
     })
 }
 
@@ -174,6 +179,7 @@ mod tests {
     fn values_keep_their_types_and_times_inside_ids_are_text() {
         let row = r#"{"k":"a","at":-1,"n":1,"i":2,"d":0.5,"o":false,"j":{"x":[1,3000000000,1e3,18446744073709551615,"0",null]}}"#;
         insta::assert_snapshot!(encode(SCHEMA, row, None, &[1, 0], Some(7)), @r#"{ "_id": { "k": "a", "at": "1969-12-31T23:59:59.999999999Z" }, "k": "a", "at": DateTime("1969-12-31 23:59:59.999 +00:00:00"), "n": 1, "i": 2, "d": 0.5, "o": false, "j": { "x": [1, 3000000000, 1000, 18446744073709552000, "0", null] }, "_v": 7 }"#);
+        insta::assert_snapshot!(encode("at date, b date", r#"{"at":-1}"#, None, &[0], None), @r#"{ "_id": "1969-12-31", "at": DateTime("1969-12-31 0:00:00.0 +00:00:00"), "b": null }"#);
         insta::assert_snapshot!(encode("k text, i int", "{}", None, &[0], None), @r#"{ "_id": null, "k": null, "i": null }"#);
         insta::assert_snapshot!(encode("i int", "{}", None, &[], None), @r#"{ "_id": Binary(0x0, iKTtGy7ZuhwAAAAAAAAAAAAAAAE=), "i": null }"#);
     }
