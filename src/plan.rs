@@ -8,6 +8,7 @@
 
 mod aggregate;
 mod column;
+mod kafka;
 mod operator;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use crate::csv::Dialect;
 
 pub use self::aggregate::{Aggregate, AggregateFunction};
 pub use self::column::{ArrayRef1, Column, ColumnOrigin, ColumnType, JSON_TYPE, Metadata, field, is_json};
+pub use self::kafka::{KafkaSource, StartupMode, TopicPattern, Topics};
 pub use self::operator::{Aggregation, Operator};
 
 /// A whole dataflow.
@@ -139,23 +141,6 @@ pub enum SourceConnector {
     Kafka(KafkaSource),
     File(FileSource),
     Simulator(Simulator),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KafkaSource {
-    /// Topics by name, in the order of the option; see [`crate::batch::Origin::partition`].
-    pub topics: Vec<String>,
-    pub startup: StartupMode,
-    /// `properties.*`, given to librdkafka as they are.
-    pub properties: BTreeMap<String, String>,
-}
-
-/// `scan.startup.mode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StartupMode {
-    #[default]
-    Earliest,
-    Latest,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -178,6 +178,14 @@ fn finish(execution: &Execution) -> Result<()> {
     }
 }
 
+/// The topic that a sink writes, if it does.
+fn sink_topic(sink: &plan::Sink) -> Option<String> {
+    match &sink.connector {
+        SinkConnector::Kafka(kafka) => Some(kafka.topic.clone()),
+        _ => None,
+    }
+}
+
 fn prepare(
     request: &RunRequest,
     settings: Settings,
@@ -191,6 +199,7 @@ fn prepare(
         bounded: request.bounded,
         input: request.input.clone(),
         simulator: request.simulator.clone(),
+        sink_topics: plan.sinks.iter().filter_map(sink_topic).collect(),
         start_ms: request.clock_ms.unwrap_or_else(|| match &request.simulator {
             Some(simulator) => simulate::start_ms(simulator, publish::wall_ms()),
             None => publish::wall_ms(),

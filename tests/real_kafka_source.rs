@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tidemill::error::ErrorKind;
 use tidemill::ingest::kafka::{KafkaConnector, KafkaOptions};
 use tidemill::ingest::{Connector, Reader, RecordSink};
-use tidemill::plan::{KafkaSource, StartupMode};
+use tidemill::plan::{KafkaSource, StartupMode, Topics};
 use tidemill::record::{FoundPartition, Record};
 use tidemill::settings;
 
@@ -58,10 +58,11 @@ fn produce(topic: &str, partitions: i32, records: std::ops::Range<u32>) {
 }
 
 fn connector(topics: &[&str], startup: StartupMode, bounded: bool) -> KafkaConnector {
-    let topics = topics.iter().map(|topic| topic.to_string()).collect();
-    let source = KafkaSource { topics, startup, properties: BTreeMap::new() };
+    let topics = Topics::Named(topics.iter().map(|topic| topic.to_string()).collect());
+    let source = KafkaSource { topics, startup, find_interval: None, properties: BTreeMap::new() };
     let settings = settings::Kafka { bootstrap_servers: Some(servers()), properties: BTreeMap::new() };
-    KafkaConnector::new(&source, &settings, KafkaOptions { bounded, headers: true }).expect("a connector")
+    KafkaConnector::new(&source, &settings, KafkaOptions { bounded, headers: true, sinks: vec![] })
+        .expect("a connector")
 }
 
 #[derive(Default)]
@@ -224,10 +225,78 @@ fn real_mistakes_and_outages_are_told_apart() {
     assert!(text.contains(&format!("'{missing}'")) && text.contains(&format!("'{topic}'")), "{text}");
 
     // Nobody listens on port 1.
-    let source =
-        KafkaSource { topics: vec![topic], startup: StartupMode::Earliest, properties: BTreeMap::new() };
+    let (topics, startup) = (Topics::Named(vec![topic]), StartupMode::Earliest);
+    let source = KafkaSource { topics, startup, find_interval: None, properties: BTreeMap::new() };
     let settings =
         settings::Kafka { bootstrap_servers: Some("127.0.0.1:1".into()), properties: BTreeMap::new() };
     let nobody = KafkaConnector::new(&source, &settings, KafkaOptions::default()).expect("a connector");
     assert_eq!(nobody.find(None).expect_err("away").kind(), ErrorKind::Away);
+}
+
+#[test]
+fn real_reading_begins_at_a_time_or_at_offsets() {
+    let topic = create_topic("source_startup", 2);
+    // Record n has the time n + 1; even ones are in partition 0.
+    produce(&topic, 2, 0..100);
+    let starts = |startup: StartupMode| {
+        let found = connector(&[&topic], startup, false).find(None);
+        found.map(|found| found.iter().map(|found| found.from).collect::<Vec<_>>())
+    };
+    let at = |ms| starts(StartupMode::Timestamp(ms)).expect("found");
+    assert_eq!(at(0), [0, 0]);
+    assert_eq!(at(42), [21, 20], "record 42 has the time 43, record 41 has the time 42");
+    assert_eq!(at(1_000_000), [50, 50], "behind the end: as `latest`");
+    let offsets = |offsets: &[(u32, u64)]| {
+        let offsets = offsets.iter().map(|(partition, offset)| ((topic.clone(), *partition), *offset));
+        starts(StartupMode::Offsets(offsets.collect()))
+    };
+    assert_eq!(offsets(&[(1, 30)]).expect("found"), [0, 30]);
+    assert_eq!(offsets(&[(0, 50), (1, 0)]).expect("found"), [50, 0]);
+    let error = offsets(&[(1, 51)]).expect_err("not there").to_string();
+    assert!(error.contains("offset 51 of partition 1") && error.contains("0 to 50"), "{error}");
+    let error = offsets(&[(2, 0)]).expect_err("not there").to_string();
+    assert!(error.contains("no partition 2") && error.contains("which has 2"), "{error}");
+
+    let connector = connector(&[&topic], StartupMode::Timestamp(92), false);
+    let mut reader = connector.open(&connector.find(None).expect("found")).expect("opened");
+    let mut found = Found::new(2);
+    found.read_until(reader.as_mut(), &[true; 2], |found| !found.caught_up.contains(&None));
+    assert_eq!(found.values, [vec![92, 94, 96, 98], vec![91, 93, 95, 97, 99]]);
+}
+
+#[test]
+fn real_a_partition_that_is_added_is_read_beside_the_others() {
+    let topic = create_topic("source_added", 1);
+    produce(&topic, 1, 0..10);
+    let connector = connector(&[&topic], StartupMode::Latest, false);
+    let partitions = connector.find(None).expect("found");
+    let known: Vec<_> = partitions.iter().map(|found| found.partition.clone()).collect();
+    assert!(connector.find(Some(&known)).expect("asked again").is_empty());
+    let mut reader = connector.open(&partitions).expect("opened");
+    let mut found = Found::new(2);
+    found.read_until(reader.as_mut(), &[true, false], |found| found.caught_up[0] == Some(10));
+
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", servers()).create().expect("an admin client");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let more = NewPartitions::new(&topic, 2);
+    let grown = runtime.block_on(admin.create_partitions([&more], &AdminOptions::new()));
+    grown.expect("an answer")[0].as_ref().expect("two partitions");
+    produce(&topic, 2, 10..20);
+    let began = Instant::now();
+    let added = loop {
+        let added = connector.find(Some(&known)).expect("asked again");
+        if !added.is_empty() {
+            break added;
+        }
+        assert!(began.elapsed() < DEADLINE, "the new partition is not found");
+    };
+    assert_eq!(names(&added), [(1, 1)]);
+    assert_eq!(added[0].from, 0, "from the earliest record, also with `latest`");
+    reader.add(&added).expect("taken on");
+    found.read_until(reader.as_mut(), &[true; 2], |found| {
+        found.count() == 10 && !found.caught_up.contains(&None)
+    });
+    assert_eq!(found.values, [[10, 12, 14, 16, 18], [11, 13, 15, 17, 19]]);
+    assert_eq!(found.next, [15, 5]);
 }

@@ -2,6 +2,7 @@
 //! know before trusting it: keys, change modes, state, what a change costs, and what is guaranteed.
 
 mod delivery;
+mod reads;
 mod tree;
 
 use std::collections::BTreeSet;
@@ -11,8 +12,8 @@ use arrow::datatypes::Schema;
 
 use crate::plan::{
     Aggregate, AggregateFunction, Aggregation, ChangeMode, Column, ColumnOrigin, DeadLetterPolicy,
-    Downstream, Expr, Format, KafkaSource, Leg, Metadata, Operator, Plan, ServedView, Shape, Sink, Source,
-    SourceConnector, StartupMode, Step, TimestampFormat, Upstream,
+    Downstream, Expr, Leg, Metadata, Operator, Plan, ServedView, Sink, Source, SourceConnector, Step,
+    TimestampFormat, Upstream,
 };
 use tree::Node;
 
@@ -180,7 +181,7 @@ impl Printer<'_> {
             return Node::new(format!("{title} (see above)"));
         }
         let mut node = Node::new(title);
-        node.line("reads", reads(&source.connector, &source.format));
+        node.line("reads", reads::reads(&source.connector, &source.format));
         node.line("relation", "append-only, no key".to_owned());
         for column in &source.columns {
             node.line("column", declared(column));
@@ -280,33 +281,6 @@ fn state(aggregation: &Aggregation, keys: &str) -> String {
     }
 }
 
-fn reads(connector: &SourceConnector, format: &Format) -> String {
-    match connector {
-        SourceConnector::Kafka(KafkaSource { topics, startup, .. }) => {
-            let from = match startup {
-                StartupMode::Earliest => "from the earliest record",
-                StartupMode::Latest => "from what arrives after the start",
-            };
-            let s = if topics.len() == 1 { "" } else { "s" };
-            let format = match format {
-                Format::Json => "JSON".to_owned(),
-                Format::Csv(dialect) => delivery::csv(dialect),
-            };
-            format!("Kafka topic{s} {}, {from}, {format}", topics.join(", "))
-        }
-        SourceConnector::File(file) => format!("files {}, {}", file.path, delivery::lines(format)),
-        SourceConnector::Simulator(simulator) => {
-            let Shape::Vehicles = simulator.shape;
-            let rate = match simulator.rate {
-                0 => "as fast as they are taken".to_owned(),
-                rate => format!("{rate} events/s"),
-            };
-            let count = simulator.count.map_or("without end".to_owned(), |count| format!("{count} events"));
-            format!("simulator of {} vehicles, {rate}, {count}, seed {}", simulator.keys, simulator.seed)
-        }
-    }
-}
-
 fn declared(column: &Column) -> String {
     let from = match &column.from {
         ColumnOrigin::Path(path) if path.len() == 1 && path[0] == column.name => String::new(),
@@ -371,8 +345,13 @@ fn dead_letters(source: &Source) -> String {
     let letters = match (&source.connector, source.dead_letters) {
         (_, DeadLetterPolicy::Drop) => return "counted and dropped".to_owned(),
         (SourceConnector::Kafka(kafka), DeadLetterPolicy::Topic) => {
-            let topics: Vec<String> = kafka.topics.iter().map(|topic| format!("{topic}.dlq")).collect();
-            format!("topic {}", topics.join(", "))
+            let topics: Vec<String> =
+                kafka.topics.named().iter().map(|topic| format!("{topic}.dlq")).collect();
+            if topics.is_empty() {
+                "topic <topic>.dlq".to_owned()
+            } else {
+                format!("topic {}", topics.join(", "))
+            }
         }
         _ => format!("file {}.dlq.jsonl in the state directory", source.name),
     };

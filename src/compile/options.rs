@@ -3,6 +3,7 @@
 //! Names of columns stay names with their places: the compiler resolves them against the relation.
 
 mod csv;
+mod kafka;
 mod reader;
 mod sink;
 mod source;

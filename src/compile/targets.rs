@@ -35,7 +35,9 @@ fn same_target(one: &Sink, other: &Sink) -> bool {
 
 fn reads_back(source: &Source, sink: &Sink) -> bool {
     match (&source.connector, &sink.connector) {
-        (SourceConnector::Kafka(source), SinkConnector::Kafka(sink)) => source.topics.contains(&sink.topic),
+        (SourceConnector::Kafka(source), SinkConnector::Kafka(sink)) => {
+            source.topics.named().contains(&sink.topic)
+        }
         (SourceConnector::File(source), SinkConnector::File(sink)) => {
             plain(&source.path) == plain(&sink.path)
         }

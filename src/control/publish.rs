@@ -5,9 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::status::{LegStatus, Phase, SinkStatus, SourceStatus, StateStatus, Status, ViewStatus};
 use crate::execution::Execution;
+use crate::ingest::driver::PartitionProgress;
 use crate::ledger::{Fate, LedgerReport};
-use crate::plan::Downstream;
-use crate::time::{Binding, Epoch, NANOS_PER_MILLI, Watermark};
+use crate::plan::{Downstream, Source, SourceConnector};
+use crate::time::{Epoch, NANOS_PER_MILLI, Watermark};
 
 /// Rows of a view that are shown.
 pub const NEWEST: usize = 3;
@@ -16,8 +17,8 @@ pub const NEWEST: usize = 3;
 pub struct Facts<'a> {
     /// Index of the worker.
     pub worker: usize,
-    /// The last binding of each partition that this worker reads, with the number of records behind it.
-    pub partitions: Vec<(Binding, Option<u64>)>,
+    /// The partitions that this worker reads.
+    pub partitions: Vec<PartitionProgress>,
     /// Rows of each view that changed last, as JSON.
     pub newest: Vec<Vec<String>>,
     /// The next epoch to be released and to be confirmed; `None` after the end.
@@ -33,17 +34,21 @@ pub struct Facts<'a> {
     pub ledger: Option<LedgerReport<'a>>,
 }
 
+/// The status of a source that has not started.
+fn source(source: &Source) -> SourceStatus {
+    let named = match &source.connector {
+        SourceConnector::Kafka(kafka) => !kafka.topics.named().is_empty(),
+        _ => false,
+    };
+    SourceStatus { name: source.name.clone(), named, ..SourceStatus::default() }
+}
+
 /// The status of an execution that has not started.
 pub fn initial(execution: &Execution, process: usize) -> Status {
     Status {
         dataflow: execution.plan.name.clone(),
         process,
-        sources: execution
-            .plan
-            .sources
-            .iter()
-            .map(|s| SourceStatus { name: s.name.clone(), ..SourceStatus::default() })
-            .collect(),
+        sources: execution.plan.sources.iter().map(source).collect(),
         views: execution
             .plan
             .views
@@ -85,14 +90,15 @@ pub fn publish(execution: &Execution, facts: Facts<'_>) {
     }
     status.epoch = status.epoch.max(facts.next.saturating_sub(1));
     status.released = status.released.max(facts.released.unwrap_or(facts.next).saturating_sub(1));
-    for (binding, lag_records) in &facts.partitions {
+    for PartitionProgress { binding, lag, gone } in &facts.partitions {
         let source = usize::from(binding.source);
         let Some(partition) = execution.names.find(binding.source, binding.partition) else { continue };
         let delay_ns = execution.plan.sources[source].watermark.map_or(0, |watermark| watermark.delay_ns);
         let partition = status.sources[source].partition(&partition);
         partition.offset = binding.to;
         partition.idle = binding.idle;
-        partition.lag_records = *lag_records;
+        partition.lag_records = *lag;
+        partition.gone = *gone;
         if binding.watermark > Watermark::NONE && binding.watermark < Watermark::END {
             partition.watermark_ms = Some(binding.watermark.0 / NANOS_PER_MILLI);
             let newest_ms = binding.watermark.0.saturating_add(delay_ns) / NANOS_PER_MILLI;

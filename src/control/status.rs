@@ -1,7 +1,7 @@
 //! What a running dataflow says about itself: written by the workers several times a second, read by everybody who
 //! looks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -49,6 +49,9 @@ pub enum Phase {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SourceStatus {
     pub name: String,
+    /// Whether the dataflow names its topics: then it needs all of them.
+    #[serde(skip)]
+    pub named: bool,
     /// Records read, whether they could be used or not.
     pub read: u64,
     /// Records that became dead letters.
@@ -104,6 +107,8 @@ pub struct PartitionStatus {
     /// Milliseconds since the Unix epoch; `None` before the first record.
     pub watermark_ms: Option<i64>,
     pub idle: bool,
+    /// It was deleted where it is kept; the others are read on.
+    pub gone: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -161,6 +166,12 @@ impl Status {
         }
         let away = self.sources.iter().filter_map(|source| Some((&source.name, source.away.as_ref()?)));
         reasons.extend(away.map(|(source, why)| format!("source {source} is away: {why}")));
+        for source in self.sources.iter().filter(|source| source.named) {
+            let gone = source.partitions.iter().filter(|partition| partition.gone);
+            let topics: BTreeSet<&str> = gone.map(|partition| partition.name.as_str()).collect();
+            let reason = |topic| format!("source {}: topic {topic} does not exist any more", source.name);
+            reasons.extend(topics.into_iter().map(reason));
+        }
         let away = self.sinks.iter().filter_map(|sink| Some((&sink.name, sink.away.as_ref()?)));
         reasons.extend(away.map(|(sink, why)| format!("sink {sink} is away: {why}")));
         reasons.extend(self.letters_away.iter().map(|why| format!("dead letters wait: {why}")));
@@ -218,6 +229,7 @@ pub(crate) mod tests {
                         lag_event_ms: Some(1500),
                         watermark_ms: Some(1_735_689_600_000),
                         idle: false,
+                        gone: false,
                     },
                     PartitionStatus {
                         id: 1,
@@ -265,6 +277,10 @@ pub(crate) mod tests {
         );
         status.sources[0].set_away(1, None);
         assert_eq!(status.not_ready().len(), 1, "the reader of worker 1 is back");
+        status.sources[0].partitions.iter_mut().for_each(|partition| partition.gone = true);
+        assert_eq!(status.not_ready().len(), 1, "topics of a pattern come and go");
+        status.sources[0].named = true;
+        assert_eq!(status.not_ready()[0], "source telemetry: topic raw does not exist any more");
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Context {
     pub input: Option<PathBuf>,
     /// Stands for the connectors of all sources.
     pub simulator: Option<Simulator>,
+    /// Topics that the dataflow writes.
+    pub sink_topics: Vec<String>,
     /// Where simulated time begins, milliseconds since the Unix epoch.
     pub start_ms: i64,
 }
@@ -48,12 +50,14 @@ pub fn connect(source: &Source, settings: &Settings, context: &Context) -> Resul
             Arc::new(FileConnector::new(&context.directory, file, &source.format, source.max_record_bytes))
         }
         SourceConnector::Kafka(kafka) if settings.kafka.bootstrap_servers.is_none() => {
-            Arc::new(TopicConnector::new(&settings.state_dir, kafka, context.bounded))
+            let sinks = context.sink_topics.clone();
+            Arc::new(TopicConnector::new(&settings.state_dir, kafka, sinks, context.bounded))
         }
         SourceConnector::Kafka(kafka) => {
             let from_headers = ColumnOrigin::Metadata(Metadata::Headers);
             let headers = source.columns.iter().any(|column| column.from == from_headers);
-            let options = KafkaOptions { bounded: context.bounded, headers };
+            let sinks = context.sink_topics.clone();
+            let options = KafkaOptions { bounded: context.bounded, headers, sinks };
             Arc::new(KafkaConnector::new(kafka, &settings.kafka, options)?)
         }
     })

@@ -305,6 +305,10 @@ impl RecordSink for Intake {
         self.slots[partition].queue.set_log_end(end);
     }
 
+    fn gone(&mut self, partition: usize) {
+        self.slots[partition].queue.set_gone();
+    }
+
     fn ended(&mut self, partition: usize) {
         let slot = &mut self.slots[partition];
         slot.news.ended = true;

@@ -54,9 +54,19 @@ pub struct SourceParts {
 /// What is done with partitions that a tick tells of.
 pub type TakeOn = Box<dyn FnMut(Vec<FoundPartition>) -> Vec<PartitionQueue>>;
 
-/// The last binding of each partition of a worker, by source and partition, and how many records
-/// are behind it in the log; for the status.
-pub type SourceProgress = Rc<RefCell<BTreeMap<(usize, u32), (Binding, Option<u64>)>>>;
+/// How far the partitions of a worker are, by source and partition; for the status.
+pub type SourceProgress = Rc<RefCell<BTreeMap<(usize, u32), PartitionProgress>>>;
+
+/// How far a partition is.
+#[derive(Clone, Debug)]
+pub struct PartitionProgress {
+    /// Its last one.
+    pub binding: Binding,
+    /// Records behind that in the log; `None` while the end of the log is not known.
+    pub lag: Option<u64>,
+    /// It was deleted where it is kept.
+    pub gone: bool,
+}
 
 /// What a source operator gives out.
 pub struct Cuts<'s> {
@@ -157,7 +167,8 @@ impl Cutter {
             self.parts.retained.borrow_mut().keep(tick.epoch, self.parts.index, partition, &chunks);
             let cut = cut.cut(tick, &chunks, place(queue))?;
             self.count(tick.epoch, &cut);
-            let seen = (cut.binding.clone(), lag(queue, cut.binding.to));
+            let (binding, lag) = (cut.binding.clone(), lag(queue, cut.binding.to));
+            let seen = PartitionProgress { binding, lag, gone: queue.gone() };
             self.parts.progress.borrow_mut().insert((self.parts.index, partition), seen);
             if reported.as_ref().is_none_or(|reported| news(reported, &cut.binding)) {
                 *reported = Some(cut.binding.clone());

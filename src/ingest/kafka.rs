@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::MetadataTopic;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use self::client::{Client, connect, failed};
 use self::reader::KafkaReader;
-use super::{Connector, FIND_INTERVAL, Reader, missing_topic, topic_partitions, unknown};
+use super::topics::{check_offsets, first_offset, matching, missing_topic, topic_partitions, unknown};
+use super::{Connector, Reader};
 use crate::error::Result;
-use crate::plan::{KafkaSource, StartupMode};
+use crate::plan::{KafkaSource, StartupMode, Topics};
 use crate::record::{FoundPartition, Partition};
 use crate::settings;
 
@@ -25,18 +28,19 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 const MISSING_TRIES: u32 = 3;
 
 /// What is not in the source's own options.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KafkaOptions {
     /// The source ends at the end that its partitions have when they are opened.
     pub bounded: bool,
     /// Whether headers are read; they cost time, so only where a column wants them.
     pub headers: bool,
+    /// Topics that the dataflow writes; a pattern never matches them.
+    pub sinks: Vec<String>,
 }
 
 /// The topics of one source.
 pub struct KafkaConnector {
-    topics: Vec<String>,
-    startup: StartupMode,
+    source: KafkaSource,
     options: KafkaOptions,
     properties: BTreeMap<String, String>,
     /// For messages.
@@ -49,8 +53,8 @@ impl KafkaConnector {
     /// Refuses properties that would break the reading; talks to nobody yet.
     pub fn new(source: &KafkaSource, settings: &settings::Kafka, options: KafkaOptions) -> Result<Self> {
         let (properties, servers) = client::properties(source, settings)?;
-        let (topics, startup) = (source.topics.clone(), source.startup);
-        Ok(KafkaConnector { topics, startup, options, properties, servers, asking: Mutex::default() })
+        let (source, asking) = (source.clone(), Mutex::default());
+        Ok(KafkaConnector { source, options, properties, servers, asking })
     }
 
     /// Numbers of the partitions of a topic; none of one that is gone, unless it must be there.
@@ -60,11 +64,7 @@ impl KafkaConnector {
                 .fetch_metadata(Some(topic), ASK_TIMEOUT)
                 .map_err(|error| failed(client, "read the metadata", &error))?;
             let found = metadata.topics().iter().find(|found| found.name() == topic);
-            let numbers: Vec<u32> = found
-                .map_or(&[][..], |found| found.partitions())
-                .iter()
-                .filter_map(|partition| u32::try_from(partition.id()).ok())
-                .collect();
+            let numbers = found.map_or_else(Vec::new, numbers);
             match found.and_then(|found| found.error()).map(RDKafkaErrorCode::from) {
                 None if !numbers.is_empty() => return Ok(numbers),
                 None | Some(RDKafkaErrorCode::UnknownTopicOrPartition) if !must_exist => return Ok(vec![]),
@@ -75,26 +75,72 @@ impl KafkaConnector {
                 Some(code) => return Err(client::classify(code, &format!("topic '{topic}'"))),
             }
         }
-        let metadata = client
-            .fetch_metadata(None, ASK_TIMEOUT)
-            .map_err(|error| failed(client, "list the topics", &error))?;
-        let names: Vec<String> = metadata.topics().iter().map(|topic| topic.name().to_owned()).collect();
+        let names: Vec<String> = self.list(client)?.into_keys().collect();
         Err(missing_topic(topic, &format!("at {}", self.servers), &names))
     }
 
-    /// Where reading of a partition begins, and where it ends in a bounded run.
-    fn extent(&self, client: &Client, partition: Partition, startup: StartupMode) -> Result<FoundPartition> {
-        let number = i32::try_from(partition.number).unwrap_or(i32::MAX);
-        let (low, high) = client.fetch_watermarks(&partition.name, number, ASK_TIMEOUT).map_err(|error| {
-            failed(client, &format!("read the offsets of topic '{}'", partition.name), &error)
-        })?;
-        let offset = |offset: i64| u64::try_from(offset).unwrap_or(0);
-        let from = match startup {
-            StartupMode::Earliest => offset(low),
-            StartupMode::Latest => offset(high),
-        };
-        Ok(FoundPartition { partition, from, to: self.options.bounded.then_some(offset(high)) })
+    /// All topics that there are, with the numbers of their partitions.
+    fn list(&self, client: &Client) -> Result<BTreeMap<String, Vec<u32>>> {
+        let metadata = client
+            .fetch_metadata(None, ASK_TIMEOUT)
+            .map_err(|error| failed(client, "list the topics", &error))?;
+        let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
+        Ok(topics.map(|topic| (topic.name().to_owned(), numbers(topic))).collect())
     }
+
+    /// The topics of the source, with their places in it and the numbers of their partitions.
+    fn topics(&self, client: &Client, known: Option<&[Partition]>) -> Result<Vec<(usize, String, Vec<u32>)>> {
+        match &self.source.topics {
+            Topics::Named(names) => {
+                let topic = |(place, name): (usize, &String)| {
+                    Ok((place, name.clone(), self.numbers(client, name, known.is_none())?))
+                };
+                names.iter().enumerate().map(topic).collect()
+            }
+            Topics::Pattern(pattern) => {
+                let mut listed = self.list(client)?;
+                let matching = matching(pattern, &self.options.sinks, listed.keys().cloned(), known)?;
+                let topic = |(place, name): (usize, String)| {
+                    let numbers = listed.remove(&name).unwrap_or_default();
+                    (place, name, numbers)
+                };
+                Ok(matching.into_iter().map(topic).collect())
+            }
+        }
+    }
+
+    /// Where reading of a partition begins, and where it ends in a bounded run.
+    fn extent(&self, client: &Client, partition: Partition, startup: &StartupMode) -> Result<FoundPartition> {
+        let number = i32::try_from(partition.number).unwrap_or(i32::MAX);
+        let what = || format!("read the offsets of topic '{}'", partition.name);
+        let (low, high) = client
+            .fetch_watermarks(&partition.name, number, ASK_TIMEOUT)
+            .map_err(|error| failed(client, &what(), &error))?;
+        let offset = |offset: i64| u64::try_from(offset).unwrap_or(0);
+        let (low, high) = (offset(low), offset(high));
+        let at_time = |ms: i64| {
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(&partition.name, number, Offset::Offset(ms))
+                .and_then(|()| client.offsets_for_times(list, ASK_TIMEOUT))
+                .map_err(|error| failed(client, &what(), &error))?
+                .find_partition(&partition.name, number)
+                .map_or(Ok(None), |found| {
+                    found.error().map_err(|error| failed(client, &what(), &error))?;
+                    // Behind the last record it is "the end", which has no number.
+                    Ok(found.offset().to_raw().and_then(|offset| u64::try_from(offset).ok()))
+                })
+        };
+        let from = first_offset(startup, &partition, (low, high), at_time)?;
+        Ok(FoundPartition { partition, from, to: self.options.bounded.then_some(high) })
+    }
+}
+
+/// Numbers of the partitions of a topic, ascending.
+fn numbers(topic: &MetadataTopic) -> Vec<u32> {
+    let ids = topic.partitions().iter().map(|partition| partition.id());
+    let mut numbers: Vec<u32> = ids.filter_map(|id| u32::try_from(id).ok()).collect();
+    numbers.sort_unstable();
+    numbers
 }
 
 impl Connector for KafkaConnector {
@@ -104,20 +150,19 @@ impl Connector for KafkaConnector {
             Some(client) => client,
             None => asking.insert(connect(&self.properties)?),
         };
-        let startup = if known.is_some() { StartupMode::Earliest } else { self.startup };
+        let startup = if known.is_some() { &StartupMode::Earliest } else { &self.source.startup };
         let mut found = Vec::new();
-        for (position, topic) in self.topics.iter().enumerate() {
-            let mut numbers = self.numbers(client, topic, known.is_none())?;
-            numbers.sort_unstable();
-            for partition in unknown(topic_partitions(position, topic, numbers)?, known) {
+        for (place, topic, numbers) in self.topics(client, known)? {
+            for partition in unknown(topic_partitions(place, &topic, numbers)?, known) {
                 found.push(self.extent(client, partition, startup)?);
             }
         }
+        check_offsets(startup, found.iter().map(|found| &found.partition))?;
         Ok(found)
     }
 
     fn find_interval(&self) -> Option<Duration> {
-        Some(FIND_INTERVAL)
+        self.source.find_interval
     }
 
     fn reader(&self) -> Box<dyn Reader> {

@@ -32,12 +32,12 @@ mod signals;
 pub mod simulator;
 pub mod ticker;
 pub mod topic;
+mod topics;
 mod vehicles;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::record::{FoundPartition, Partition, Record};
 
 /// A kind of source, opened for one dataflow.
@@ -91,51 +91,9 @@ pub trait RecordSink {
     /// The log ends at this offset, as far as is known now: for the lag of a reader that is behind.
     fn log_end(&mut self, _partition: usize, _end: u64) {}
 
+    /// The partition was deleted where it is kept. It counts as read to its end; the others are read on.
+    fn gone(&mut self, _partition: usize) {}
+
     /// There will never be another record in this partition (a bounded input has ended).
     fn ended(&mut self, partition: usize);
-}
-
-/// How often topics are looked at for new partitions.
-const FIND_INTERVAL: Duration = Duration::from_secs(30);
-
-/// Partition numbers of a topic stay below this, see [`crate::batch::Origin::partition`].
-const PARTITIONS_MAX: u32 = 1 << 16;
-
-/// The partitions of the topic at place `position` of its source.
-fn topic_partitions(position: usize, topic: &str, numbers: Vec<u32>) -> Result<Vec<Partition>> {
-    let partition =
-        |number| Ok(Partition { id: partition_id(position, number)?, name: topic.into(), number });
-    numbers.into_iter().map(partition).collect()
-}
-
-/// Those of the partitions that are not known.
-fn unknown(
-    partitions: Vec<Partition>,
-    known: Option<&[Partition]>,
-) -> impl Iterator<Item = Partition> + use<'_> {
-    let known: BTreeSet<u32> = known.unwrap_or_default().iter().map(|partition| partition.id).collect();
-    partitions.into_iter().filter(move |partition| !known.contains(&partition.id))
-}
-
-/// The id of a topic's partition in its source.
-fn partition_id(topic_position: usize, number: u32) -> Result<u32> {
-    if topic_position >= PARTITIONS_MAX as usize || number >= PARTITIONS_MAX {
-        let message = format!("partition {number} of topic number {topic_position}");
-        return Err(Error::config(message).hint("a source has at most 65,536 topics of 65,536 partitions"));
-    }
-    Ok(((topic_position as u32) << 16) | number)
-}
-
-/// The error about a topic that does not exist; `place` says where it was looked for.
-fn missing_topic(topic: &str, place: &str, existing: &[String]) -> Error {
-    // Topics of the brokers themselves are nobody's mistyped source.
-    let nearest = existing.iter().filter(|name| !name.starts_with('_')).max_by(|a, b| {
-        let similarity = |name: &str| strsim::jaro_winkler(name, topic);
-        similarity(a).total_cmp(&similarity(b))
-    });
-    let error = Error::config(format!("there is no topic '{topic}' {place}"));
-    match nearest {
-        Some(nearest) => error.hint(format!("the nearest one is '{nearest}'; or create the topic first")),
-        None => error.hint("there is no topic at all; create it first"),
-    }
 }

@@ -36,6 +36,7 @@ struct State {
     bytes: usize,
     caught_up: Option<u64>,
     log_end: Option<u64>,
+    gone: bool,
     ended: bool,
     /// The reader was told that there is no room.
     refused: bool,
@@ -118,6 +119,15 @@ impl PartitionQueue {
 
     pub(super) fn set_log_end(&self, end: u64) {
         self.state().log_end = Some(end);
+    }
+
+    /// Whether the partition was deleted where it is kept.
+    pub fn gone(&self) -> bool {
+        self.state().gone
+    }
+
+    pub(super) fn set_gone(&self) {
+        self.state().gone = true;
     }
 
     /// No record will come behind those that are queued.

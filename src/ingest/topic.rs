@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{Connector, FIND_INTERVAL, Reader, RecordSink, missing_topic, topic_partitions, unknown};
+use super::topics::{check_offsets, first_offset, matching, missing_topic, topic_partitions, unknown};
+use super::{Connector, Reader, RecordSink};
 use crate::error::{Error, Result};
-use crate::plan::{KafkaSource, StartupMode};
-use crate::record::{FoundPartition, Partition};
+use crate::plan::{KafkaSource, StartupMode, Topics};
+use crate::record::{FoundPartition, Partition, Record};
 use crate::topic_log::{LogReader, partition_path, partitions, topic_directory, topics};
 
 /// Records that one call of `read` takes from each partition.
@@ -19,53 +20,75 @@ const LOOK_MAX: Duration = Duration::from_millis(8);
 #[derive(Debug)]
 pub struct TopicConnector {
     state_dir: PathBuf,
-    topics: Vec<String>,
-    startup: StartupMode,
+    source: KafkaSource,
+    /// Topics that the dataflow writes; a pattern never matches them.
+    sinks: Vec<String>,
     bounded: bool,
 }
 
 impl TopicConnector {
-    /// A bounded source ends at the end that its partitions have when they are opened.
-    pub fn new(state_dir: impl Into<PathBuf>, source: &KafkaSource, bounded: bool) -> Self {
-        let (state_dir, topics) = (state_dir.into(), source.topics.clone());
-        TopicConnector { state_dir, topics, startup: source.startup, bounded }
+    /// A bounded source ends at the end that its partitions have when they are found.
+    pub fn new(
+        state_dir: impl Into<PathBuf>,
+        source: &KafkaSource,
+        sinks: Vec<String>,
+        bounded: bool,
+    ) -> Self {
+        TopicConnector { state_dir: state_dir.into(), source: source.clone(), sinks, bounded }
     }
-}
 
-impl TopicConnector {
+    /// The topics that there are, with their places in the source.
+    fn topics(&self, known: Option<&[Partition]>) -> Result<Vec<(usize, String)>> {
+        match &self.source.topics {
+            Topics::Named(names) => Ok(names.iter().cloned().enumerate().collect()),
+            Topics::Pattern(pattern) => matching(pattern, &self.sinks, topics(&self.state_dir), known),
+        }
+    }
+
     /// What is read of a partition.
-    fn extent(&self, partition: Partition, startup: StartupMode) -> Result<FoundPartition> {
-        if !self.bounded && startup == StartupMode::Earliest {
+    fn extent(&self, partition: Partition, startup: &StartupMode) -> Result<FoundPartition> {
+        if !self.bounded && *startup == StartupMode::Earliest {
             return Ok(FoundPartition::whole(partition));
         }
         let directory = topic_directory(&self.state_dir, &partition.name)?;
         let mut scan = LogReader::open(partition_path(&directory, partition.number));
-        while scan.read(usize::MAX, &mut |_| ())? > 0 {}
+        let since = match startup {
+            StartupMode::Timestamp(ms) => *ms,
+            _ => i64::MAX,
+        };
+        let mut at_time = None;
+        let mut look = |record: &Record<'_>| {
+            if at_time.is_none() && record.timestamp_ms.is_some_and(|ms| ms >= since) {
+                at_time = Some(record.offset);
+            }
+        };
+        while scan.read(usize::MAX, &mut look)? > 0 {}
         let end = scan.next_offset();
-        let from = if startup == StartupMode::Latest { end } else { 0 };
+        let from = first_offset(startup, &partition, (0, end), |_| Ok(at_time))?;
         Ok(FoundPartition { partition, from, to: self.bounded.then_some(end) })
     }
 }
 
 impl Connector for TopicConnector {
     fn find(&self, known: Option<&[Partition]>) -> Result<Vec<FoundPartition>> {
-        let startup = if known.is_some() { StartupMode::Earliest } else { self.startup };
+        let startup = if known.is_some() { &StartupMode::Earliest } else { &self.source.startup };
         let mut found = Vec::new();
-        for (position, topic) in self.topics.iter().enumerate() {
-            let numbers = partitions(&topic_directory(&self.state_dir, topic)?)?;
-            if numbers.is_empty() && known.is_none() {
+        for (place, topic) in self.topics(known)? {
+            let numbers = partitions(&topic_directory(&self.state_dir, &topic)?)?;
+            if numbers.is_empty() && known.is_none() && !self.source.topics.named().is_empty() {
                 let place = format!("in '{}'", self.state_dir.display());
-                return Err(missing_topic(topic, &place, &topics(&self.state_dir)));
+                return Err(missing_topic(&topic, &place, &topics(&self.state_dir)));
             }
-            for partition in unknown(topic_partitions(position, topic, numbers)?, known) {
+            for partition in unknown(topic_partitions(place, &topic, numbers)?, known) {
                 found.push(self.extent(partition, startup)?);
             }
         }
+        check_offsets(startup, found.iter().map(|found| &found.partition))?;
         Ok(found)
     }
 
     fn find_interval(&self) -> Option<Duration> {
-        Some(FIND_INTERVAL)
+        self.source.find_interval
     }
 
     fn reader(&self) -> Box<dyn Reader> {
@@ -173,8 +196,8 @@ mod tests {
     const SOON: Duration = Duration::from_millis(20);
 
     fn source(topics: &[&str], startup: StartupMode) -> KafkaSource {
-        let topics = topics.iter().map(|topic| topic.to_string()).collect();
-        KafkaSource { topics, startup, properties: Default::default() }
+        let topics = Topics::Named(topics.iter().map(|topic| topic.to_string()).collect());
+        KafkaSource { topics, startup, find_interval: None, properties: Default::default() }
     }
 
     fn fill(state_dir: &std::path::Path, topic: &str, records: u64) {
@@ -193,7 +216,7 @@ mod tests {
         fill(folder.path(), "a", 5_000);
         fill(folder.path(), "b", 2);
         let connector =
-            TopicConnector::new(folder.path(), &source(&["a", "b"], StartupMode::Earliest), false);
+            TopicConnector::new(folder.path(), &source(&["a", "b"], StartupMode::Earliest), vec![], false);
         let partitions = connector.find(None).expect("found");
         let ids = |found: &[FoundPartition]| -> Vec<_> {
             found.iter().map(|f| (f.partition.id, f.partition.name.to_string(), f.partition.number)).collect()
@@ -221,8 +244,9 @@ mod tests {
     fn a_bounded_reader_ends_at_the_end_found_at_start_and_latest_begins_there() {
         let folder = tempfile::tempdir().expect("a folder");
         fill(folder.path(), "a", 10);
-        let bounded = TopicConnector::new(folder.path(), &source(&["a"], StartupMode::Earliest), true);
-        let latest = TopicConnector::new(folder.path(), &source(&["a"], StartupMode::Latest), false);
+        let bounded =
+            TopicConnector::new(folder.path(), &source(&["a"], StartupMode::Earliest), vec![], true);
+        let latest = TopicConnector::new(folder.path(), &source(&["a"], StartupMode::Latest), vec![], false);
         let (partitions, ends) = (bounded.find(None).expect("found"), latest.find(None).expect("found"));
         let (mut first, mut second) =
             (bounded.open(&partitions).expect("opened"), latest.open(&ends).expect("opened"));
@@ -239,7 +263,8 @@ mod tests {
     fn partitions_that_appear_are_read_from_their_beginning() {
         let folder = tempfile::tempdir().expect("a folder");
         fill(folder.path(), "a", 4);
-        let connector = TopicConnector::new(folder.path(), &source(&["a"], StartupMode::Latest), false);
+        let connector =
+            TopicConnector::new(folder.path(), &source(&["a"], StartupMode::Latest), vec![], false);
         let mut partitions = connector.find(None).expect("found");
         let mut reader = connector.open(&partitions).expect("opened");
         let known =
@@ -268,7 +293,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         fill(folder.path(), "telemetry_raw", 1);
         let connector =
-            TopicConnector::new(folder.path(), &source(&["telemetry"], StartupMode::Earliest), false);
+            TopicConnector::new(folder.path(), &source(&["telemetry"], StartupMode::Earliest), vec![], false);
         let error = connector.find(None).expect_err("missing").to_string();
         assert!(error.contains("'telemetry'") && error.contains("'telemetry_raw'"), "{error}");
     }

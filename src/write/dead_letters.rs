@@ -114,6 +114,7 @@ impl DeadLetterWriter {
             Target::Drop => Ok(()),
             Target::Topic(first) => {
                 let topic = dead_letter_topic(letter, &first);
+                self.delivery.add_topic(topic_spec(topic.clone()))?;
                 let key = letter.record.key.clone();
                 let room = key.as_ref().map_or(0, Vec::len);
                 let limit = self.delivery.limit(&topic).saturating_sub(room);
@@ -210,7 +211,7 @@ fn target(source: &plan::Source, settings: &Settings, output: Option<&Path>) -> 
     }
     match (&source.connector, source.dead_letters, &settings.kafka.bootstrap_servers) {
         (SourceConnector::Kafka(kafka), DeadLetterPolicy::Topic, servers) => {
-            let first = kafka.topics.first().cloned().unwrap_or_else(|| source.name.clone());
+            let first = kafka.topics.named().first().cloned().unwrap_or_else(|| source.name.clone());
             if servers.is_some() { Target::Topic(first) } else { Target::Embedded(first) }
         }
         _ => file(&settings.state_dir.join("dead_letters")),
@@ -230,18 +231,23 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// The topics on brokers that sources in use may need.
+/// The topics on brokers that sources in use may need, as far as they are known by name; those of a pattern's
+/// topics are created when they are needed.
 fn topics(plan: &Plan, targets: &[Target]) -> Vec<TopicSpec> {
     let mut names = Vec::new();
     for (index, (source, target)) in plan.sources.iter().zip(targets).enumerate() {
         let used = plan.legs.iter().any(|leg| leg.sources.contains(&index));
         if let (true, Target::Topic(_), SourceConnector::Kafka(kafka)) = (used, target, &source.connector) {
-            names.extend(kafka.topics.iter().map(|topic| format!("{topic}.dlq")));
+            names.extend(kafka.topics.named().iter().map(|topic| format!("{topic}.dlq")));
         }
     }
     names.sort_unstable();
     names.dedup();
-    names.into_iter().map(|name| TopicSpec { name, partitions: 1, replication: -1 }).collect()
+    names.into_iter().map(topic_spec).collect()
+}
+
+fn topic_spec(name: String) -> TopicSpec {
+    TopicSpec { name, partitions: 1, replication: -1 }
 }
 
 fn dead_letter_topic(letter: &AddressedLetter, first: &str) -> String {

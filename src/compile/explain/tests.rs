@@ -47,8 +47,9 @@ fn telemetry() -> Source {
         checks: vec![expr("lat IS NULL\n   OR lat < 90")],
         watermark: Some(WatermarkColumn { column: 2, delay_ns: 10_000_000_000 }),
         connector: SourceConnector::Kafka(KafkaSource {
-            topics: vec!["a".into(), "b".into()],
+            topics: Topics::Named(vec!["a".into(), "b".into()]),
             startup: StartupMode::Earliest,
+            find_interval: None,
             properties: BTreeMap::new(),
         }),
         format: Format::Json,

@@ -5,13 +5,10 @@ use std::time::Duration;
 use super::SourceOptions;
 use super::csv;
 use super::reader::{Known, Reader, later, never};
-use super::values;
+use super::{kafka, values};
 use crate::compile::ast::Options;
 use crate::compile::diagnostic::Diagnostic;
-use crate::plan::{
-    DeadLetterPolicy, FileSource, Format, KafkaSource, Shape, Simulator, SourceConnector, StartupMode,
-    TimestampFormat,
-};
+use crate::plan::{DeadLetterPolicy, FileSource, Format, Shape, Simulator, SourceConnector, TimestampFormat};
 
 const MAX_FUTURE: Duration = Duration::from_secs(5 * 60);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,15 +32,6 @@ const OF_VIEWS: &[(&str, &str)] = &[
     ("deduplicate_horizon", "an option of views with DISTINCT ON, which come later"),
 ];
 
-/// What the engine itself says to librdkafka.
-const OURS: &[(&str, &str)] = &[
-    ("bootstrap.servers", "connections come from the configuration, so that one file runs everywhere"),
-    ("metadata.broker.list", "connections come from the configuration, so that one file runs everywhere"),
-    ("auto.offset.reset", "use scan.startup.mode = 'earliest' or 'latest'"),
-    ("enable.auto.commit", "offsets are kept by the engine, remove it"),
-    ("enable.auto.offset.store", "offsets are kept by the engine, remove it"),
-];
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Connector {
     Kafka,
@@ -61,7 +49,7 @@ pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opti
     let name = connectors.iter().find(|(_, known)| *known == kind).map_or("", |(name, _)| *name);
     reader.check_names(&known(kind, name));
     let connector = match kind {
-        Connector::Kafka => kafka(&mut reader),
+        Connector::Kafka => kafka::source(&mut reader).map(SourceConnector::Kafka),
         Connector::File => file(&mut reader),
         Connector::Simulator => Some(SourceConnector::Simulator(simulator(&mut reader))),
     };
@@ -105,14 +93,7 @@ pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opti
 fn known(kind: Connector, name: &str) -> Known<'static> {
     let of_format: &[&str] = if kind == Connector::Simulator { &[] } else { csv::OPTIONS };
     let (own, later): (&[&str], &[(&str, &str)]) = match kind {
-        Connector::Kafka => (
-            &["topic", "scan.startup.mode"],
-            &[
-                ("topic_pattern", "name the topics: topic = 'a, b'"),
-                ("scan.startup.timestamp-millis", "use scan.startup.mode = 'earliest' and filter with WHERE"),
-                ("scan.startup.specific-offsets", "use scan.startup.mode = 'earliest' and filter with WHERE"),
-            ],
-        ),
+        Connector::Kafka => (kafka::OPTIONS, &[]),
         Connector::File => (&["path", "pace"], &[]),
         Connector::Simulator => {
             (&["shape", "rate", "seed", "count", "keys", "disorder", "duplicates", "broken"], &[])
@@ -124,22 +105,6 @@ fn known(kind: Connector, name: &str) -> Known<'static> {
         later: [OF_VIEWS, later].concat(),
         properties: kind == Connector::Kafka,
     }
-}
-
-fn kafka(reader: &mut Reader<'_>) -> Option<SourceConnector> {
-    let topics = reader.required("topic", "telemetry").and_then(|value| {
-        let list = reader.take(values::list(value, "the name of a topic"))?;
-        let topics: Vec<_> = list.iter().map(|name| reader.take(values::topic(name))).collect();
-        topics.into_iter().collect::<Option<Vec<String>>>()
-    });
-    let from = "use 'earliest' and filter with WHERE";
-    let startup = reader.choice(
-        "scan.startup.mode",
-        &[("earliest", StartupMode::Earliest), ("latest", StartupMode::Latest)],
-        &[later("timestamp", from), later("offsets", from)],
-    );
-    let properties = reader.properties(OURS);
-    Some(SourceConnector::Kafka(KafkaSource { topics: topics?, startup: startup?, properties }))
 }
 
 fn file(reader: &mut Reader<'_>) -> Option<SourceConnector> {

@@ -159,11 +159,7 @@ const WRONG_SOURCE_OPTIONS: &[&str] = &[
     "connector = 'kafka', topic = 'a, , b'",
     "connector = 'kafka', topic = 'a, b, a'",
     "connector = 'kafka', topic = 'a, größe b'",
-    "connector = 'kafka', topic_pattern = 'telemetry.*'",
     "connector = 'kafka', topic = 'x', startup_mode = 'latest'",
-    "connector = 'kafka', topic = 'x', scan.startup.mode = 'earliest-offset'",
-    "connector = 'kafka', topic = 'x', scan.startup.mode = 'timestamp'",
-    "connector = 'kafka', topic = 'x', scan.startup.mode = 'offsets', scan.startup.specific-offsets = '0:1'",
     "connector = 'kafka', topic = 'x', properties.bootstrap.servers = 'localhost:9092', bootstrap.servers = 'y'",
     "connector = 'kafka', topic = 'x', format = 'csv', csv.header = 'true'",
     "connector = 'file', path = 'x', csv.header = 'false'",
@@ -182,6 +178,41 @@ const WRONG_SOURCE_OPTIONS: &[&str] = &[
     "connector = 'file', path = 'x', topic = 'y', pace = 'event_time', dead_letters = 'topic'",
     "connector = 'simulator', shape = 'sensors', rate = '-1', disorder = '1.5', keys = 0, count = 'many'",
 ];
+
+/// What stands behind `connector = 'kafka', ` in WITH clauses of sources.
+const WRONG_TOPICS_AND_STARTS: &[&str] = &[
+    "topic = 'x', topic_pattern = 'x.*'",
+    "topic_pattern = ''",
+    "topic_pattern = 'metrics.(cpu|'",
+    "topic_patern = 'x.*'",
+    "topic = 'x', scan.startup.mode = 'earliest-offset'",
+    "topic = 'x', scan.startup.mode = 'group-offsets'",
+    "topic = 'x', scan.startup.mode = 'timestamp'",
+    "topic = 'x', scan.startup.mode = 'timestamp', scan.startup.timestamp-millis = 'today'",
+    "topic = 'x', scan.startup.mode = 'timestamp', scan.startup.timestamp = '2026-03-01'",
+    "topic = 'x', scan.startup.mode = 'timestamp', scan.startup.timestamp-millis = '5', scan.startup.timestamp = '2026-03-01T00:00:00Z'",
+    "topic = 'x', scan.startup.timestamp = '2026-03-01T00:00:00Z'",
+    "topic = 'x', scan.startup.mode = 'latest', scan.startup.specific-offsets = 'partition:0,offset:1'",
+    "topic = 'x', scan.startup.mode = 'offsets'",
+    "topic = 'x', scan.startup.mode = 'offsets', scan.startup.specific-offsets = ';'",
+    "topic = 'x', scan.startup.mode = 'offsets', scan.startup.specific-offsets = '0:1'",
+    "topic = 'x', scan.startup.mode = 'offsets', scan.startup.specific-offsets = 'partition:0,offset:1;partition:1'",
+    "topic = 'x', scan.startup.mode = 'offsets', scan.startup.specific-offsets = 'partition:0,offset:-2'",
+    "topic = 'x', scan.startup.mode = 'offsets', scan.startup.specific-offsets = 'partition:0,offset:1;partition:0,offset:2'",
+    "topic = 'x', scan.startup.mode = 'offsets', scan.startup.specific-offsets = 'topic:y,partition:0,offset:1'",
+    "topic = 'x, y', scan.startup.mode = 'offsets', scan.startup.specific-offsets = 'topic:y,partition:0,offset:1;partition:0,offset:1'",
+    "topic = 'x', scan.topic-partition-discovery.interval = '10ms'",
+    "topic = 'x', scan.topic-partition-discovery.interval = '30'",
+];
+
+#[test]
+fn wrong_topics_and_starts_are_shown_with_place_reason_and_hint() {
+    let whole: Vec<String> = WRONG_TOPICS_AND_STARTS
+        .iter()
+        .map(|options| format!("CREATE SOURCE s (a TEXT)\nWITH (connector = 'kafka', {options});"))
+        .collect();
+    insta::assert_snapshot!(rendered(&whole.iter().map(String::as_str).collect::<Vec<_>>()));
+}
 
 #[test]
 fn wrong_source_options_are_shown_with_place_reason_and_hint() {

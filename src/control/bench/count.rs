@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::ingest::kafka::{KafkaConnector, KafkaOptions};
 use crate::ingest::topic::TopicConnector;
 use crate::ingest::{Connector, RecordSink};
-use crate::plan::{KafkaSource, Plan, Sink, SinkConnector, StartupMode, WriteMode};
+use crate::plan::{KafkaSource, Plan, Sink, SinkConnector, StartupMode, Topics, WriteMode};
 use crate::record::Record;
 use crate::settings::Settings;
 use crate::write::sqlite;
@@ -63,16 +63,17 @@ fn lines(path: &Path) -> Result<u64> {
 /// Records of a topic; of one that is upserted, the keys whose last record is no tombstone.
 fn records(topic: &str, mode: WriteMode, settings: &Settings) -> Result<u64> {
     let source = KafkaSource {
-        topics: vec![topic.to_owned()],
+        topics: Topics::Named(vec![topic.to_owned()]),
+        find_interval: None,
         startup: StartupMode::Earliest,
         properties: BTreeMap::new(),
     };
     let connector: Arc<dyn Connector> = match settings.kafka.bootstrap_servers {
         Some(_) => {
-            let options = KafkaOptions { bounded: true, headers: false };
+            let options = KafkaOptions { bounded: true, ..KafkaOptions::default() };
             Arc::new(KafkaConnector::new(&source, &settings.kafka, options)?)
         }
-        None => Arc::new(TopicConnector::new(&settings.state_dir, &source, true)),
+        None => Arc::new(TopicConnector::new(&settings.state_dir, &source, Vec::new(), true)),
     };
     let partitions = connector.find(None)?;
     let mut reader = connector.open(&partitions)?;

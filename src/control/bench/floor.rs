@@ -48,6 +48,7 @@ pub fn run(args: &FloorArgs, settings: &Settings) -> Result<()> {
         bounded: true,
         input: args.input.clone(),
         simulator: None,
+        sink_topics: Vec::new(),
         start_ms: 0,
     };
     let workers = usize::from(args.workers);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::plan::{KafkaSource, Plan, SinkConnector, SourceConnector, StartupMode};
+use crate::plan::{KafkaSource, Plan, SinkConnector, SourceConnector, StartupMode, Topics};
 
 /// What stands before names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,8 @@ impl Redirect {
                 _ => BTreeMap::new(),
             };
             source.connector = SourceConnector::Kafka(KafkaSource {
-                topics: vec![redirected(prefix, &source.name)],
+                topics: Topics::Named(vec![redirected(prefix, &source.name)]),
+                find_interval: None,
                 startup: StartupMode::Earliest,
                 properties,
             });

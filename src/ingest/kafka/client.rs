@@ -191,15 +191,15 @@ pub(super) fn classify(code: RDKafkaErrorCode, what: &str) -> Error {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
-    use crate::plan::StartupMode;
+    use crate::plan::{StartupMode, Topics};
 
     fn with(ours: &[(&str, &str)], theirs: &[(&str, &str)]) -> Result<BTreeMap<String, String>> {
         let map =
             |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         let servers = Some("localhost:9092".to_string());
         let settings = settings::Kafka { bootstrap_servers: servers, properties: map(ours) };
-        let startup = StartupMode::Earliest;
-        let source = KafkaSource { topics: vec!["t".into()], startup, properties: map(theirs) };
+        let (topics, startup) = (Topics::Named(vec!["t".into()]), StartupMode::Earliest);
+        let source = KafkaSource { topics, startup, find_interval: None, properties: map(theirs) };
         properties(&source, &settings).map(|(properties, _)| properties)
     }
 

@@ -30,11 +30,14 @@ struct Topic {
     places: HashMap<i32, usize>,
     /// What is wrong with the connection.
     down: Option<Error>,
+    /// It was deleted.
+    gone: bool,
 }
 
 impl Topic {
     fn new(name: &str, client: Client) -> Self {
-        Topic { name: name.to_owned(), client, slots: Vec::new(), places: HashMap::new(), down: None }
+        let (name, slots, places) = (name.to_owned(), Vec::new(), HashMap::new());
+        Topic { name, client, slots, places, down: None, gone: false }
     }
 
     fn add(&mut self, slot: Slot) {
@@ -176,6 +179,13 @@ impl Topic {
                         self.slots[*place].reached_end(position, call);
                     }
                 }
+                Err(error) if is_gone(&error) => {
+                    if !std::mem::replace(&mut self.gone, true) {
+                        let topic = self.name.as_str();
+                        tracing::warn!(topic, %error, "a topic does not exist any more, the others are read on");
+                    }
+                    self.slots.iter_mut().for_each(|slot| slot.lost(call));
+                }
                 Err(error) => {
                     let error = self.classify(&error);
                     if error.kind() != ErrorKind::Away {
@@ -220,4 +230,10 @@ fn position(client: &Client, topic: &str, number: i32) -> Option<u64> {
     let list = client.position().ok()?;
     let offset = list.find_partition(topic, number)?.offset().to_raw()?;
     u64::try_from(offset).ok()
+}
+
+/// Whether the topic that is read does not exist any more. It did when its partitions were found.
+fn is_gone(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
+    matches!(error.rdkafka_error_code(), Some(UnknownTopic | UnknownTopicOrPartition | UnknownPartition))
 }

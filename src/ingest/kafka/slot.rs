@@ -131,6 +131,14 @@ impl Slot {
         }
     }
 
+    /// The topic was deleted: there is no more than what is kept.
+    pub fn lost(&mut self, call: &mut Call<'_>) {
+        if !self.ended && !self.finished {
+            call.out.gone(self.index);
+            self.reached_end(None, call);
+        }
+    }
+
     /// A bounded input has no more records than those that are kept.
     fn finish(&mut self, call: &mut Call<'_>) {
         self.finished = true;

@@ -4,12 +4,13 @@ use super::super::testing::{identity, read_topic, settings, source};
 use super::*;
 use crate::batch::RowOrigin;
 use crate::dead_letter::{DeadLetter, RawRecord, Reason};
-use crate::plan::{FileSource, KafkaSource, StartupMode};
+use crate::plan::{FileSource, KafkaSource, StartupMode, Topics};
 
 fn kafka(topics: &[&str]) -> SourceConnector {
     SourceConnector::Kafka(KafkaSource {
-        topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+        topics: Topics::Named(topics.iter().map(|topic| (*topic).to_owned()).collect()),
         startup: StartupMode::Earliest,
+        find_interval: None,
         properties: BTreeMap::new(),
     })
 }

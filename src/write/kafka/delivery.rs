@@ -133,6 +133,18 @@ impl Delivery {
         Ok(())
     }
 
+    /// Prepares for one more topic, if it is one more. What is not confirmed is sent again, because the producer
+    /// goes by the limits of all topics and is made anew.
+    pub(in crate::write) fn add_topic(&mut self, topic: TopicSpec) -> Result<()> {
+        if self.topics.iter().any(|known| known.name == topic.name) {
+            return Ok(());
+        }
+        self.topics.push(topic);
+        let again = std::mem::take(&mut self.unconfirmed);
+        self.open()?;
+        self.send(again)
+    }
+
     /// The largest record, key and headers included, that a topic takes.
     pub(in crate::write) fn limit(&self, topic: &str) -> usize {
         self.limits.get(topic).map_or(usize::MAX, |limit| limit.saturating_sub(RECORD_OVERHEAD))

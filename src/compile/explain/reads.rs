@@ -1,0 +1,62 @@
+//! What a source reads, in words.
+
+use super::delivery;
+use crate::plan::{Format, KafkaSource, Shape, SourceConnector, StartupMode, Topics};
+
+/// What a source reads.
+pub(super) fn reads(connector: &SourceConnector, format: &Format) -> String {
+    match connector {
+        SourceConnector::Kafka(kafka) => {
+            let format = match format {
+                Format::Json => "JSON".to_owned(),
+                Format::Csv(dialect) => delivery::csv(dialect),
+            };
+            format!("Kafka {}, {}, {format}", topics(kafka), begin(kafka))
+        }
+        SourceConnector::File(file) => format!("files {}, {}", file.path, delivery::lines(format)),
+        SourceConnector::Simulator(simulator) => {
+            let Shape::Vehicles = simulator.shape;
+            let rate = match simulator.rate {
+                0 => "as fast as they are taken".to_owned(),
+                rate => format!("{rate} events/s"),
+            };
+            let count = simulator.count.map_or("without end".to_owned(), |count| format!("{count} events"));
+            format!("simulator of {} vehicles, {rate}, {count}, seed {}", simulator.keys, simulator.seed)
+        }
+    }
+}
+
+/// The topics of a source.
+fn topics(source: &KafkaSource) -> String {
+    let pattern = match &source.topics {
+        Topics::Named(names) if names.len() == 1 => return format!("topic {}", names[0]),
+        Topics::Named(names) => return format!("topics {}", names.join(", ")),
+        Topics::Pattern(pattern) => pattern.as_str(),
+    };
+    match source.find_interval {
+        Some(interval) => {
+            let interval = humantime::format_duration(interval);
+            format!("topics matching '{pattern}' (new ones are looked for every {interval})")
+        }
+        None => format!("topics matching '{pattern}' that there are at the start"),
+    }
+}
+
+/// Where a start begins to read.
+fn begin(source: &KafkaSource) -> String {
+    match &source.startup {
+        StartupMode::Earliest => "from the earliest record".to_owned(),
+        StartupMode::Latest => "from what arrives after the start".to_owned(),
+        StartupMode::Timestamp(ms) => match chrono::DateTime::from_timestamp_millis(*ms) {
+            Some(time) => {
+                format!("from records of {} on", time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
+            }
+            None => format!("from records of {ms} ms on"),
+        },
+        StartupMode::Offsets(offsets) => {
+            let offsets =
+                offsets.iter().map(|((topic, number), offset)| format!("{topic}/{number} from {offset}"));
+            format!("{}, others from the earliest record", offsets.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
