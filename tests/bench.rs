@@ -16,9 +16,14 @@ const KEYS: u64 = 100;
 
 /// A short benchmark of a shipped dataflow, and what it says as JSON.
 fn measure(dataflow: &str, arguments: &[&str], services: Option<&Services>) -> Value {
-    let mut command = tidemill(&["bench", "throughput"]);
+    let (events, keys) = (EVENTS.to_string(), KEYS.to_string());
+    let backlog = ["--events", &events, "--keys", &keys, "--repetitions", "2"];
+    bench("throughput", dataflow, &[&backlog, arguments].concat(), services)
+}
+
+fn bench(kind: &str, dataflow: &str, arguments: &[&str], services: Option<&Services>) -> Value {
+    let mut command = tidemill(&["bench", kind]);
     command.arg(format!("{}/dataflows/{dataflow}", env!("CARGO_MANIFEST_DIR")));
-    command.args(["--events", &EVENTS.to_string(), "--keys", &KEYS.to_string(), "--repetitions", "2"]);
     command.args(arguments).arg("--json");
     if let Some(services) = services {
         command.env("TIDEMILL_KAFKA__BOOTSTRAP_SERVERS", &services.bootstrap);
@@ -76,4 +81,50 @@ fn real_kafka_and_mongodb() {
     let services = Services::new("bench");
     let report = measure("vehicle_state", &["--sinks", "real"], Some(&services));
     check(&report, 2 * EVENTS + KEYS);
+}
+
+#[test]
+fn real_lag_of_views_topics_and_collections() {
+    let services = Services::new("bench_lag");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (page, hgrm) = (folder.path().join("lag.html"), folder.path().join("hgrm"));
+    let (page_path, hgrm_path) = (page.display().to_string(), hgrm.display().to_string());
+    let noise = ["--disorder", "0.05", "--duplicates", "0.05", "--broken", "0.05"];
+    let load = ["--rate", "100,300", "--duration", "1s", "--keys", "20"];
+    let goals = ["--slo", "loss=0,lag_p99<1h,backfill>0.001MB/s", "--backlog", "2000"];
+    let files = ["--report", &page_path, "--hgrm", &hgrm_path];
+    let arguments = [&noise[..], &load, &goals, &files].concat();
+    let report = bench("lag", "vehicle_state", &arguments, Some(&services));
+
+    assert_eq!((&report["lost"], &report["unaccounted"]), (&Value::from(0), &Value::from(0)), "{report:#}");
+    let steps = report["steps"].as_array().expect("steps");
+    assert_eq!(steps.len(), 2, "{report:#}");
+    for target in steps.iter().flat_map(|step| step["targets"].as_array().expect("targets")) {
+        assert!(target["events"].as_u64().is_some_and(|events| events > 10), "{target:#}");
+        for percentile in ["p50", "p99", "max"] {
+            let ms = target["latency_ms"][percentile].as_f64();
+            assert!(ms.is_some_and(|ms| ms.is_finite() && ms > 0.0), "{percentile} of {target:#}");
+        }
+    }
+    let places: Vec<_> = steps[0]["targets"].as_array().into_iter().flatten().map(|t| &t["place"]).collect();
+    assert_eq!(places, ["view", "MongoDB", "Kafka", "MongoDB"], "{report:#}");
+    assert!(
+        report["slo"]
+            .as_array()
+            .is_some_and(|slo| slo.len() == 3 && slo.iter().all(|g| g["reached"] == true))
+    );
+    assert!(std::fs::read_to_string(&page).expect("a page").contains("<svg"));
+    assert_eq!(std::fs::read_dir(&hgrm).expect("a folder").count(), 8);
+}
+
+#[test]
+fn real_goals_that_are_missed_are_a_failure() {
+    let services = Services::new("bench_missed");
+    let mut command = tidemill(&["bench", "lag"]);
+    command.arg(format!("{}/dataflows/vehicle_latest", env!("CARGO_MANIFEST_DIR")));
+    command.args(["--rate", "50", "--duration", "1s", "--keys", "20", "--slo", "lag_p50<1us"]);
+    command.env("TIDEMILL_KAFKA__BOOTSTRAP_SERVERS", &services.bootstrap);
+    let mut process = Process::spawn(&mut command);
+    assert_eq!(process.wait().code(), Some(1), "{}", process.log());
+    assert!(process.log().contains("MISSED  lag_p50<1us"), "{}", process.log());
 }

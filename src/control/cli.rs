@@ -211,7 +211,7 @@ fn clock(text: &str) -> Result<ClockMillis, String> {
     Ok(ClockMillis(time.timestamp_millis()))
 }
 
-fn share(text: &str) -> Result<f64, String> {
+pub(super) fn share(text: &str) -> Result<f64, String> {
     let share: f64 = text.parse().map_err(|_| "expected a number".to_string())?;
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("expected a share from 0 to 1".to_string()) }
 }

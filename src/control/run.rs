@@ -100,19 +100,21 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode> {
             telemetry::init_log()?;
             simulate::fill(&simulate_request(&args), &settings)?;
         }
-        Command::Bench(command) => measure(command)?,
+        Command::Bench(command) => return measure(command),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(command: BenchCommand) -> Result<()> {
+fn measure(command: BenchCommand) -> Result<ExitCode> {
     telemetry::init_log()?;
     match command {
         BenchCommand::Throughput(args) => {
-            bench::throughput(&args, configuration::load(&inputs(&args.settings)?)?)
+            bench::throughput(&args, configuration::load(&inputs(&args.settings)?)?)?;
         }
-        BenchCommand::Floor(args) => bench::floor(&args, &configuration::load(&inputs(&args.settings)?)?),
+        BenchCommand::Floor(args) => bench::floor(&args, &configuration::load(&inputs(&args.settings)?)?)?,
+        BenchCommand::Lag(args) => return bench::lag(&args, configuration::load(&inputs(&args.settings)?)?),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Reports all mistakes of a dataflow; needs no data and no services.

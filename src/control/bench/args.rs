@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::control::cli::{SettingArgs, SinksArg};
+use super::Slo;
+use crate::control::cli::{SettingArgs, SinksArg, share};
 
 /// What is measured.
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     /// Events per second over a backlog, beside the floor: the same consumer and decoder without a dataflow
     Throughput(Box<ThroughputArgs>),
+    /// Time from when an event was due to be sent until views, topics and collections show it
+    Lag(Box<LagArgs>),
     /// Read and decode the backlog of a dataflow, and nothing else
     #[command(hide = true)]
     Floor(FloorArgs),
@@ -50,6 +53,62 @@ pub struct ThroughputArgs {
     /// How often it is measured; medians are reported
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     pub repetitions: u16,
+    /// Print one JSON object as the last line
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub settings: SettingArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct LagArgs {
+    /// Directory with a dataflow.sql, or a .sql file
+    pub dataflow: PathBuf,
+    /// Events per second; several rates are measured one after the other
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1000", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub rate: Vec<u64>,
+    /// How long events are sent at each rate
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub duration: std::time::Duration,
+    /// Go on from the last rate to the highest one that can be held
+    #[arg(long)]
+    pub search: bool,
+    /// Partitions of each source's topic
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub partitions: u32,
+    /// Number of different keys: vehicles, devices
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub keys: u64,
+    /// Seed of the events: the same seed gives the same events
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Worker threads of each process
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: u16,
+    /// Number of processes
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub processes: u16,
+    /// Share of events that arrive late, by up to 30 s
+    #[arg(long, value_name = "0..1", default_value = "0", value_parser = share)]
+    pub disorder: f64,
+    /// Share of events that arrive twice
+    #[arg(long, value_name = "0..1", default_value = "0", value_parser = share)]
+    pub duplicates: f64,
+    /// Share of messages that cannot be read
+    #[arg(long, value_name = "0..1", default_value = "0", value_parser = share)]
+    pub broken: f64,
+    /// Goals, with a verdict each: lag_p99<5s,loss=0,backfill>50MB/s; the exit code is 1 if one is missed
+    #[arg(long, value_name = "GOALS")]
+    pub slo: Option<Slo>,
+    /// Events in the backlog of the goal `backfill`
+    #[arg(long, value_name = "N", default_value_t = 500_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub backlog: u64,
+    /// Write a page with charts
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+    /// Write the distributions into this folder, a file per rate and target
+    #[arg(long, value_name = "DIR")]
+    pub hgrm: Option<PathBuf>,
     /// Print one JSON object as the last line
     #[arg(long)]
     pub json: bool,

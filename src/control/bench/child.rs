@@ -56,6 +56,54 @@ pub fn cores(list: Option<&str>) -> usize {
     named.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
 }
 
+/// A process that runs until it is stopped; dropped, it is killed.
+pub struct Running {
+    child: Child,
+    output: Option<std::process::ChildStdout>,
+}
+
+impl Running {
+    /// Starts a process.
+    pub fn start(command: &mut Command) -> Result<Self> {
+        let mut child = command.spawn().map_err(|error| cannot_start(command, error))?;
+        Ok(Running { output: child.stdout.take(), child })
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Asks for a stop that finishes what was read, waits for the end, and gives what was printed.
+    pub fn stop(mut self) -> Result<String> {
+        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        asked.map_err(|error| Error::config("cannot send a signal by `kill`").caused_by(error))?;
+        let mut text = String::new();
+        if let Some(mut output) = self.output.take() {
+            let read = output.read_to_string(&mut text);
+            read.map_err(|error| Error::internal("cannot read what a child has printed").caused_by(error))?;
+        }
+        let status = self.child.wait().map_err(|error| Error::internal("lost a child").caused_by(error))?;
+        if status.success() { Ok(text) } else { Err(failed(status)) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself, or have been stopped.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn cannot_start(command: &Command, error: std::io::Error) -> Error {
+    Error::config(format!("cannot start {}", command.get_program().to_string_lossy())).caused_by(error)
+}
+
+fn failed(status: std::process::ExitStatus) -> Error {
+    Error::config(format!("the measured process ended with {status}")).hint("its message stands above")
+}
+
 /// Runs the commands side by side until all have ended; fails if one of them does.
 pub fn measure(commands: Vec<Command>) -> Result<Vec<Measured>> {
     let mut children: Vec<Watched> = Vec::new();
@@ -64,8 +112,7 @@ pub fn measure(commands: Vec<Command>) -> Result<Vec<Measured>> {
             Ok(child) => children.push(Watched::new(child)),
             Err(error) => {
                 children.iter_mut().for_each(Watched::kill);
-                let program = command.get_program().to_string_lossy().into_owned();
-                return Err(Error::config(format!("cannot start {program}")).caused_by(error));
+                return Err(cannot_start(&command, error));
             }
         }
     }
@@ -136,8 +183,7 @@ impl Watched {
         }
         let status = self.child.wait().map_err(|error| Error::internal("lost a child").caused_by(error))?;
         if !status.success() {
-            return Err(Error::config(format!("the measured process ended with {status}"))
-                .hint("its message stands above"));
+            return Err(failed(status));
         }
         for (name, nanoseconds) in self.threads.into_values() {
             *self.measured.threads.entry(name).or_default() += nanoseconds as f64 / 1e9;

@@ -20,8 +20,22 @@ pub struct Amount {
     pub keys: u64,
     pub partitions: u32,
     pub seed: u64,
+    /// Events per second of event time; 0: every key reports once a second, or an event each millisecond.
+    pub rate: u64,
+    pub noise: Noise,
     /// Event time of the first event, milliseconds since the Unix epoch.
     pub start_ms: i64,
+}
+
+/// Shares of events, 0 to 1, that are not as they should be. Only simulated vehicles have such.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Noise {
+    /// Late by up to 30 s.
+    pub disorder: f64,
+    /// Sent twice.
+    pub duplicates: f64,
+    /// Cannot be read.
+    pub broken: f64,
 }
 
 /// The events of a source, in the order in which they are sent.
@@ -55,17 +69,16 @@ impl Iterator for Events {
     }
 }
 
-/// Vehicles without a pace, as clean as they come.
 fn simulator(amount: Amount) -> Simulator {
     Simulator {
         shape: Shape::Vehicles,
-        rate: 0,
+        rate: amount.rate,
         seed: amount.seed,
         count: Some(amount.events),
         keys: amount.keys,
-        disorder: 0.0,
-        duplicates: 0.0,
-        broken: 0.0,
+        disorder: amount.noise.disorder,
+        duplicates: amount.noise.duplicates,
+        broken: amount.noise.broken,
     }
 }
 
@@ -92,6 +105,11 @@ impl Rows {
         Rows { fields, key, amount, sent: 0, rng: Pcg64Mcg::seed_from_u64(seed) }
     }
 
+    fn time_ms(&self) -> i64 {
+        let rate = if self.amount.rate > 0 { self.amount.rate } else { 1_000 };
+        self.amount.start_ms.saturating_add_unsigned(self.sent * 1_000 / rate)
+    }
+
     fn value(&mut self, field: usize, device: u64) -> Value {
         match self.fields[field].1 {
             ColumnType::Text if self.key == Some(field) => json!(format!("device-{device:06}")),
@@ -101,8 +119,8 @@ impl Rows {
             ColumnType::Double => json!(f64::from(self.rng.random_range(0..100_000)) / 100.0),
             ColumnType::Boolean => json!(self.rng.random_bool(0.5)),
             ColumnType::Timestamp => {
-                let ms = self.amount.start_ms.saturating_add_unsigned(self.sent);
-                let time = chrono::DateTime::from_timestamp_millis(ms).unwrap_or_default();
+                let time = self.time_ms();
+                let time = chrono::DateTime::from_timestamp_millis(time).unwrap_or_default();
                 json!(time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
             }
             ColumnType::Date => {
@@ -136,7 +154,7 @@ impl Iterator for Rows {
             text.truncate(text.len() - 1);
             text.push_str(&format!("{}\"_\":\"{padding}\"}}", if text.len() > 1 { "," } else { "" }));
         }
-        let time_ms = self.amount.start_ms.saturating_add_unsigned(self.sent);
+        let time_ms = self.time_ms();
         self.sent += 1;
         Some(SimulatedRecord {
             partition: (device % u64::from(self.amount.partitions)) as u32,

@@ -16,7 +16,7 @@ use crate::control::progress;
 use crate::error::{Error, Result};
 use crate::execution::partition_worker;
 use crate::ingest::{Connector, RecordSink, connect};
-use crate::parse::JsonDecoder;
+use crate::parse::decoder;
 use crate::plan::{Source, Upstream};
 use crate::process;
 use crate::record::{Decode, FoundPartition, Record};
@@ -97,10 +97,10 @@ fn read(
     failed: &AtomicBool,
 ) -> Result<Floor> {
     let mut reader = connector.open(&partitions)?;
-    let decoder = |found: FoundPartition| JsonDecoder::new(source.clone(), found.partition);
+    let of = |found: FoundPartition| decoder(source.clone(), found.partition);
     let mut sink = Decoding {
         ended: vec![false; partitions.len()],
-        decoders: partitions.into_iter().map(decoder).collect(),
+        decoders: partitions.into_iter().map(of).collect(),
         consume_only,
         read: Floor::default(),
     };
@@ -113,7 +113,7 @@ fn read(
 }
 
 struct Decoding {
-    decoders: Vec<JsonDecoder>,
+    decoders: Vec<Box<dyn Decode>>,
     ended: Vec<bool>,
     consume_only: bool,
     read: Floor,

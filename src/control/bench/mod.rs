@@ -10,10 +10,13 @@ mod count;
 mod events;
 mod fill;
 mod floor;
+mod lag;
 pub mod redirect;
 mod report;
 mod scratch;
+mod setup;
 mod throughput;
 
 pub use self::floor::run as floor;
+pub use self::lag::{Slo, run as lag};
 pub use self::throughput::run as throughput;

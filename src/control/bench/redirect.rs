@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::plan::{KafkaSource, Plan, SinkConnector, SourceConnector, StartupMode, Topics};
+use crate::plan::{Format, KafkaSource, Plan, SinkConnector, SourceConnector, StartupMode, Topics};
 
 /// What stands before names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +30,8 @@ impl Redirect {
     pub fn apply(&self, plan: &mut Plan, state_dir: &Path) {
         for source in &mut plan.sources {
             let Some(prefix) = &self.sources else { break };
+            // The events of a benchmark are JSON, whatever the source reads otherwise.
+            source.format = Format::Json;
             let properties = match &source.connector {
                 SourceConnector::Kafka(kafka) => kafka.properties.clone(),
                 _ => BTreeMap::new(),

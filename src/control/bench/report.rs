@@ -145,6 +145,11 @@ impl Report {
         median(self.floors.iter().map(|(floor, _)| floor.seconds))
     }
 
+    /// Megabytes of values per second, of the median run.
+    pub fn megabytes_per_second(&self) -> f64 {
+        self.bytes as f64 / 1e6 * median(self.rates().into_iter()) / self.events()
+    }
+
     /// The report as one object.
     pub fn json(&self) -> Value {
         let rate = median(self.rates().into_iter());
@@ -155,7 +160,7 @@ impl Report {
             "events": self.consume.records,
             "events_per_s": rate.round(),
             "events_per_s_spread": spread(&self.rates()),
-            "mb_per_s": self.bytes as f64 / 1e6 * rate / self.events(),
+            "mb_per_s": self.megabytes_per_second(),
             "floor_events_per_s": floor.round(),
             "floor_events_per_s_spread": spread(&self.floor_rates()),
             "consume_events_per_s": (self.events() / self.consume.seconds).round(),

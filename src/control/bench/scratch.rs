@@ -1,25 +1,30 @@
 //! Folders and names for one benchmark, gone at its end.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::control::publish;
 use crate::error::{Error, Result};
 
 /// A folder that is removed when this is dropped.
 #[derive(Debug)]
 pub struct Scratch {
+    /// Also begins the names of what is outside of the folder.
+    pub name: String,
     folder: PathBuf,
 }
 
 impl Scratch {
     /// Creates a folder for this process.
     pub fn create() -> Result<Self> {
-        let folder = std::env::temp_dir().join(name());
+        let name = name();
+        let folder = std::env::temp_dir().join(&name);
         std::fs::create_dir_all(&folder).map_err(|error| {
             Error::config(format!("cannot create '{}'", folder.display()))
                 .caused_by(error)
                 .hint("TMPDIR names the folder for temporary files")
         })?;
-        Ok(Scratch { folder })
+        Ok(Scratch { name, folder })
     }
 
     /// A path below it.
@@ -49,7 +54,9 @@ impl Drop for Scratch {
     }
 }
 
-/// A name for topics, collections and folders that no other benchmark on this machine uses now.
-pub fn name() -> String {
-    format!("tidemill-bench-{}", std::process::id())
+/// A name that no other benchmark uses.
+fn name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("tidemill-bench-{}-{}-{number}", publish::wall_ms(), std::process::id())
 }

@@ -1,8 +1,6 @@
 //! `tidemill bench throughput`: a backlog is filled, and read as fast as possible with and without the dataflow.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::Command;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -11,19 +9,17 @@ use serde_json::Value;
 use super::args::{Broker, ThroughputArgs};
 use super::child::{self, Measured};
 use super::count::{self, Rows};
-use super::events::Amount;
+use super::events::{Amount, Noise};
 use super::floor::Floor;
 use super::redirect::Redirect;
 use super::report::{Report, Run};
-use super::scratch::{self, Scratch};
+use super::setup::Setup;
 use super::{cleanup, fill};
 use crate::control::cli::SinksArg;
-use crate::control::dataflow_path::DataflowPath;
 use crate::control::profile::Profile;
 use crate::control::{progress, publish};
 use crate::error::{Error, Result};
-use crate::plan::{Plan, Source, Upstream};
-use crate::process;
+use crate::plan::Plan;
 use crate::settings::Settings;
 
 /// Measures and prints a report.
@@ -40,20 +36,23 @@ pub fn run(args: &ThroughputArgs, settings: Settings) -> Result<()> {
     Ok(())
 }
 
+/// How fast a backlog is read, in megabytes of values per second.
+pub fn megabytes_per_second(args: &ThroughputArgs, settings: Settings) -> Result<f64> {
+    let bench = Bench::prepare(args, settings)?;
+    let report = bench.measure();
+    bench.clean()?;
+    Ok(report?.megabytes_per_second())
+}
+
 struct Bench<'a> {
     args: &'a ThroughputArgs,
     broker: Broker,
-    settings: Settings,
-    dataflow: DataflowPath,
-    plan: Plan,
-    scratch: Scratch,
-    /// Begins the names of all topics and collections.
-    name: String,
+    setup: Setup,
     amount: Amount,
 }
 
 impl<'a> Bench<'a> {
-    fn prepare(args: &'a ThroughputArgs, mut settings: Settings) -> Result<Self> {
+    fn prepare(args: &'a ThroughputArgs, settings: Settings) -> Result<Self> {
         let has_broker = settings.kafka.bootstrap_servers.is_some();
         let broker = args.broker.unwrap_or(if has_broker { Broker::Real } else { Broker::Embedded });
         if broker == Broker::Real && !has_broker {
@@ -64,10 +63,7 @@ impl<'a> Bench<'a> {
             return Err(Error::config("embedded topics are used where no broker is set")
                 .hint("unset kafka.bootstrap_servers, or choose --broker real or file"));
         }
-        let dataflow = DataflowPath::find(&args.dataflow)?;
-        let plan = process::load(&dataflow, &settings)?;
-        let scratch = Scratch::create()?;
-        settings.state_dir = scratch.path("state");
+        let setup = Setup::new(&args.dataflow, &args.settings, settings)?;
         let seconds = args.events / args.keys + 1;
         let span_ms = seconds.saturating_mul(1_000).max(args.events);
         let amount = Amount {
@@ -75,30 +71,22 @@ impl<'a> Bench<'a> {
             keys: args.keys,
             partitions: args.partitions,
             seed: args.seed,
+            rate: 0,
+            noise: Noise::default(),
             start_ms: publish::wall_ms().saturating_sub_unsigned(span_ms),
         };
-        Ok(Bench { args, broker, settings, dataflow, plan, scratch, name: scratch::name(), amount })
-    }
-
-    fn sources(&self) -> impl Iterator<Item = &Source> {
-        let is_read = |index| self.plan.legs.iter().any(|leg| leg.from == Upstream::Source(index));
-        self.plan
-            .sources
-            .iter()
-            .enumerate()
-            .filter(move |(index, _)| is_read(*index))
-            .map(|(_, source)| source)
+        Ok(Bench { args, broker, setup, amount })
     }
 
     fn measure(&self) -> Result<Report> {
         let mut bytes = 0;
-        for source in self.sources() {
-            bytes += fill::files(&self.scratch.path("input"), source, self.amount)?;
+        for source in self.setup.sources() {
+            bytes += fill::files(&self.setup.scratch.path("input"), source, self.amount)?;
         }
         let expected = self.reference()?;
         if self.broker != Broker::File {
-            for source in self.sources() {
-                fill::topic(&self.topics(), source, self.amount, &self.settings)?;
+            for source in self.setup.sources() {
+                fill::topic(&self.setup.topics(), source, self.amount, &self.setup.settings)?;
             }
         }
         let (consume, _): (Floor, _) = self.floor(true)?;
@@ -116,36 +104,32 @@ impl<'a> Bench<'a> {
         Ok(report)
     }
 
-    fn topics(&self) -> String {
-        format!("{}-", self.name)
-    }
-
     /// What the sinks must hold: the rows of one worker that reads the same events from files and writes files.
     fn reference(&self) -> Result<Rows> {
-        let mut command = self.command("run", None)?;
-        let output = self.scratch.path("reference");
+        let mut command = self.setup.command(self.args.cores.as_deref(), &["run"])?;
+        let output = self.setup.scratch.path("reference");
         command.args(["--bounded", "--no-http", "--print-interval", "0s"]);
-        command.arg("--input").arg(self.scratch.path("input")).arg("--output").arg(&output);
+        command.arg("--input").arg(self.setup.scratch.path("input")).arg("--output").arg(&output);
         let measured = first(child::measure(vec![command])?)?;
         ledger(&measured.output)?;
-        let rows = count::in_files(&self.plan, &output)?;
-        self.scratch.remove("reference")?;
+        let rows = count::in_files(&self.setup.plan, &output)?;
+        self.setup.scratch.remove("reference")?;
         Ok(rows)
     }
 
     fn floor(&self, consume_only: bool) -> Result<(Floor, Measured)> {
-        let mut command = self.command("bench", Some("floor"))?;
+        let mut command = self.setup.command(self.args.cores.as_deref(), &["bench", "floor"])?;
         command.args(["--workers", &(self.args.workers * self.args.processes).to_string()]);
         match self.broker {
-            Broker::File => command.arg("--input").arg(self.scratch.path("input")),
-            Broker::Real | Broker::Embedded => command.args(["--topics", &self.topics()]),
+            Broker::File => command.arg("--input").arg(self.setup.scratch.path("input")),
+            Broker::Real | Broker::Embedded => command.args(["--topics", &self.setup.topics()]),
         };
         if consume_only {
             command.arg("--consume-only");
         }
         let measured = first(child::measure(vec![command])?)?;
         let floor: Floor = parse(&measured.output, "floor")?;
-        let sources = self.sources().count() as u64;
+        let sources = self.setup.sources().count() as u64;
         if floor.records != self.args.events * sources {
             let message =
                 format!("the floor has read {} of {} events", floor.records, self.args.events * sources);
@@ -156,11 +140,11 @@ impl<'a> Bench<'a> {
 
     /// One repetition.
     fn run(&self, repetition: u16, watched: bool) -> Result<Run> {
-        let sinks = self.sinks(repetition);
-        let (hosts, processes) = (self.hosts()?, self.args.processes);
+        let sinks = self.setup.sinks(repetition);
+        let (hosts, processes) = (self.setup.hosts(self.args.processes)?, self.args.processes);
         let mut commands = Vec::new();
         for process in 0..processes {
-            let mut command = self.command("run", None)?;
+            let mut command = self.setup.command(self.args.cores.as_deref(), &["run"])?;
             command.args(["--bounded", "--no-http", "--print-interval", "0s", "--redirect-sinks", &sinks]);
             command.args(["--workers", &self.args.workers.to_string()]);
             if let Some(hosts) = &hosts {
@@ -172,8 +156,8 @@ impl<'a> Bench<'a> {
                 command.args(["--sinks", "blackhole"]);
             }
             match self.broker {
-                Broker::File => command.arg("--input").arg(self.scratch.path("input")),
-                Broker::Real | Broker::Embedded => command.args(["--redirect-sources", &self.topics()]),
+                Broker::File => command.arg("--input").arg(self.setup.scratch.path("input")),
+                Broker::Real | Broker::Embedded => command.args(["--redirect-sources", &self.setup.topics()]),
             };
             command.arg("--profile").arg(self.profile(process));
             if watched {
@@ -197,10 +181,10 @@ impl<'a> Bench<'a> {
         let mut plan = self.plan_of(run);
         let rows = match self.args.sinks {
             SinksArg::Blackhole => count::in_ledger(&plan, &run.ledger),
-            SinksArg::Real => count::outside(&plan, &self.settings, &run.ledger)?,
+            SinksArg::Real => count::outside(&plan, &self.setup.settings, &run.ledger)?,
         };
         if self.args.sinks == SinksArg::Real {
-            cleanup::sinks(&mut plan, &self.settings)?;
+            cleanup::sinks(&mut plan, &self.setup.settings)?;
         }
         if rows == *expected {
             return Ok(());
@@ -210,52 +194,14 @@ impl<'a> Bench<'a> {
     }
 
     fn plan_of(&self, run: &Run) -> Plan {
-        let mut plan = self.plan.clone();
-        Redirect { sources: None, sinks: Some(run.sinks.clone()) }.apply(&mut plan, &self.settings.state_dir);
+        let mut plan = self.setup.plan.clone();
+        Redirect { sources: None, sinks: Some(run.sinks.clone()) }
+            .apply(&mut plan, &self.setup.settings.state_dir);
         plan
     }
 
-    fn sinks(&self, repetition: u16) -> String {
-        format!("{}-{repetition}-", self.name)
-    }
-
     fn profile(&self, process: u16) -> PathBuf {
-        self.scratch.path(&format!("profile-{process}.json"))
-    }
-
-    /// Addresses for several processes, on ports that are free now.
-    fn hosts(&self) -> Result<Option<PathBuf>> {
-        if self.args.processes == 1 {
-            return Ok(None);
-        }
-        let path = self.scratch.path("hosts");
-        let bind = |_| TcpListener::bind("127.0.0.1:0");
-        let listeners = (0..self.args.processes).map(bind).collect::<std::io::Result<Vec<_>>>();
-        let lines = listeners.and_then(|listeners| {
-            let line = |listener: &TcpListener| Ok(format!("{}\n", listener.local_addr()?));
-            listeners.iter().map(line).collect::<std::io::Result<String>>()
-        });
-        let written = lines.and_then(|lines| std::fs::write(&path, lines));
-        written.map_err(|error| Error::config("cannot find free ports").caused_by(error))?;
-        Ok(Some(path))
-    }
-
-    /// This binary with the settings of this benchmark.
-    fn command(&self, name: &str, part: Option<&str>) -> Result<Command> {
-        let mut command = child::command(self.args.cores.as_deref())?;
-        command.arg(name).args(part).arg(&self.dataflow.file);
-        let settings = &self.args.settings;
-        for file in &settings.files {
-            command.arg("--config").arg(file);
-        }
-        for (name, value) in &settings.parameters {
-            command.args(["--param", &format!("{name}={value}")]);
-        }
-        for (key, value) in &settings.settings {
-            command.args(["--set", &format!("{key}={value}")]);
-        }
-        command.arg("--state-dir").arg(&self.settings.state_dir);
-        Ok(command)
+        self.setup.scratch.path(&format!("profile-{process}.json"))
     }
 
     /// Removes the topics that were filled.
@@ -264,8 +210,8 @@ impl<'a> Bench<'a> {
             return Ok(());
         }
         let topics: Vec<_> =
-            self.sources().map(|source| format!("{}{}", self.topics(), source.name)).collect();
-        cleanup::topics(&topics, &self.settings)
+            self.setup.sources().map(|source| format!("{}{}", self.setup.topics(), source.name)).collect();
+        cleanup::topics(&topics, &self.setup.settings)
     }
 }
 
@@ -280,7 +226,7 @@ fn parse<T: DeserializeOwned>(text: &str, what: &str) -> Result<T> {
 }
 
 /// The ledger that a run prints last; an error unless every row is accounted for.
-fn ledger(output: &str) -> Result<Value> {
+pub fn ledger(output: &str) -> Result<Value> {
     #[derive(Deserialize)]
     struct Balance {
         unaccounted: i64,
