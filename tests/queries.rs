@@ -332,3 +332,23 @@ fn dates_are_keys_are_compared_and_leave_as_text() {
         ],
     );
 }
+
+#[test]
+fn a_null_order_never_wins_and_integers_sum_beyond_64_bits_in_no_silence() {
+    check(
+        "",
+        &[
+            (
+                "SELECT g, last_value(id ORDER BY t) AS last, first_value(id ORDER BY t) AS first FROM readings \
+                 WHERE k IS NULL OR id IN (2, 3) GROUP BY g",
+                &[
+                    r#"{"g":"x","last":2,"first":2}"#,
+                    r#"{"g":"y","last":3,"first":3}"#,
+                    r#"{"g":null,"last":null,"first":null}"#,
+                ],
+            ),
+            // The sum of `x` is out of range while 7 and any positive one are in it: no row, and a dead letter.
+            ("SELECT g, sum(i) AS s FROM readings WHERE i > 0 GROUP BY g", &[r#"{"g":"y","s":11}"#]),
+        ],
+    );
+}

@@ -160,6 +160,22 @@ impl TypePlanner for Types {
     fn plan_type_field(&self, sql_type: &ast::DataType) -> Result<Option<FieldRef>> {
         use ast::{DataType as T, TimezoneInfo as Z};
         let data_type = match sql_type {
+            // The planner would ignore these.
+            T::Varchar(Some(_))
+            | T::Char(_)
+            | T::Character(_)
+            | T::CharVarying(_)
+            | T::CharacterVarying(_)
+            | T::Nvarchar(_) => {
+                return plan_err!(
+                    "the type {sql_type} would keep texts of any length: cut them with left(x, n)"
+                );
+            }
+            T::Timestamp(Some(_), _) | T::Datetime(Some(_)) => {
+                return plan_err!(
+                    "the type {sql_type} would keep nanoseconds: use date_trunc('millisecond', t)"
+                );
+            }
             T::Timestamp(_, Z::None | Z::WithoutTimeZone) | T::Datetime(_) => TIMESTAMP,
             T::Timestamp(..) => return plan_err!("the type TIMESTAMP WITH TIME ZONE is not supported yet"),
             // The mark tells a cast to JSON from one to TEXT, see `types::marked_json`.

@@ -15,7 +15,7 @@ use datafusion_physical_expr::expressions::{CastExpr, Column as PhysicalColumn};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::flow::{ColumnInfo, Flow};
-use super::function::json;
+use super::function::{correct, double, interval, json};
 use super::problem::Problem;
 use super::reword::failed;
 use super::{protect, refuse, text, types};
@@ -214,7 +214,7 @@ fn physical(expr: Expr, schema: &DFSchemaRef) -> Result<Arc<dyn PhysicalExpr>, P
         .build();
     let simplifier = ExprSimplifier::new(context);
     let error = |error: DataFusionError| failed(&error);
-    let expr = casts_to_json(expr).map_err(error)?;
+    let expr = replaced(expr, schema).map_err(error)?;
     let coerced = simplifier.coerce(expr.clone(), schema).map_err(error)?;
     refuse::planned::check_coerced(&expr, &coerced, schema)?;
     let disguised = protect::disguise(coerced, schema).map_err(error)?;
@@ -228,18 +228,13 @@ fn physical(expr: Expr, schema: &DFSchemaRef) -> Result<Arc<dyn PhysicalExpr>, P
     Ok(physical)
 }
 
-/// Puts functions in the place of casts to JSON, which to the library are casts of text to text.
-fn casts_to_json(expr: Expr) -> Result<Expr, DataFusionError> {
+/// Puts functions of our own in the place of what the library would do in another way.
+fn replaced(expr: Expr, schema: &DFSchema) -> Result<Expr, DataFusionError> {
     let replaced = expr.transform_up(|expr| {
-        Ok(match expr {
-            Expr::Cast(cast) if plan::is_json(&cast.field) => {
-                Transformed::yes(json::call(json::Json::Parse, vec![*cast.expr]))
-            }
-            Expr::TryCast(cast) if plan::is_json(&cast.field) => {
-                Transformed::yes(json::call(json::Json::TryParse, vec![*cast.expr]))
-            }
-            other => Transformed::no(other),
-        })
+        let expr = json::cast_to_json(expr);
+        let expr = double::cast_of_text(expr.data, schema)?;
+        let expr = correct::try_cast(expr.data, schema)?;
+        interval::as_durations(expr.data, schema)
     })?;
     Ok(replaced.data)
 }

@@ -18,6 +18,8 @@ use datafusion_physical_expr::expressions::{
     BinaryExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr,
 };
 
+use super::function::double;
+
 /// `left AND right` or `left OR right`.
 #[derive(Debug, Eq)]
 pub(super) struct Guarded {
@@ -123,6 +125,7 @@ fn infallible(expr: &Arc<dyn PhysicalExpr>) -> bool {
             || expr.downcast_ref::<LikeExpr>().is_some()
             || expr.downcast_ref::<InListExpr>().is_some()
             || expr.downcast_ref::<Guarded>().is_some()
+            || double::is_normal(expr)
     };
     safe && expr.children().into_iter().all(infallible)
 }

@@ -20,7 +20,7 @@ use datafusion_expr::{
 use datafusion_physical_expr::expressions::{BinaryExpr as PhysicalBinary, Column, Literal};
 use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
-use super::function::limit;
+use super::function::{correct, double, limit};
 use super::guard::{Guarded, constant};
 
 /// An operator in the disguise of a function.
@@ -43,7 +43,7 @@ struct Function {
 /// Disguises the operators of a coerced expression.
 pub(super) fn disguise(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let transformed = expr.transform_up(|expr| {
-        let expr = match expr {
+        let expr = match double::comparable(expr, schema)?.data {
             Expr::InList(list) if !list.list.iter().all(|item| matches!(item, Expr::Literal(..))) => {
                 return Ok(Transformed::yes(alternatives(list)));
             }
@@ -57,8 +57,8 @@ pub(super) fn disguise(expr: Expr, schema: &DFSchema) -> Result<Expr> {
             }
             Expr::ScalarFunction(call) => {
                 let (call, changed) = limit::limited(call);
-                let expr = Expr::ScalarFunction(call);
-                return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
+                let (expr, corrected) = correct::call(call, schema)?;
+                return Ok(if changed || corrected { Transformed::yes(expr) } else { Transformed::no(expr) });
             }
             other => other,
         };

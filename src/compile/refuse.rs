@@ -5,5 +5,6 @@
 
 pub(super) mod call;
 pub(super) mod expression;
+pub(super) mod function;
 pub(super) mod planned;
 pub(super) mod query;

@@ -55,11 +55,16 @@ fn known(message: &str) -> Option<Problem> {
 
 /// A function that does not take its arguments.
 fn signature(message: &str) -> Option<Problem> {
+    let message =
+        message.trim_start_matches("Execution error: ").trim_start_matches("Error during planning: ");
     let call = message.strip_prefix("Failed to coerce arguments to satisfy a call to '");
     let call = call.or_else(|| message.strip_prefix("Internal error: Function '"));
     let call = call.or_else(|| message.strip_prefix("Function '"));
-    let call = call.or_else(|| message.strip_prefix("Error during planning: Function '"))?;
-    let (name, rest) = call.split_once('\'')?;
+    let (name, rest) = call?.split_once('\'')?;
+    let rest = match rest.split_once("argument types '") {
+        Some((_, types)) => types.split_once('(').map_or(rest, |(_, types)| types),
+        None => rest,
+    };
     let types = rest.split_once("coercion from ").and_then(|(_, rest)| rest.split_once(" to the signature"));
     let types = types.or_else(|| rest.split_once("(DataType: ").and_then(|(_, rest)| rest.split_once(')')));
     let message = match types {

@@ -1,7 +1,10 @@
 //! The compiler as a whole: text to plans, and text to mistakes.
 
 mod evaluate;
+mod functions;
 mod good;
+mod table;
+mod traps;
 mod wrong;
 
 use std::collections::BTreeMap;

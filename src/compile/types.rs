@@ -23,6 +23,11 @@ pub(super) fn name(data_type: &DataType) -> String {
         DataType::Interval(_) | DataType::Duration(_) => "INTERVAL".to_owned(),
         DataType::Decimal128(..) | DataType::Decimal256(..) => "DECIMAL".to_owned(),
         DataType::Null => "NULL".to_owned(),
+        DataType::Struct(_) => "STRUCT".to_owned(),
+        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => "LIST".to_owned(),
+        DataType::Binary | DataType::BinaryView | DataType::LargeBinary | DataType::FixedSizeBinary(_) => {
+            "BINARY".to_owned()
+        }
         other => other.to_string().to_uppercase(),
     }
 }

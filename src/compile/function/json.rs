@@ -8,6 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion_common::cast::as_string_array;
+use datafusion_common::tree_node::Transformed;
 use datafusion_common::{DFSchema, Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
@@ -64,10 +65,23 @@ impl ExprPlanner for Operators {
 }
 
 /// A call of one of the functions.
-pub(in crate::compile) fn call(json: Json, args: Vec<Expr>) -> Expr {
+fn call(json: Json, args: Vec<Expr>) -> Expr {
     let signature = Signature::variadic_any(Volatility::Immutable);
     let function = Arc::new(ScalarUDF::new_from_impl(Function { json, signature }));
     Expr::ScalarFunction(ScalarFunction::new_udf(function, args))
+}
+
+/// A function in the place of a cast to JSON, which to the library is a cast of text to text.
+pub(in crate::compile) fn cast_to_json(expr: Expr) -> Transformed<Expr> {
+    match expr {
+        Expr::Cast(cast) if plan::is_json(&cast.field) => {
+            Transformed::yes(call(Json::Parse, vec![*cast.expr]))
+        }
+        Expr::TryCast(cast) if plan::is_json(&cast.field) => {
+            Transformed::yes(call(Json::TryParse, vec![*cast.expr]))
+        }
+        other => Transformed::no(other),
+    }
 }
 
 /// Which of the functions is called, if any.

@@ -1,11 +1,12 @@
-//! A limit on functions that make long texts of short ones: one row could fill the memory.
+//! Limits on arguments: one row could fill the memory with a text, or get the end of the range for a time.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, StringArray};
+use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use datafusion_common::cast::{as_int64_array, as_string_array};
+use datafusion_common::cast::{as_float64_array, as_int64_array, as_string_array};
 use datafusion_common::{Result, exec_err};
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::{
@@ -24,6 +25,8 @@ enum Limited {
     Pad,
     /// Gives the text back.
     Replace,
+    /// Gives the seconds back: beyond the range they would stand still at its end.
+    Seconds,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -38,13 +41,21 @@ pub(in crate::compile) fn limited(mut call: ScalarFunction) -> (ScalarFunction, 
         ("repeat", [_, _]) => Limited::Repeat,
         ("lpad" | "rpad", [_, _, ..]) => Limited::Pad,
         ("replace", [_, _, _]) => Limited::Replace,
+        ("to_timestamp", [_]) => Limited::Seconds,
         _ => return (call, false),
     };
     let signature = Signature::any(call.args.len(), Volatility::Immutable);
     let limit = Arc::new(ScalarUDF::new_from_impl(Limit { function, signature }));
-    let argument = usize::from(function != Limited::Replace);
+    let argument = function.argument();
     call.args[argument] = Expr::ScalarFunction(ScalarFunction::new_udf(limit, call.args.clone()));
     (call, true)
+}
+
+impl Limited {
+    /// The argument around which the limit stands.
+    fn argument(self) -> usize {
+        usize::from(matches!(self, Limited::Repeat | Limited::Pad))
+    }
 }
 
 impl ScalarUDFImpl for Limit {
@@ -53,6 +64,7 @@ impl ScalarUDFImpl for Limit {
             Limited::Repeat => "limited_count",
             Limited::Pad => "limited_length",
             Limited::Replace => "limited_text",
+            Limited::Seconds => "limited_seconds",
         }
     }
 
@@ -61,7 +73,7 @@ impl ScalarUDFImpl for Limit {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        Ok(arguments[usize::from(self.function != Limited::Replace)].clone())
+        Ok(arguments[self.function.argument()].clone())
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -73,6 +85,12 @@ impl ScalarUDFImpl for Limit {
         let column = |at: usize, data_type| -> Result<ArrayRef> {
             Ok(cast(&args.args[at].to_array(rows)?, data_type)?)
         };
+        if self.function == Limited::Seconds {
+            if args.args[0].data_type() == DataType::Float64 {
+                in_range(as_float64_array(&column(0, &DataType::Float64)?)?)?;
+            }
+            return Ok(args.args[0].clone());
+        }
         let text = column(0, &DataType::Utf8)?;
         let text = as_string_array(&text)?;
         match self.function {
@@ -90,6 +108,15 @@ impl ScalarUDFImpl for Limit {
                 Ok(args.args[1].clone())
             }
         }
+    }
+}
+
+/// Seconds of a double whose nanoseconds have 64 bits.
+fn in_range(seconds: &Float64Array) -> Result<()> {
+    const SECONDS: Range<f64> = -9_223_372_036.854_776..9_223_372_036.854_776;
+    match seconds.iter().flatten().find(|seconds| !SECONDS.contains(seconds)) {
+        Some(seconds) => exec_err!("{seconds} seconds since 1970 are no TIMESTAMP"),
+        None => Ok(()),
     }
 }
 

@@ -39,11 +39,22 @@ pub(super) struct Walk<'a> {
     /// Number of refused expressions around the place: nothing inside them is looked at.
     skipped: usize,
     first_aggregate: Option<Span>,
+    /// Whether a minus stands in front of the place.
+    negated: bool,
 }
 
 impl<'a> Walk<'a> {
     pub fn new(catalog: &'a Catalog, clause: Clause, span: Span, found: &'a mut Vec<Diagnostic>) -> Self {
-        Walk { catalog, clause, span, found, aggregates: 0, skipped: 0, first_aggregate: None }
+        Walk {
+            catalog,
+            clause,
+            span,
+            found,
+            aggregates: 0,
+            skipped: 0,
+            first_aggregate: None,
+            negated: false,
+        }
     }
 
     /// Walks over `expr`; gives the place of the first aggregate function so far.
@@ -59,6 +70,12 @@ impl<'a> Walk<'a> {
     fn look(&self, expr: &ast::Expr) -> Option<Diagnostic> {
         if let ast::Expr::Function(call) = expr {
             return call::check(self.catalog, call, self.clause, self.aggregates > 0);
+        }
+        if let ast::Expr::Value(value) = expr
+            && let ast::Value::Number(number, _) = &value.value
+            && !(self.negated && number == SMALLEST)
+        {
+            return too_large(number).map(|error| Diagnostic { span: expr.span(), ..error });
         }
         let (what, hint) = refused(expr)?;
         Some(Diagnostic::new(expr.span(), format!("{what} is not supported yet")).hint(hint))
@@ -81,6 +98,7 @@ impl ast::Visitor for Walk<'_> {
             self.aggregates += 1;
             self.first_aggregate = self.first_aggregate.or(Some(expr.span()));
         }
+        self.negated = matches!(expr, ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, .. });
         ControlFlow::Continue(())
     }
 
@@ -92,6 +110,19 @@ impl ast::Visitor for Walk<'_> {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// The one integer that has a BIGINT only with a minus in front.
+const SMALLEST: &str = "9223372036854775808";
+
+/// The planner would make a DOUBLE or a DECIMAL of an integer that no BIGINT holds.
+fn too_large(number: &str) -> Option<Diagnostic> {
+    let integer = number.bytes().all(|byte| byte.is_ascii_digit());
+    if !integer || number.parse::<i64>().is_ok() {
+        return None;
+    }
+    let error = Diagnostic::new(Span::empty(), "the integer is too large for a BIGINT");
+    Some(error.hint(format!("write {number}.0 if a DOUBLE is meant")))
 }
 
 /// Kinds of expressions that are refused, with a hint.
@@ -110,6 +141,9 @@ fn refused(expr: &ast::Expr) -> Option<(&'static str, &'static str)> {
         E::BinaryOp { op, .. } => {
             use ast::BinaryOperator as O;
             match op {
+                O::BitwiseXor | O::PGBitwiseXor => {
+                    ("the operator ^", "write power(x, y), if a power is meant")
+                }
                 O::HashArrow | O::HashLongArrow | O::AtArrow | O::ArrowAt => {
                     ("access to a field of JSON", FIELD)
                 }

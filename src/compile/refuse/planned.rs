@@ -3,11 +3,12 @@
 use arrow::datatypes::DataType;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_common::{DFSchema, ScalarValue};
-use datafusion_expr::{Expr, Operator, Volatility};
+use datafusion_expr::expr::Case;
+use datafusion_expr::{Expr, Operator};
 
 use crate::compile::distinct::incomparable;
 use crate::compile::expression::{Scope, columns_span, is_json, type_of};
-use crate::compile::function::json::{self, Json};
+use crate::compile::function::{compares, interval};
 use crate::compile::problem::Problem;
 use crate::compile::{text, types};
 
@@ -26,17 +27,12 @@ pub(in crate::compile) fn check(expr: &Expr, scope: &Scope) -> Result<(), Proble
 
 fn node(expr: &Expr, scope: &Scope) -> Result<(), Problem> {
     match expr {
-        Expr::BinaryExpr(binary) if is_comparison(binary.op) => {
-            comparable(&binary.left, &binary.right, scope)
-        }
+        Expr::BinaryExpr(binary) if compares(binary.op) => comparable(&binary.left, &binary.right, scope),
         Expr::BinaryExpr(binary) if matches!(binary.op, Operator::Divide | Operator::Modulo) => {
-            let zero = matches!(*binary.right, Expr::Literal(ScalarValue::Int64(Some(0)), _));
-            let fails = zero && type_of(&binary.left, scope.schema).is_some_and(|left| left.is_integer());
-            if fails {
-                Err(Problem::new("division by zero").hint("divide by nullif(..., 0)"))
-            } else {
-                Ok(())
-            }
+            divided(&binary.left, &binary.right, scope)
+        }
+        Expr::BinaryExpr(binary) if matches!(binary.op, Operator::Plus | Operator::Minus) => {
+            whole_days(&binary.left, &binary.right, scope)
         }
         Expr::Literal(ScalarValue::Float64(Some(value)), _) if !value.is_finite() => {
             Err(Problem::new("the number is too large for a DOUBLE"))
@@ -47,31 +43,10 @@ fn node(expr: &Expr, scope: &Scope) -> Result<(), Problem> {
             comparable(&between.expr, &between.low, scope)?;
             comparable(&between.expr, &between.high, scope)
         }
-        Expr::Case(case) if case.expr.is_none() => {
-            case.when_then_expr.iter().try_for_each(|(when, _)| boolean("WHEN", when, scope))
-        }
+        Expr::Case(case) => branches(case, scope),
         Expr::Cast(cast) => conversion(&cast.expr, cast.field.data_type(), scope),
         Expr::TryCast(cast) => conversion(&cast.expr, cast.field.data_type(), scope),
-        Expr::ScalarFunction(call) if matches!(json::of(call), Some(Json::Get | Json::GetText)) => {
-            match call.args.first() {
-                Some(document) if !is_json(document, scope) => {
-                    let text = text::expression(document, scope);
-                    let found = type_of(document, scope.schema).map(|found| types::name(&found));
-                    let found = found.unwrap_or_else(|| "something else".to_owned());
-                    let problem = Problem::new(format!("`->` and `->>` need JSON, but `{text}` is {found}"));
-                    Err(problem.hint(format!("write CAST({text} AS JSON)")))
-                }
-                _ => Ok(()),
-            }
-        }
-        Expr::ScalarFunction(call) => {
-            let name = call.func.name();
-            if name == "now" || call.func.signature().volatility == Volatility::Immutable {
-                return Ok(());
-            }
-            let message = format!("`{name}()` gives other results when rows are read again");
-            Err(Problem::new(message).hint("only now() is supported, in the SELECT list"))
-        }
+        Expr::ScalarFunction(call) => super::function::call(call, scope),
         Expr::AggregateFunction(call) => {
             Err(Problem::new(format!("`{}()` cannot be used here", call.func.name()))
                 .hint("aggregates belong into the SELECT list or HAVING of a query with GROUP BY"))
@@ -81,17 +56,15 @@ fn node(expr: &Expr, scope: &Scope) -> Result<(), Problem> {
             Err(Problem::new("subqueries in expressions are not supported yet"))
         }
         Expr::Alias(_) | Expr::Column(_) | Expr::Literal(..) | Expr::BinaryExpr(_) | Expr::Like(_) => Ok(()),
-        Expr::SimilarTo(_) | Expr::Negative(_) | Expr::Case(_) => Ok(()),
+        Expr::SimilarTo(_) => {
+            Err(Problem::new("SIMILAR TO is not supported yet")
+                .hint("use LIKE, or regexp_like(text, 'pattern')"))
+        }
+        Expr::Negative(_) => Ok(()),
         Expr::IsNotNull(_) | Expr::IsNull(_) | Expr::IsTrue(_) | Expr::IsFalse(_) => Ok(()),
         Expr::IsUnknown(_) | Expr::IsNotTrue(_) | Expr::IsNotFalse(_) | Expr::IsNotUnknown(_) => Ok(()),
         other => Err(Problem::new(format!("`{}` is not supported yet", other.human_display()))),
     }
-}
-
-fn is_comparison(operator: Operator) -> bool {
-    use Operator as O;
-    matches!(operator, O::Eq | O::NotEq | O::Lt | O::LtEq | O::Gt | O::GtEq)
-        || matches!(operator, O::IsDistinctFrom | O::IsNotDistinctFrom)
 }
 
 /// The planner would take numbers and texts for BOOLEAN as well.
@@ -115,6 +88,12 @@ fn comparable(left: &Expr, right: &Expr, scope: &Scope) -> Result<(), Problem> {
     else {
         return Ok(());
     };
+    if !interval::comparable((left, &left_type), (right, &right_type)) {
+        return Err(Problem::new(
+            "intervals of days and hours, or of months, have no order among each other",
+        )
+        .hint("compare a difference of times with a constant: a - b > INTERVAL '2 days'"));
+    }
     let (text_side, other, other_type) = match (types::is_text(&left_type), types::is_text(&right_type)) {
         (true, false) => (left, right, right_type),
         (false, true) => (right, left, left_type),
@@ -131,6 +110,54 @@ fn comparable(left: &Expr, right: &Expr, scope: &Scope) -> Result<(), Problem> {
         _ => format!("write CAST({name} AS {kind}), or CAST({value} AS TEXT)"),
     };
     Err(Problem::new(format!("`{name}` is TEXT and `{value}` is {kind}: they cannot be compared")).hint(hint))
+}
+
+/// A DATE and hours would be the DATE again.
+fn whole_days(left: &Expr, right: &Expr, scope: &Scope) -> Result<(), Problem> {
+    let is_date = |expr: &Expr| type_of(expr, scope.schema) == Some(DataType::Date32);
+    let has_hours = |expr: &Expr| match expr {
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) => interval.nanoseconds != 0,
+        _ => false,
+    };
+    let (date, hours) = if is_date(left) { (left, has_hours(right)) } else { (right, has_hours(left)) };
+    if !is_date(date) || !hours {
+        return Ok(());
+    }
+    let date = text::expression(date, scope);
+    let problem = Problem::new(format!("`{date}` is a DATE, which has no hours to add to"));
+    Err(problem.hint(format!("write CAST({date} AS TIMESTAMP)")))
+}
+
+fn divided(dividend: &Expr, divisor: &Expr, scope: &Scope) -> Result<(), Problem> {
+    let zero = matches!(divisor, Expr::Literal(ScalarValue::Int64(Some(0)), _));
+    let fails = zero && type_of(dividend, scope.schema).is_some_and(|dividend| dividend.is_integer());
+    if fails { Err(Problem::new("division by zero").hint("divide by nullif(..., 0)")) } else { Ok(()) }
+}
+
+fn branches(case: &Case, scope: &Scope) -> Result<(), Problem> {
+    if case.expr.is_none() {
+        case.when_then_expr.iter().try_for_each(|(when, _)| boolean("WHEN", when, scope))?;
+    }
+    let results = case.when_then_expr.iter().map(|(_, then)| &**then).chain(case.else_expr.as_deref());
+    one_kind(&results.collect::<Vec<_>>(), scope)
+}
+
+/// The results of CASE: the planner would make TEXT of a number beside a text.
+fn one_kind(results: &[&Expr], scope: &Scope) -> Result<(), Problem> {
+    let typed = results.iter().filter_map(|result| Some((*result, type_of(result, scope.schema)?)));
+    let typed: Vec<_> = typed.filter(|(_, found)| *found != DataType::Null).collect();
+    let text = typed.iter().find(|(_, found)| types::is_text(found));
+    let other = typed.iter().find(|(_, found)| !types::is_text(found));
+    let (Some((text_side, _)), Some((other, found))) = (text, other) else { return Ok(()) };
+    let constants = typed.iter().filter(|(_, found)| types::is_text(found));
+    let mut constants = constants.map(|(result, _)| matches!(result, Expr::Literal(..)));
+    if found.is_temporal() && constants.all(|constant| constant) {
+        return Ok(());
+    }
+    let (text, value) = (text::expression(text_side, scope), text::expression(other, scope));
+    let message =
+        format!("CASE gives TEXT, `{text}`, in one branch and {}, `{value}`, in another", types::name(found));
+    Err(Problem::new(message).hint(format!("write CAST({value} AS TEXT), or a value of the same type")))
 }
 
 /// Conversions between numbers and times leave open which unit is meant.
@@ -163,25 +190,40 @@ pub(in crate::compile) fn check_coerced(
     coerced: &Expr,
     schema: &DFSchema,
 ) -> Result<(), Problem> {
-    if conversions(coerced, schema) <= conversions(written, schema) {
-        return Ok(());
+    let (before, after) = (conversions(written, schema), conversions(coerced, schema));
+    if after.to_times > before.to_times {
+        return Err(Problem::new("a number is used where a time is needed")
+            .hint("use DATE '2024-02-29', TIMESTAMP '...', or to_timestamp_millis(...)"));
     }
-    Err(Problem::new("TEXT is used where a number, a time or a BOOLEAN is needed")
-        .hint("convert it with CAST(... AS ...)"))
+    if after.of_texts > before.of_texts {
+        return Err(Problem::new("TEXT is used where a number, a time or a BOOLEAN is needed")
+            .hint("convert it with CAST(... AS ...)"));
+    }
+    Ok(())
 }
 
-/// Number of conversions of texts that are not constant, and of numbers to times.
-fn conversions(expr: &Expr, schema: &DFSchema) -> usize {
-    let mut count = 0;
+#[derive(Default)]
+struct Conversions {
+    /// Of texts that are not constant.
+    of_texts: usize,
+    /// Of numbers to times.
+    to_times: usize,
+}
+
+fn conversions(expr: &Expr, schema: &DFSchema) -> Conversions {
+    let mut count = Conversions::default();
     let _ = expr.apply(|expr| {
         if let Expr::Cast(cast) = expr
-            && !matches!(*cast.expr, Expr::Literal(..))
             && let Some(source) = type_of(&cast.expr, schema)
         {
             let target = cast.field.data_type();
-            let from_text = types::is_text(&source) && !types::is_text(target);
-            let to_time = source.is_numeric() && matches!(target, DataType::Timestamp(..));
-            count += usize::from(from_text || to_time);
+            let constant = matches!(*cast.expr, Expr::Literal(..));
+            let bytes = matches!(target, DataType::Binary | DataType::BinaryView | DataType::LargeBinary);
+            let from_text = types::is_text(&source) && !types::is_text(target) && !bytes && !constant;
+            let is_time = matches!(target, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64);
+            let to_time = source.is_numeric() && is_time;
+            count.of_texts += usize::from(from_text);
+            count.to_times += usize::from(to_time);
         }
         Ok(TreeNodeRecursion::Continue)
     });

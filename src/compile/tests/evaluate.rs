@@ -262,7 +262,7 @@ fn what_is_read_by_a_group_by_is_all_that_is_sent_to_it() {
     };
     let texts: Vec<_> = exprs.iter().map(|expr| expr.text.as_str()).collect();
     assert_eq!(texts, ["upper(did)", "f", "now()"]);
-    assert_eq!(filter.physical.to_string(), "f@1 > 0");
+    assert_eq!(filter.physical.to_string(), "comparable_double(f@1) > 0");
     assert_eq!(last.iter().map(|expr| expr.physical.to_string()).collect::<Vec<_>>(), ["d@0", "t@2"]);
     let Operator::Aggregation(aggregation) = &plan.operators[0];
     assert_eq!(aggregation.input, leg.schema);
