@@ -3,6 +3,8 @@
 
 #[path = "support/bounded.rs"]
 mod bounded;
+#[path = "oracle/generated.rs"]
+mod generated;
 #[path = "support/process.rs"]
 mod process;
 
@@ -24,7 +26,7 @@ macro_rules! oracle {
     };
 }
 
-oracle!(csv_stations fan_out fleet_totals nested_fields pass_through rejects vehicle_latest vehicle_state);
+oracle!(csv_stations fan_out fleet_totals groupings nested_fields pass_through rejects vehicle_latest vehicle_state);
 
 #[test]
 fn every_dataflow_is_compared() {
@@ -34,40 +36,101 @@ fn every_dataflow_is_compared() {
     }
 }
 
-#[test]
-fn a_wrong_row_is_found() {
+/// What the oracle says of the expected rows of `fan_out` after `change` was made to one file of them.
+fn changed(file: &str, change: impl Fn(Vec<String>) -> Vec<String>) -> (bool, String) {
     let directory = shipped("fan_out");
     let output = tempfile::tempdir().expect("a folder");
     for entry in fs::read_dir(directory.join("expected")).expect("the folder") {
         let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
-        let text = lines(&directory.join("expected"), &name).join("\n");
-        let text = if name == "devices_out.jsonl" { text.replace("40.8", "40.80000001") } else { text };
-        fs::write(output.path().join(name), text).expect("a writable folder");
+        let mut rows = lines(&directory.join("expected"), &name);
+        if name == file {
+            rows = change(rows);
+        }
+        fs::write(output.path().join(name), rows.join("\n")).expect("a writable folder");
     }
-    let (agrees, report) = oracle(&directory, &directory.join("input"), output.path());
-    assert!(!agrees && report.contains("devices_out: differs"), "{report}");
+    compared(&[(&directory, &directory.join("input"), output.path())])
+}
+
+/// Expects that the oracle finds the change in the one sink and agrees with another.
+fn is_found(file: &str, change: impl Fn(Vec<String>) -> Vec<String>) {
+    let (agrees, report) = changed(file, change);
+    let sink = file.trim_end_matches(".jsonl");
+    assert!(!agrees && report.contains(&format!("{sink}: differs")), "{report}");
     assert!(report.contains("sites_out: 2 rows agree"), "{report}");
+}
+
+fn replaced(rows: &[String], from: &str, to: &str) -> Vec<String> {
+    let text = rows.join("\n");
+    assert_eq!(text.matches(from).count(), 1, "{from} stands once in\n{text}");
+    text.replace(from, to).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_wrong_row_is_found() {
+    is_found("devices_out.jsonl", |rows| replaced(&rows, "40.8", "40.80000001"));
+    is_found("alarms_out.jsonl", |rows| rows.iter().map(|row| row.replace("hot", "Hot")).collect());
+}
+
+#[test]
+fn a_missing_row_is_found() {
+    is_found("devices_out.jsonl", |rows| rows[1..].to_vec());
+    is_found("levels.jsonl", |rows| rows[1..].to_vec());
+}
+
+#[test]
+fn a_doubled_row_is_found() {
+    is_found("levels.jsonl", |rows| [&rows[..1], &rows[..]].concat());
+    // As many rows as there should be.
+    is_found("alarms_out.jsonl", |rows| [&rows[..1], &rows[..rows.len() - 1]].concat());
+}
+
+#[test]
+fn a_missing_column_is_found() {
+    is_found("levels.jsonl", |rows| rows.iter().map(|row| row.replace(r#","temperatures":0"#, "")).collect());
+}
+
+/// Sums and averages of doubles may differ by a rounding, all else not by the last bit.
+#[test]
+fn an_error_beyond_the_bound_is_found() {
+    let celsius_sum = r#""celsius_sum":40.8"#;
+    let (agrees, report) = changed("devices_out.jsonl", |rows| {
+        replaced(&rows, celsius_sum, r#""celsius_sum":40.800000000000004"#)
+    });
+    assert!(agrees, "{report}");
+    is_found("devices_out.jsonl", |rows| replaced(&rows, celsius_sum, r#""celsius_sum":40.8000000003"#));
+    is_found("devices_out.jsonl", |rows| {
+        replaced(&rows, r#""hottest":21.5"#, r#""hottest":21.500000000000004"#)
+    });
 }
 
 fn agrees(dataflow: &str) {
     let directory = shipped(dataflow);
     let input = directory.join("input");
     let output = run(&directory, &input, Mode::of(2, 1));
-    let (agrees, report) = oracle(&directory, &input, output.path());
+    let (agrees, report) = compared(&[(&directory, &input, output.path())]);
     assert!(agrees, "{dataflow}\n{report}");
     println!("{report}");
 }
 
-/// Whether DuckDB agrees with the files in `output`, and what it says about each.
-fn oracle(directory: &Path, input: &Path, output: &Path) -> (bool, String) {
+/// Whether DuckDB agrees with the files that dataflows have written, and what it says about each sink: of triples of
+/// the dataflow's folder, its input and its output.
+fn compared(runs: &[(&Path, &Path, &Path)]) -> (bool, String) {
+    python("oracle.py", |command| {
+        runs.iter().for_each(|(dataflow, input, output)| _ = command.args([dataflow, input, output]));
+    })
+}
+
+/// Whether a script of this folder succeeds, and what it prints.
+fn python(script: &str, arguments: impl FnOnce(&mut Command)) -> (bool, String) {
     let setting = |name: &str| {
         env::var_os(name)
             .unwrap_or_else(|| panic!("{name} is not set: run the tests by ./test, which gets DuckDB"))
     };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(script);
     let mut command = Command::new(setting("ORACLE_PYTHON"));
-    command.env("PYTHONPATH", setting("ORACLE_PYTHONPATH")).env("PYTHONDONTWRITEBYTECODE", "1");
-    let result = command.arg(script).arg(directory).arg(input).arg(output).output().expect("Python");
+    command.env("PYTHONPATH", setting("ORACLE_PYTHONPATH")).env("PYTHONDONTWRITEBYTECODE", "1").arg(script);
+    arguments(&mut command);
+    let result = command.output().expect("Python");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (result.status.success(), text(&result.stdout) + &text(&result.stderr))
 }

@@ -8,10 +8,10 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import oracle_csv
+from oracle_dialect import JSON_MARK
 
 # Small inputs are cut as a whole in the first epoch, 20 ms after the clock at which golden runs start.
 CLOCK = datetime(2025, 11, 1) + timedelta(milliseconds=20)
-JSON_MARK = "\x01json:"  # tells JSON text from other text in a column
 DEPTH_MAX = 128
 RECORD_BYTES_MAX = 1 << 20
 SCALE = {"epoch_s": 10**9, "epoch_ms": 10**6, "epoch_us": 10**3, "epoch_ns": 1}
@@ -123,7 +123,7 @@ class Source:
         if value is NULL_OF_JSON:
             return JSON_MARK + "null"
         if kind == "JSON":
-            return JSON_MARK + json.dumps(unmarked(value))
+            return JSON_MARK + json.dumps(unmarked(value), separators=(",", ":"))
         if isinstance(value, (dict, list)):
             raise Rejected("not a plain value")
         if kind == "TEXT":

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, Schema};
-use datafusion_common::DFSchema;
+use datafusion_common::{DFSchema, get_target_functional_dependencies};
 use datafusion_expr::Expr;
 use datafusion_expr::expr::{AggregateFunction as Call, AggregateFunctionParams};
 use datafusion_expr::logical_plan::Aggregate as GroupBy;
@@ -37,7 +37,8 @@ impl Lowering<'_> {
                 Problem::new("this GROUP BY is not supported yet").hint("name each column once"),
             ]);
         }
-        let keys = outputs(&groups, &group_by.schema, &scope)?;
+        let written = groups.len() - implied(&groups, group_by.input.schema());
+        let keys = outputs(&groups[..written], &group_by.schema, &scope)?;
         if let Some(key) = keys.iter().find(|key| key.compiled.json) {
             return Err(vec![incomparable(&key.compiled.expr.text).of_column(&key.name)]);
         }
@@ -45,7 +46,9 @@ impl Lowering<'_> {
         let (fields, columns) = described(&keys, &calls, &flow);
         let names =
             group_by.schema.iter().map(|(qualifier, field)| (qualifier.cloned(), field.name().clone()));
+        let names = names.enumerate().filter(|(index, _)| !(written..groups.len()).contains(index));
         let seen = names
+            .map(|(_, name)| name)
             .zip(&fields)
             .map(|((qualifier, name), field)| (qualifier, Arc::new(field.as_ref().clone().with_name(name))));
         let schema = DFSchema::new_with_metadata(seen.collect(), Default::default()).map_err(one)?;
@@ -102,6 +105,21 @@ impl Lowering<'_> {
         self.graph.add_legs(narrowed, (Downstream::Operator(index), 0), &input);
         crate::plan::Upstream::Operator(index)
     }
+}
+
+/// How many of the last groups the planner has added: where a key of the input is among the columns of GROUP BY, it
+/// adds all columns that follow from the key. They change no group, and would make the key of the result a longer
+/// one than was written.
+fn implied(groups: &[Expr], input: &DFSchema) -> usize {
+    let by_planner = |count: &usize| {
+        let (before, group) = (&groups[..*count - 1], &groups[*count - 1]);
+        let Expr::Column(column) = group else { return false };
+        let names: Vec<String> = before.iter().map(|group| group.schema_name().to_string()).collect();
+        let follow = get_target_functional_dependencies(input, &names).unwrap_or_default();
+        column.spans.0.is_empty()
+            && input.maybe_index_of_column(column).is_some_and(|at| follow.contains(&at))
+    };
+    (1..=groups.len()).rev().take_while(by_planner).count()
 }
 
 /// Every expression over the input of an aggregation.

@@ -2,7 +2,10 @@
 
 use std::any::TypeId;
 
+use datafusion_sql::sqlparser::ast::Expr;
 use datafusion_sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
+use datafusion_sql::sqlparser::keywords::Keyword::{DISTINCT, FROM, IS, NOT};
+use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 
 /// Our SQL. It passes for the generic dialect where the parser asks for one by name, but everything that is
 /// opt-in stays off unless it is named here: what is parsed and then ignored would be a silent lie.
@@ -35,6 +38,24 @@ impl Dialect for TidemillDialect {
             Precedence::PgOther => 45,
             other => GenericDialect.prec_value(other),
         }
+    }
+
+    /// The parser would take all of `b AND c` for the right side of `a IS DISTINCT FROM b AND c`.
+    fn parse_infix(
+        &self,
+        parser: &mut Parser,
+        expr: &Expr,
+        _precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        let build = if parser.parse_keywords(&[IS, DISTINCT, FROM]) {
+            Expr::IsDistinctFrom
+        } else if parser.parse_keywords(&[IS, NOT, DISTINCT, FROM]) {
+            Expr::IsNotDistinctFrom
+        } else {
+            return None;
+        };
+        let right = parser.parse_subexpr(self.prec_value(Precedence::Is));
+        Some(right.map(|right| build(Box::new(expr.clone()), Box::new(right))))
     }
 
     fn supports_filter_during_aggregation(&self) -> bool {

@@ -75,6 +75,35 @@ fn arithmetic_coerces_and_truncates() {
 }
 
 #[test]
+fn and_ends_the_right_side_of_is_distinct_from() {
+    // Boolean values, with which the wrong reading would compile, too: b = true, false, NULL, true.
+    assert_eq!(values("b IS DISTINCT FROM TRUE AND b IS NOT NULL"), "false true false false");
+    assert_eq!(values("b IS NOT DISTINCT FROM FALSE OR n = 1"), "true true NULL false");
+    assert_eq!(values("n IS DISTINCT FROM n + 1 AND n IS NOT DISTINCT FROM n * 1"), "true true false true");
+    assert_eq!(values("NOT n IS DISTINCT FROM 1"), "true false false false");
+}
+
+#[test]
+fn the_two_zeros_are_equal_and_nan_is_above_all() {
+    // f * 0 is 0.0, -0.0, NULL, 0.0; f / 0 * 0 is NaN, with whatever sign.
+    assert_eq!(values("f * 0"), "0.0 -0.0 NULL 0.0");
+    for equal in
+        ["f * 0 = 0.0", "f * 0 >= 0.0", "f * 0 <= 0.0", "f * 0 BETWEEN 0.0 AND 0.0", "f * 0 IN (0.0, 5.0)"]
+    {
+        assert_eq!(values(equal), "true true NULL true", "{equal}");
+    }
+    for other in ["f * 0 < 0.0", "f * 0 <> 0.0", "f * 0 NOT IN (0.0)"] {
+        assert_eq!(values(other), "false false NULL false", "{other}");
+    }
+    assert_eq!(values("f * 0 IS NOT DISTINCT FROM 0.0"), "true true false true");
+    assert_eq!(values("nullif(f * 0, 0.0)"), "NULL NULL NULL NULL");
+    assert_eq!(values("nullif(f, -2.5)"), "1.5 NULL NULL 0.0");
+    assert_eq!(values("CASE f * 0 WHEN 0.0 THEN 'zero' ELSE 'none' END"), "zero zero none zero");
+    assert_eq!(values("(f - f) / 0 > 1e300"), "true true NULL true");
+    assert_eq!(values("(f - f) / 0 = -((f - f) / 0)"), "true true NULL true");
+}
+
+#[test]
 fn items_of_in_are_compared_row_by_row() {
     assert_eq!(values("n + 0 IN (CASE WHEN f < 0 THEN 0 ELSE n END, 3)"), "true false NULL true");
     assert_eq!(values("n NOT IN (CASE WHEN f < 0 THEN 7 ELSE n END, 8, 3, 9)"), "false true NULL false");

@@ -189,6 +189,22 @@ fn aggregates_that_differ_in_a_cast_only_are_two() {
 }
 
 #[test]
+fn group_by_of_a_key_is_by_that_alone() {
+    // The planner adds what follows from the key of a query in FROM: `fastest` and `newest`, here.
+    let inner = "(SELECT did, max(f) AS fastest, last_value(payload ORDER BY \"eventTime\") AS newest
+                  FROM telemetry GROUP BY did) AS q";
+    let plan = plan(&format!(
+        "CREATE SINK s AS SELECT did, count(*) AS n FROM {inner} GROUP BY did
+         WITH (connector = 'mongodb', collection = 's', mode = 'upsert');
+         CREATE SINK t AS SELECT did, fastest, count(*) AS n FROM {inner} GROUP BY fastest, did
+         WITH (connector = 'mongodb', collection = 't', mode = 'upsert');"
+    ));
+    let keys = plan.operators.iter().map(|Operator::Aggregation(aggregation)| aggregation.keys.len());
+    assert_eq!(keys.collect::<Vec<_>>(), [1, 1, 1, 2]);
+    assert_eq!(plan.sinks[1].key, Some(vec![1, 0]));
+}
+
+#[test]
 fn without_group_by_a_relation_has_one_row_and_a_key_without_columns() {
     let plan = plan(
         "CREATE MATERIALIZED VIEW totals AS SELECT count(*) AS c, max(f) AS highest FROM telemetry;

@@ -1,0 +1,177 @@
+//! Generated dataflows: random queries over random data, on every number of workers and processes, in tiny epochs
+//! and with shuffled input, have the rows that DuckDB gives.
+//!
+//! `ORACLE_SEED=n` repeats a run; every failure names its seed. A seed that has failed is shrunk by hand and
+//! becomes a folder in `tests/oracle/regressions/`.
+
+use std::env;
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::bounded::{Mode, lines, run};
+use crate::{compared, python};
+
+/// Dataflows of one test, each with ten queries.
+const DATAFLOWS: usize = 4;
+/// Tests of so many dataflows: one to ten of [`generated!`].
+const TESTS: usize = 10;
+
+/// How dataflow `index` of all is run: every mode gets its share.
+fn mode(index: usize) -> (Mode, &'static str) {
+    let modes = [
+        Mode::of(1, 1),
+        Mode::of(2, 1),
+        Mode::of(4, 1),
+        Mode::of(1, 2),
+        Mode { epoch_records: Some(1 + index % 5), ..Mode::of(2, 1) },
+        Mode { epoch_records: Some(2), ..Mode::of(2, 2) },
+    ];
+    (modes[index % modes.len()], if (index / modes.len()).is_multiple_of(2) { "input" } else { "shuffled" })
+}
+
+fn seed() -> u64 {
+    let given = env::var("ORACLE_SEED").ok().map(|seed| seed.parse().expect("a number"));
+    // Short enough to be typed.
+    given.unwrap_or_else(|| RandomState::new().hash_one(0) % 1_000_000)
+}
+
+/// Writes `count` dataflows, numbered from 0.
+fn generate(seed: &str, count: usize) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (good, report) = python("oracle_generator.py", |command| {
+        command.args(["write", seed, &count.to_string()]).arg(folder.path());
+    });
+    assert!(good, "{report}");
+    folder
+}
+
+fn agree_with_duckdb(test: usize) {
+    let seed = format!("{}.{test}", seed());
+    println!("seed {seed}");
+    let folder = generate(&seed, DATAFLOWS);
+    let mut runs = Vec::new();
+    for index in 0..DATAFLOWS {
+        let dataflow = folder.path().join(index.to_string());
+        let (mode, input) = mode(test * DATAFLOWS + index);
+        println!("dataflow {index}: {mode:?}, {input}");
+        let input = dataflow.join(input);
+        let output = run(&dataflow, &input, mode);
+        runs.push((dataflow, input, output));
+    }
+    let triples = runs.iter().map(|(dataflow, input, output)| (&**dataflow, &**input, output.path()));
+    let (agree, report) = compared(&triples.collect::<Vec<_>>());
+    assert!(
+        agree,
+        "of seed {seed} (ORACLE_SEED is what stands before the dot)\n{report}\n{}",
+        texts(&folder)
+    );
+}
+
+/// The dataflows of a failure, whose folder will be gone.
+fn texts(folder: &TempDir) -> String {
+    let text = |index: usize| fs::read_to_string(folder.path().join(index.to_string()).join("dataflow.sql"));
+    (0..DATAFLOWS).map(|index| text(index).expect("the dataflow")).collect()
+}
+
+macro_rules! generated {
+    ($($name:ident $test:literal)*) => {
+        const GENERATED: &[usize] = &[$($test),*];
+
+        $(#[test]
+        fn $name() {
+            agree_with_duckdb($test);
+        })*
+    };
+}
+
+generated!(first 0 second 1 third 2 fourth 3 fifth 4 sixth 5 seventh 6 eighth 7 ninth 8 tenth 9);
+
+#[test]
+fn at_least_300_queries_cover_every_feature() {
+    assert!(GENERATED.len() == TESTS && TESTS * DATAFLOWS * 10 >= 300);
+    let seed = seed().to_string();
+    let (covered, report) = python("oracle_generator.py", |command| {
+        command.args(["coverage", &seed, &TESTS.to_string(), &DATAFLOWS.to_string()]);
+    });
+    println!("{report}");
+    assert!(covered, "of seed {seed}: {report}");
+}
+
+/// Sorted lines of a sink.
+fn sorted(output: &TempDir, sink: &str) -> Vec<String> {
+    let mut lines = lines(output.path(), &format!("{sink}.jsonl"));
+    lines.sort();
+    lines
+}
+
+/// Names of the sinks, and whether their rows depend on the order of the input.
+fn sinks(dataflow: &Path) -> Vec<(String, bool)> {
+    let text = fs::read_to_string(dataflow.join("features.json")).expect("what the generator says");
+    let sinks: Vec<Value> = serde_json::from_str(&text).expect("JSON");
+    let sink = |sink: &Value| (sink["name"].as_str().expect("a name").to_owned(), sink["ordered"] == true);
+    sinks.iter().map(sink).collect()
+}
+
+#[test]
+fn every_mode_gives_the_same_bytes() {
+    let seed = format!("{}.modes", seed());
+    let folder = generate(&seed, 2);
+    for index in 0..2 {
+        let dataflow = folder.path().join(index.to_string());
+        let first = run(&dataflow, &dataflow.join("input"), Mode::of(1, 1));
+        let mut ordered = 0;
+        for number in 1..12 {
+            let (mode, input) = mode(number);
+            let output = run(&dataflow, &dataflow.join(input), mode);
+            for (sink, by_order) in sinks(&dataflow) {
+                if by_order && input == "shuffled" {
+                    ordered += 1;
+                    continue;
+                }
+                let what = format!("{sink} of dataflow {index} of seed {seed}, {mode:?}, {input}");
+                assert_eq!(sorted(&first, &sink), sorted(&output, &sink), "{what}");
+            }
+        }
+        assert!(ordered < 12 * 10, "some sinks do not depend on the order");
+    }
+}
+
+/// A dataflow that once went wrong.
+fn regression(name: &str) {
+    let dataflow = regressions().join(name);
+    let input = dataflow.join("input");
+    for number in [0, 1, 3, 4] {
+        let output = run(&dataflow, &input, mode(number).0);
+        let (agrees, report) = compared(&[(&dataflow, &input, output.path())]);
+        assert!(agrees, "{name}, {:?}\n{report}", mode(number).0);
+    }
+}
+
+fn regressions() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/regressions")
+}
+
+macro_rules! regressions {
+    ($($name:ident)*) => {
+        const REGRESSIONS: &[&str] = &[$(stringify!($name)),*];
+
+        $(#[test]
+        fn $name() {
+            regression(stringify!($name));
+        })*
+    };
+}
+
+regressions!(distinct_from_ends_at_and group_by_of_a_key two_zeros);
+
+#[test]
+fn every_regression_is_run() {
+    for entry in fs::read_dir(regressions()).expect("the folder of regressions") {
+        let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+        assert!(REGRESSIONS.contains(&name.as_str()), "{name} is not in regressions!(...) of {}", file!());
+    }
+}

@@ -1,0 +1,138 @@
+"""Random sources with random records, for the oracle: NULLs, ties, limits, Unicode, times before 1970, broken records."""
+
+import json
+import random
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+BIG = 2**63 - 1
+TEXTS = ["a", "B", "ab", "aB1", "", " ", "é", "日本語", "naïve", "🚗", "12", "-5", "x y z", "a%b", "it's", "A", "b", '"q"', "a\\b"]
+EPOCH = datetime(1970, 1, 1)
+
+
+@dataclass
+class Column:
+    name: str
+    kind: str
+    bound: int = 0  # of integers: no value is further from zero
+    sums: str = ""  # of doubles: 'exact' sums round nowhere, 'positive' ones do not cancel out
+    fuzzy: bool = False
+    few: bool = False  # whether values repeat often
+    nulls: bool = True
+    options: str = ""
+    path: str = ""
+    draw: object = None
+
+
+@dataclass
+class Source:
+    name: str
+    columns: list[Column]
+    rows: list[str] = field(default_factory=list)  # lines of JSON, in order
+    partitions: int = 1
+
+    def statement(self) -> str:
+        columns = ",\n".join(f"    {c.name} {c.kind}{c.options}" for c in self.columns)
+        return f"CREATE SOURCE {self.name} (\n{columns}\n) WITH (connector = 'kafka', topic = '{self.name}');\n"
+
+    def write(self, folder: Path) -> None:
+        self.write_lines(folder, [self.rows[part :: self.partitions] for part in range(self.partitions)])
+
+    def write_shuffled(self, folder: Path, source: random.Random) -> None:
+        """The same records in another order, over other partitions."""
+        rows = self.rows.copy()
+        source.shuffle(rows)
+        cuts = sorted(source.randrange(len(rows) + 1) for _ in range(source.randrange(4)))
+        self.write_lines(folder, [rows[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(rows)])])
+
+    def write_lines(self, folder: Path, parts: list[list[str]]) -> None:
+        (folder / self.name).mkdir(parents=True)
+        for number, part in enumerate(parts):
+            (folder / self.name / f"{number}.jsonl").write_text("".join(f"{row}\n" for row in part))
+
+
+def source(r: random.Random, name: str) -> Source:
+    moments = [time_of(r) for _ in range(12)]
+    words = [word(r) for _ in range(8)]
+    columns = [
+        Column("k", "TEXT", few=True, draw=lambda: r.choice(TEXTS[:6])),
+        Column("site", "BIGINT", bound=3, few=True, draw=lambda: r.randrange(-3, 4)),
+        Column("n", "BIGINT", bound=1000, draw=lambda: integer(r, r.randrange(-1000, 1001))),
+        Column("big", "BIGINT", bound=BIG, draw=lambda: extreme(r)),
+        Column("small", "INT", bound=2**31, draw=lambda: r.choice([0, 1, -1, 2**31 - 1, -(2**31), r.randrange(-99, 99)])),
+        Column("d", "DOUBLE", sums="exact", draw=lambda: r.choice([-0.0, 0.0, 0.5, r.randrange(-8000, 8000) / 8])),
+        Column("w", "DOUBLE", sums="positive", draw=lambda: r.random() * 10.0 ** r.randrange(-5, 9)),
+        Column("b", "BOOLEAN", few=True, draw=lambda: r.choice([True, False, "true", 0])),
+        Column("s", "TEXT", draw=lambda: r.choice(TEXTS) if r.random() < 0.7 else r.choice(words)),
+        Column("t", "TIMESTAMP", draw=lambda: written(r, r.choice(moments) if r.random() < 0.5 else time_of(r))),
+        Column('"at Time"', "TIMESTAMP", few=True, draw=lambda: written(r, r.choice(moments[:4]))),
+        Column("j", "JSON", draw=lambda: document(r)),
+    ]
+    kept = [column for column in columns if r.random() < 0.75]
+    for column in kept:
+        column.nulls = r.random() < 0.7
+        if column.kind != "JSON" and r.random() < 0.1:
+            column.path = "in.ner"
+            column.options = f" PATH 'in.{column.name.strip(chr(34))}'"
+        if not column.nulls and r.random() < 0.3:
+            column.options += " NOT NULL"
+        if column.kind == "BIGINT" and r.random() < 0.1:
+            column.options += " DEFAULT 2"
+    r.shuffle(kept)
+    count = r.choice([0, 1, 20, 60, 60, 60, 90, 90, 120, 120])
+    columns = [Column("id", "BIGINT", bound=1 << 20, options=" NOT NULL"), *kept]
+    rows = [record(r, columns, number) for number in r.sample(range(1000), count)]
+    return Source(name, columns, rows, r.choice([1, 1, 2, 3]))
+
+
+def record(r: random.Random, columns: list[Column], number: int) -> str:
+    if r.random() < 0.02:
+        return r.choice(['{"id": ', '{"id": 1.5}', "[]", '{"k": "no id"}'])
+    values: dict = {"id": number}
+    inner: dict = {}
+    for column in columns[1:]:
+        name = column.name.strip('"')
+        target = inner if column.path else values
+        if not column.nulls or r.random() < 0.8:
+            target[name] = column.draw()
+        elif r.random() < 0.5:
+            target[name] = None
+    if inner:
+        values["in"] = inner
+    return json.dumps(values, ensure_ascii=r.random() < 0.5, separators=(",", ":"))
+
+
+def integer(r: random.Random, value: int):
+    return r.choice([value, value, value, str(value), float(value)])
+
+
+def extreme(r: random.Random) -> int:
+    return r.choice([BIG, -BIG - 1, BIG - r.randrange(3), 0, 2**53 + 1, r.randrange(-BIG, BIG), 10**18])
+
+
+def word(r: random.Random) -> str:
+    return "".join(r.choice("abcXYZ 019éüж漢🚗") for _ in range(r.randrange(1, 9)))
+
+
+def time_of(r: random.Random) -> int:
+    """Microseconds since 1970: DuckDB computes with no less."""
+    day = r.choice([-400_000, -1, 0, 1, 19_000, 20_000, r.randrange(-30_000, 30_000)])
+    return day % 90_000 * 86_400_000_000 * (1 if day >= 0 else 0) - (day < 0) * r.randrange(10**15) + r.choice(
+        [0, 0, 1, 500_000, r.randrange(86_400_000_000)]
+    )
+
+
+def written(r: random.Random, micros: int):
+    moment = EPOCH + timedelta(microseconds=micros)
+    if micros % 1000 == 0 and r.random() < 0.3:
+        return micros // 1000
+    text = moment.isoformat(timespec="microseconds")
+    if r.random() < 0.2:
+        return (moment + timedelta(hours=2)).isoformat(timespec="microseconds") + "+02:00"
+    return text + r.choice(["Z", ""])
+
+
+def document(r: random.Random):
+    leaf = lambda: r.choice([None, True, 1, -2.5, "x", "é", [1, 2], {"b": 1}, ""])
+    return r.choice([{"a": leaf(), "b": {"c": leaf()}}, {"a": leaf()}, {}, [leaf(), leaf()], 7, "text"])

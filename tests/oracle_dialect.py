@@ -1,0 +1,393 @@
+"""Our SQL in DuckDB's dialect: the one place that knows where the two differ.
+
+A query is cut into tokens and brackets, and every SELECT into its clauses. What is not named here means the same in
+both; `/` is one of the SETTINGS. Beside its text a query has
+
+- an origin, as long as rows are only added: a hidden column `_origin` that says where a row came from, since ties
+  and the order of string_agg and array_agg follow it;
+- for each column how far doubles may differ: 0 where nothing was rounded on the way.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+SUM_ERROR = 1e-12  # sum and avg of doubles
+VARIANCE_ERROR = 1e-9  # var and stddev
+ROUNDED = {"sum": SUM_ERROR, "avg": SUM_ERROR, "mean": SUM_ERROR} | dict.fromkeys(
+    ["var", "var_samp", "var_pop", "var_sample", "stddev", "stddev_samp", "stddev_pop"], VARIANCE_ERROR
+)
+# Half of the last digits of a HyperLogLog: two of them may differ by this much, relative.
+APPROXIMATE_ERROR = 0.12
+ROUNDED["approx_distinct"] = APPROXIMATE_ERROR
+
+TOKEN = re.compile(
+    r"""'(?:[^']|'')*' | "[^"]*" | \d+(?:\.\d+)?(?:[eE][+-]?\d+)? | \w+ | ::|->>|->|<=|>=|<>|!=|\|\||!~\*|!~|~\* | \S""",
+    re.X,
+)
+CLAUSES = ("SELECT", "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT")
+SETTINGS = ["SET integer_division = true", "SET TimeZone = 'UTC'"]
+TYPES = {"TEXT": "VARCHAR", "STRING": "VARCHAR", "JSON": "VARCHAR", "TIMESTAMP": "TIMESTAMP_NS"}
+# What a CAST means to us: a DOUBLE is cut, not rounded, and a text is a number only if it looks like one.
+CASTS = {
+    "BIGINT": "_bigint",
+    "INT": "_int",
+    "INTEGER": "_int",
+    "DOUBLE": "_double",
+    "TEXT": "_text",
+    "STRING": "_text",
+    "VARCHAR": "_text",
+}
+WHOLE = r"[+-]?[0-9]+"
+
+
+def cast_macro(name: str, kind: str) -> list[str]:
+    """CAST and TRY_CAST to an integer."""
+    number = "trunc(TRY_CAST(x AS DOUBLE))"
+    text = f"regexp_full_match(TRY_CAST(x AS VARCHAR), '{WHOLE}')"
+    body = (
+        "CASE WHEN x IS NULL THEN NULL WHEN typeof(x) = 'DOUBLE' THEN {cast}({number} AS {kind}) "
+        "WHEN typeof(x) = 'VARCHAR' AND NOT {text} THEN {bad} ELSE {cast}(x AS {kind}) END"
+    )
+    strict = body.format(cast="CAST", number=number, kind=kind, text=text, bad=f"CAST(error('no {kind}') AS {kind})")
+    lenient = body.format(cast="TRY_CAST", number=number, kind=kind, text=text, bad="NULL")
+    return [f"CREATE MACRO {name}(x) AS {strict}", f"CREATE MACRO _try{name}(x) AS {lenient}"]
+
+
+# JSON is text behind a mark, that tells it from other text in the comparison.
+JSON_MARK = "\x01json:"
+FIELDS = {"->": "_field", "->>": "_field_text"}
+MACROS = [
+    *cast_macro("_bigint", "BIGINT"),
+    *cast_macro("_int", "INTEGER"),
+    "CREATE MACRO _double(x) AS CAST(x AS DOUBLE)",
+    "CREATE MACRO _try_double(x) AS TRY_CAST(x AS DOUBLE)",
+    "CREATE MACRO _text(x) AS CASE WHEN typeof(x) IN ('TIMESTAMP', 'TIMESTAMP_NS') "
+    "THEN replace(CAST(x AS VARCHAR), ' ', 'T') "
+    "WHEN typeof(x) = 'DOUBLE' AND isnan(TRY_CAST(x AS DOUBLE)) THEN 'NaN' ELSE CAST(x AS VARCHAR) END",
+    "CREATE MACRO _try_text(x) AS _text(x)",
+    # DuckDB 2.0 does not find its own nullif in some groupings.
+    "CREATE MACRO _nullif(x, y) AS CASE WHEN x = y THEN NULL ELSE x END",
+    "CREATE MACRO btrim(x) AS trim(x)",
+    "CREATE MACRO char_length(x) AS length(x)",
+    "CREATE MACRO character_length(x) AS length(x)",
+    "CREATE MACRO signum(x) AS sign(x)",
+    "CREATE MACRO to_timestamp_millis(x) AS make_timestamp_ns(x * 1000000)",
+    "CREATE MACRO to_timestamp_seconds(x) AS make_timestamp_ns(x * 1000000000)",
+    f"CREATE MACRO _field(x, k) AS '{JSON_MARK}' || json_extract(substr(x, {len(JSON_MARK) + 1}), k)",
+    f"CREATE MACRO _field_text(x, k) AS json_extract_string(substr(x, {len(JSON_MARK) + 1}), k)",
+    "CREATE MACRO approx_distinct(x) AS approx_count_distinct(x)",
+]
+RENAMED = {"nullif": "_nullif", "var": "var_samp", "var_sample": "var_samp", "mean": "avg"}
+
+
+class Group(list):
+    """What stands between brackets."""
+
+
+@dataclass
+class Relation:
+    """What is known of a relation once its query is translated."""
+
+    text: str
+    has_origin: bool
+    # By column; of `*` where the columns are not named.
+    tolerance: dict[str, float] = field(default_factory=dict)
+
+
+Scope = dict[str, Relation]
+
+
+def translated(select: str, scope: Scope, clock: str) -> Relation:
+    """A query over the relations of `scope`; `clock` is what now() is."""
+    return Query(scope, clock).query(tree(TOKEN.findall(select)))
+
+
+def tree(tokens: list[str]) -> Group:
+    levels = [Group()]
+    for token in tokens:
+        if token == "(":
+            levels.append(Group())
+        elif token == ")":
+            done = levels.pop()
+            levels[-1].append(done)
+        else:
+            levels[-1].append(token)
+    (whole,) = levels
+    return whole
+
+
+def is_word(token, *words: str) -> bool:
+    return isinstance(token, str) and token.upper() in words
+
+
+def cut(tokens: list, *words: str) -> list[list]:
+    """Cuts at words, which are dropped."""
+    parts = [[]]
+    for token in tokens:
+        if is_word(token, *words):
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return parts
+
+
+def name_of(token: str) -> str:
+    return token[1:-1] if token.startswith('"') else token.lower()
+
+
+def names_in(tokens: list):
+    for token in tokens:
+        if isinstance(token, Group):
+            yield from names_in(token)
+        elif not token.startswith("'"):
+            yield name_of(token)
+
+
+class Query:
+    def __init__(self, scope: Scope, clock: str):
+        self.scope = dict(scope)
+        self.clock = clock
+
+    # -- queries
+
+    def query(self, tokens: list) -> Relation:
+        head = ""
+        if is_word(tokens[0], "WITH"):
+            head, tokens = self.common(tokens[1:])
+        branches, words = [[]], []
+        for token in tokens:
+            if is_word(token, "UNION", "EXCEPT", "INTERSECT"):
+                words.append(token.upper())
+                branches.append([])
+            elif is_word(token, "ALL") and words and not branches[-1]:
+                words[-1] += " ALL"
+            else:
+                branches[-1].append(token)
+        relations = [self.branch(branch) for branch in branches]
+        if len(relations) == 1:
+            return Relation(head + relations[0].text, relations[0].has_origin, relations[0].tolerance)
+        ordered = all(word == "UNION ALL" for word in words) and all(r.has_origin for r in relations)
+        texts = []
+        for index, relation in enumerate(relations):
+            origin = f", [_origin[1], _origin[2], {index}] || _origin[3:] AS _origin" if ordered else ""
+            hidden = " EXCLUDE (_origin)" if relation.has_origin else ""
+            texts.append(f"SELECT *{hidden}{origin} FROM ({relation.text})")
+        text = texts[0] + "".join(f" {word} {text}" for word, text in zip(words, texts[1:]))
+        # Columns match by position and have the names of the first.
+        worst = max((max(r.tolerance.values(), default=0.0) for r in relations), default=0.0)
+        tolerance = {name: worst for name in relations[0].tolerance} | {"*": worst}
+        return Relation(head + text, ordered, tolerance)
+
+    def branch(self, tokens: list) -> Relation:
+        if len(tokens) == 1 and isinstance(tokens[0], Group):
+            return self.query(tokens[0])
+        return self.select(tokens)
+
+    def common(self, tokens: list) -> tuple[str, list]:
+        """The relations of a WITH, and what stands behind them."""
+        parts = []
+        while True:
+            name, _, body, *tokens = tokens
+            relation = self.query(body)
+            self.scope[name_of(name)] = relation
+            parts.append(f"{name} AS ({relation.text})")
+            if not (tokens and tokens[0] == ","):
+                return f"WITH {', '.join(parts)} ", tokens
+            tokens = tokens[1:]
+
+    def select(self, tokens: list) -> Relation:
+        clauses: dict[str, list] = {}
+        for token in tokens:
+            if is_word(token, *CLAUSES) and not (token.upper() == "FROM" and self.inside_distinct(clauses)):
+                current = clauses.setdefault(token.upper(), [])
+            else:
+                current.append(token)
+        items = clauses["SELECT"]
+        source, columns, origin = self.source(clauses.get("FROM", []))
+        distinct = is_word(items[0], "DISTINCT")
+        expressions = cut(items[1:] if distinct else items, ",")
+        grouped = "GROUP" in clauses or any(self.aggregates(item) for item in expressions)
+        kept = origin and not distinct and not grouped and not self.subqueries(clauses.get("WHERE", []))
+        self.origin = origin
+        texts, tolerance = [], {}
+        for item in expressions:
+            texts.append(self.item(item, origin))
+            tolerance |= self.tolerance(item, columns)
+        if kept:
+            texts.append(f"{origin} AS _origin")
+        text = f"SELECT {'DISTINCT ' if distinct else ''}{', '.join(texts)}"
+        text += f" FROM {source}" if source else ""
+        for word in CLAUSES[2:]:
+            if word in clauses:
+                text += f" {word} {self.expression(clauses[word])}"
+        return Relation(text, bool(kept), tolerance)
+
+    @staticmethod
+    def inside_distinct(clauses: dict) -> bool:
+        """The FROM of IS DISTINCT FROM."""
+        last = list(clauses.values())[-1]
+        return len(last) > 1 and is_word(last[-1], "DISTINCT") and is_word(last[-2], "IS", "NOT")
+
+    def source(self, tokens: list) -> tuple[str, dict[str, float], str | None]:
+        """Text of a FROM, the tolerance of its columns, and the expression for the origin of its rows."""
+        text, tolerance, origins, rest = "", {}, [], []
+        previous = ","
+        for token in tokens:
+            starts = is_word(previous, "JOIN", ",")
+            if starts and isinstance(token, Group):
+                relation = self.query(token)
+                part = f"({relation.text})"
+            elif starts and name_of(token) in self.scope:
+                relation = self.scope[name_of(token)]
+                part = token
+            else:
+                rest.append(token)
+                previous = token if isinstance(token, str) else ""
+                continue
+            text += f" {self.expression(rest)}"
+            rest = []
+            text += f" {part}"
+            origins.append(relation.has_origin)
+            tolerance |= {name: max(value, tolerance.get(name, 0.0)) for name, value in relation.tolerance.items()}
+            previous = ""
+        only = len(origins) == 1 and origins[0]
+        return f"{text} {self.expression(rest)}".strip(), tolerance, "_origin" if only else None
+
+    def subqueries(self, tokens: list) -> bool:
+        inner = [token for token in tokens if isinstance(token, Group)]
+        return any((group and is_word(group[0], "SELECT", "WITH")) or self.subqueries(group) for group in inner)
+
+    # -- columns
+
+    def item(self, tokens: list, origin: str | None) -> str:
+        if tokens[-1:] == ["*"] and (len(tokens) == 1 or tokens[-2] == "."):
+            return "".join(tokens) + (" EXCLUDE (_origin)" if origin else "")
+        text = self.expression(tokens)
+        # A call without a name has that of its function.
+        rest = tokens[2:]
+        called = not rest or (len(rest) == 2 and is_word(rest[0], "FILTER"))
+        called = called and len(tokens) > 1 and isinstance(tokens[1], Group) and isinstance(tokens[0], str)
+        return f"{text} AS {tokens[0].lower()}" if called and not is_word(tokens[0], *KEYWORDS) else text
+
+    def tolerance(self, tokens: list, columns: dict[str, float]) -> dict[str, float]:
+        if tokens[-1:] == ["*"] and (len(tokens) == 1 or tokens[-2] == "."):
+            return columns
+        worst = 0.0
+        for name in names_in(tokens):
+            worst = max(worst, columns.get(name, columns.get("*", 0.0) if columns.keys() == {"*"} else 0.0))
+        for index, token in enumerate(tokens):
+            worst = max(worst, self.rounding(tokens[index:]))
+        last = tokens[-1]
+        if isinstance(last, Group) and len(tokens) > 1:
+            last = tokens[-2]
+        return {name_of(last) if isinstance(last, str) else "?": worst}
+
+    def rounding(self, tokens: list) -> float:
+        """The error of the aggregates in an expression that begins here."""
+        first = tokens[0]
+        if isinstance(first, Group):
+            return max((self.rounding(first[index:]) for index in range(len(first))), default=0.0)
+        called = len(tokens) > 1 and isinstance(tokens[1], Group)
+        return ROUNDED.get(name_of(first), 0.0) if called else 0.0
+
+    # -- expressions
+
+    AGGREGATES = {
+        *ROUNDED,
+        *("count", "min", "max", "first_value", "last_value", "bool_and", "bool_or", "string_agg", "array_agg"),
+    }
+
+    def aggregates(self, tokens: list) -> bool:
+        for index, token in enumerate(tokens):
+            if isinstance(token, Group):
+                if token and is_word(token[0], "SELECT", "WITH"):
+                    continue
+                if self.aggregates(token):
+                    return True
+            elif index + 1 < len(tokens) and isinstance(tokens[index + 1], Group):
+                if token.lower() in self.AGGREGATES:
+                    return True
+        return False
+
+    def expression(self, tokens: list) -> str:
+        out: list[str] = []
+        index = 0
+        while index < len(tokens):
+            token = tokens[index]
+            following = tokens[index + 1] if index + 1 < len(tokens) else None
+            if isinstance(token, Group):
+                inner = self.inner(token)
+                out.append(f"({inner})")
+                index += 1
+            elif token in FIELDS:
+                sign = following == "-"
+                key = self.expression(tokens[index + 1 : index + 2 + sign])
+                out.append(f"{FIELDS[token]}({out.pop()}, {key})")
+                index += 2 + sign
+            elif token == "." and out:
+                out[-1] += f".{following}"
+                index += 2
+            elif token == "::":
+                out.append(self.converted(out.pop(), following, try_=False))
+                index += 2
+            elif isinstance(following, Group) and re.match(r"\w", token) and not is_word(token, *KEYWORDS):
+                condition, used = self.filter(tokens[index + 2 :])
+                out.append(self.call(token.lower(), following, condition))
+                index += 2 + used
+            else:
+                out.append(token)
+                index += 1
+        return " ".join(out)
+
+    def inner(self, group: Group) -> str:
+        if group and is_word(group[0], "SELECT", "WITH"):
+            relation = Query(self.scope, self.clock).query(group)
+            hidden = " EXCLUDE (_origin)" if relation.has_origin else ""
+            return f"SELECT *{hidden} FROM ({relation.text})"
+        return self.expression(group)
+
+    def filter(self, tokens: list) -> tuple[str | None, int]:
+        """The condition of FILTER (WHERE ...), if that is what follows, and how many tokens it takes."""
+        if len(tokens) > 1 and is_word(tokens[0], "FILTER") and isinstance(tokens[1], Group):
+            return self.expression(tokens[1][1:]), 2
+        return None, 0
+
+    def call(self, name: str, group: Group, condition: str | None) -> str:
+        if name == "now":
+            return f"TIMESTAMP_NS '{self.clock}'"
+        if name in ("cast", "try_cast"):
+            value, kind = cut(group, "AS")
+            return self.converted(self.expression(value), kind[0], try_=name == "try_cast")
+        arguments, order = self.ordered(group)
+        origin = f", {self.origin}" if self.origin else ""
+        if name in ("first_value", "last_value"):
+            present = f"({order}) IS NOT NULL"
+            condition = f"{present} AND ({condition})" if condition else present
+            text = f"{name.removesuffix('_value')}({arguments} ORDER BY {order}{origin})"
+        elif name in ("string_agg", "array_agg") and not arguments.upper().startswith("DISTINCT"):
+            by = ", ".join(part for part in (order, self.origin) if part)
+            text = f"{name}({arguments}{f' ORDER BY {by}' if by else ''})"
+            if name == "array_agg":
+                text = f"to_json({text})"
+        else:
+            text = f"{RENAMED.get(name, name)}({self.expression(group)})"
+        return text + (f" FILTER (WHERE {condition})" if condition else "")
+
+    def ordered(self, group: Group) -> tuple[str, str | None]:
+        """The arguments of a call, and what stands behind ORDER BY in it."""
+        for index, token in enumerate(group):
+            if is_word(token, "ORDER") and is_word(group[index + 1], "BY"):
+                return self.expression(group[:index]), self.expression(group[index + 2 :])
+        return self.expression(group), None
+
+    def converted(self, value: str, kind: str, try_: bool) -> str:
+        macro = CASTS.get(kind.upper())
+        if macro:
+            return f"{'_try' if try_ else ''}{macro}({value})"
+        return f"{'TRY_CAST' if try_ else 'CAST'}({value} AS {TYPES.get(kind.upper(), kind)})"
+
+
+KEYWORDS = (
+    *("IN", "AND", "OR", "NOT", "WHEN", "THEN", "ELSE", "CASE", "AS", "BETWEEN", "LIKE", "ILIKE", "IS", "FROM", "BY"),
+    *("WHERE", "HAVING", "SELECT", "ON", "DISTINCT", "EXISTS", "UNION", "ALL", "FILTER", "JOIN", "INTERVAL"),
+)

@@ -1,0 +1,684 @@
+#!/usr/bin/env python3
+"""Random dataflows for the oracle: random data, and queries that must be accepted and give the same rows in DuckDB.
+
+    oracle_generator.py write SEED COUNT FOLDER
+    oracle_generator.py coverage SEED TESTS COUNT
+
+The first writes FOLDER/0 .. FOLDER/<COUNT-1>, each with a dataflow.sql of some views and QUERIES sinks, its input, the
+same input in another order (`shuffled`), and `features.json`: for each sink what it is made of, and whether its rows may
+depend on the order of the input. The same seed gives the same files. The second counts what the queries of the seeds
+SEED.0 .. SEED.<TESTS-1> are made of, and fails where that is less than FEATURES demands.
+
+What is generated keeps to what both engines compute alike (the rest is the business of other tests): integers whose
+arithmetic cannot overflow, doubles whose sums round nowhere or do not cancel out, order by time only where ties are
+decided by origin or do not exist.
+"""
+
+import json
+import random
+import sys
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import oracle_data
+from oracle_data import BIG, Column, Source
+
+QUERIES = 10
+# How many queries of a run have to be made of what, at least.
+FEATURES = {
+    "queries": 300,
+    "source": 40,
+    "abs": 3,
+    "aggregate_of_aggregate": 20,
+    "aggregate_of_expression": 20,
+    "aggregate_of_rows": 20,
+    "arithmetic": 20,
+    "avg": 20,
+    "between": 3,
+    "case": 20,
+    "case_of_text": 3,
+    "cast": 20,
+    "cast.double_to_integer": 3,
+    "coalesce": 20,
+    "concat": 3,
+    "count": 20,
+    "cte": 20,
+    "date_trunc": 3,
+    "distinct": 20,
+    "division": 3,
+    "filter": 20,
+    "first_value": 20,
+    "group_by": 20,
+    "group_by_expression": 20,
+    "having": 20,
+    "in_list": 3,
+    "interval": 3,
+    "is_distinct_from": 3,
+    "is_null": 3,
+    "json": 3,
+    "last_value": 20,
+    "length": 3,
+    "like": 3,
+    "logic": 20,
+    "max": 20,
+    "min": 20,
+    "modulo": 3,
+    "no_group_by": 20,
+    "null_keys": 20,
+    "nullif": 3,
+    "ordered": 3,
+    "over_updating": 20,
+    "pad": 3,
+    "projection": 20,
+    "regexp": 3,
+    "repeat": 3,
+    "replace": 3,
+    "reverse": 3,
+    "rounding": 3,
+    "several_keys": 20,
+    "split_part": 3,
+    "sqrt": 3,
+    "star": 3,
+    "subquery": 20,
+    "substr": 3,
+    "sum": 20,
+    "sum.double": 20,
+    "ties_by_origin": 20,
+    "trim": 3,
+    "union": 20,
+    "union_all": 20,
+    "view": 20,
+    "view_over_view": 20,
+    "where": 20,
+}
+SAFE = 1 << 52  # integers up to here are added and multiplied, and are exact as doubles
+WORDS = ["'a'", "'B'", "''", "'é'", "'ab'", "'12'", "' x '", "'it''s'", "'a%b'", "'naïve'", "'🚗'", "' '"]
+
+
+@dataclass
+class Relation:
+    """What a query can be made over."""
+
+    text: str  # what stands behind FROM
+    columns: list[Column]
+    rows: int  # at most
+    updating: bool = False
+    unique: str | None = None  # a column whose values do not repeat
+    ordered: bool = False  # whether its rows depend on the order of the input
+    features: frozenset = frozenset()
+    head: str = ""  # WITH
+
+
+@dataclass
+class Value:
+    """An expression, and what is known of its values."""
+
+    text: str
+    kind: str
+    bound: int = 0  # of integers
+    sums: str = ""  # of doubles: 'exact', 'positive', or '' where sums could round differently
+    fuzzy: bool = False  # differs in the last digits: may be written, not compared or grouped
+
+
+@dataclass
+class Query:
+    text: str
+    columns: list[Column]
+    rows: int
+    updating: bool
+    unique: str | None
+    ordered: bool
+    features: set[str] = field(default_factory=set)
+
+
+class Generator:
+    def __init__(self, seed: str):
+        self.random = random.Random(seed)
+        self.names = 0
+        self.features: set[str] = set()
+        self.ordered = False
+
+    # -- small things
+
+    def chance(self, probability: float) -> bool:
+        return self.random.random() < probability
+
+    def pick(self, options):
+        return options[self.random.randrange(len(options))]
+
+    def name(self) -> str:
+        self.names += 1
+        return f'"Col {self.names}"' if self.chance(0.1) else f"c{self.names}"
+
+    def use(self, *features: str) -> None:
+        self.features.update(features)
+
+    # -- expressions
+
+    def column(self, relation: Relation, kind: str, fuzzy: bool = False) -> Value | None:
+        found = [c for c in relation.columns if c.kind == kind and (fuzzy or not c.fuzzy)]
+        if not found:
+            return None
+        column = self.pick(found)
+        return Value(column.name, kind, column.bound, column.sums, column.fuzzy)
+
+    def value(self, relation: Relation, kind: str, depth: int) -> Value:
+        if depth <= 0 or self.chance(0.35):
+            column = self.column(relation, kind)
+            if column and self.chance(0.9):
+                return column
+            return self.literal(kind)
+        if self.chance(0.15):
+            return self.case(relation, kind, depth)
+        if self.chance(0.12):
+            self.use("coalesce")
+            first, second = self.value(relation, kind, depth - 1), self.value(relation, kind, 0)
+            return self.joined(f"coalesce({first.text}, {second.text})", first, second)
+        return getattr(self, f"some_{kind.lower()}")(relation, depth)
+
+    def literal(self, kind: str) -> Value:
+        if kind == "BIGINT":
+            number = self.pick([0, 1, 2, 3, -1, -2, 10, 100, 500, -400])
+            return Value(str(number) if number >= 0 else f"({number})", kind, abs(number))
+        if kind == "INT":
+            return Value(f"CAST({self.random.randrange(9)} AS INT)", kind, 9)
+        if kind == "DOUBLE":
+            return Value(f"CAST({self.pick(['0.5', '1.25', '2.0', '100.0', '0.0'])} AS DOUBLE)", kind, sums="exact")
+        if kind == "BOOLEAN":
+            return Value(self.pick(["TRUE", "FALSE"]), kind)
+        if kind == "TIMESTAMP":
+            moment = self.pick(["1969-07-20T20:17:40Z", "1970-01-02T00:00:00Z", "2022-02-28T12:00:00.5Z"])
+            return Value(f"CAST('{moment}' AS TIMESTAMP)", kind)
+        return Value(self.pick(WORDS), kind)
+
+    def joined(self, text: str, *values: Value) -> Value:
+        """What is known of a value that is one of several."""
+        sums = {value.sums for value in values}
+        return Value(
+            text,
+            values[0].kind,
+            max(value.bound for value in values),
+            sums.pop() if len(sums) == 1 else "",
+            any(value.fuzzy for value in values),
+        )
+
+    def case(self, relation: Relation, kind: str, depth: int) -> Value:
+        self.use("case")
+        condition = self.condition(relation, depth - 1)
+        first, second = self.value(relation, kind, depth - 1), self.value(relation, kind, depth - 1)
+        if self.chance(0.3):
+            return self.joined(f"CASE WHEN {condition} THEN {first.text} END", first)
+        return self.joined(f"CASE WHEN {condition} THEN {first.text} ELSE {second.text} END", first, second)
+
+    def some_bigint(self, relation: Relation, depth: int) -> Value:
+        form = self.random.randrange(8)
+        inner = self.value(relation, "BIGINT", depth - 1)
+        small = self.pick([2, 3, 5, 10])
+        if form < 3 and inner.bound < SAFE:
+            other = self.value(relation, "BIGINT", depth - 1)
+            operator = self.pick("+-*")
+            bound = inner.bound * other.bound if operator == "*" else inner.bound + other.bound
+            if max(bound, other.bound) < SAFE:
+                self.use("arithmetic")
+                return Value(f"({inner.text} {operator} {other.text})", "BIGINT", bound)
+        if form == 3:
+            self.use("modulo")
+            return Value(f"({inner.text} % {small})", "BIGINT", small)
+        if form == 4:
+            self.use("division")
+            return Value(f"({inner.text} / {small})", "BIGINT", inner.bound // small)
+        if form == 5:
+            text = self.value(relation, "TEXT", depth - 1)
+            self.use("length")
+            return Value(f"CAST({self.pick(['length', 'char_length'])}({text.text}) AS BIGINT)", "BIGINT", 1 << 12)
+        if form == 6:
+            number = self.column(relation, "INT") or self.literal("INT")
+            self.use("cast")
+            return Value(f"CAST({number.text} AS BIGINT)", "BIGINT", number.bound)
+        number = self.value(relation, "DOUBLE", depth - 1)
+        if number.sums == "exact":
+            self.use("cast", "cast.double_to_integer")
+            return Value(f"CAST({number.text} AS BIGINT)", "BIGINT", 1 << 40)
+        if inner.bound < BIG:
+            self.use("abs")
+            return Value(f"abs({inner.text})", "BIGINT", inner.bound)
+        return inner
+
+    def some_int(self, relation: Relation, depth: int) -> Value:
+        return self.column(relation, "INT") or self.literal("INT")
+
+    def some_double(self, relation: Relation, depth: int) -> Value:
+        inner = self.value(relation, "DOUBLE", depth - 1)
+        form = self.random.randrange(7)
+        if form == 0 and inner.sums:
+            self.use("arithmetic")
+            return Value(f"({inner.text} * {self.pick(['0.5', '2.0', '4.0'])})", "DOUBLE", sums=inner.sums)
+        if form == 1 and inner.sums == "exact":
+            other = self.value(relation, "DOUBLE", 0)
+            if other.sums == "exact":
+                self.use("arithmetic")
+                return Value(f"({inner.text} {self.pick('+-')} {other.text})", "DOUBLE", sums="exact")
+        if form == 2:
+            integer = self.value(relation, "BIGINT", depth - 1)
+            if integer.bound < SAFE:
+                self.use("cast")
+                sums = "exact" if integer.bound < 1 << 40 else ""
+                return Value(f"CAST({integer.text} AS DOUBLE)", "DOUBLE", sums=sums)
+        if form in (3, 4):
+            self.use("rounding")
+            return Value(f"{self.pick(['floor', 'ceil', 'abs'])}({inner.text})", "DOUBLE", sums=inner.sums)
+        if form == 5:
+            self.use("sqrt")
+            return Value(f"sqrt(abs({inner.text}))", "DOUBLE")
+        return inner
+
+    def some_text(self, relation: Relation, depth: int) -> Value:
+        inner = self.value(relation, "TEXT", depth - 1).text
+        start, length = self.random.randrange(1, 4), self.random.randrange(0, 4)
+        integer = self.value(relation, "BIGINT", depth - 1)
+        boolean = self.column(relation, "BOOLEAN") or self.literal("BOOLEAN")
+        forms = [
+            ("concat", f"({inner} || {self.pick(WORDS)})"),
+            ("concat", f"concat({inner}, {self.value(relation, 'TEXT', 0).text})"),
+            ("case_of_text", f"upper({inner})"),
+            ("case_of_text", f"lower({inner})"),
+            ("trim", f"{self.pick(['trim', 'btrim', 'ltrim', 'rtrim'])}({inner})"),
+            ("substr", f"substr({inner}, {start}, {length})"),
+            ("substr", f"{self.pick(['left', 'right'])}({inner}, {length})"),
+            ("replace", f"replace({inner}, 'a', {self.pick(WORDS)})"),
+            ("pad", f"{self.pick(['lpad', 'rpad'])}({inner}, {length + 2}, '.-')"),
+            ("reverse", f"reverse({inner})"),
+            ("repeat", f"repeat({inner}, {length})"),
+            ("split_part", f"split_part({inner}, ' ', {start})"),
+            ("nullif", f"nullif({inner}, {self.pick(WORDS)})"),
+            ("cast", f"CAST({integer.text} AS TEXT)"),
+            ("cast", f"CAST({boolean.text} AS TEXT)"),
+            ("regexp", f"regexp_replace({inner}, '[0-9]+', '#')"),
+        ]
+        document = self.column(relation, "JSON")
+        if document and self.chance(0.5):
+            way = self.pick(["->> 'a'", "-> 'b' ->> 'c'", "->> 0", "-> 'a' ->> 'b'", "-> 'a' ->> 1", "->> -1"])
+            forms = [("json", f"({document.text} {way})")]
+        feature, text = self.pick(forms)
+        self.use(feature)
+        return Value(text, "TEXT")
+
+    def some_timestamp(self, relation: Relation, depth: int) -> Value:
+        inner = self.value(relation, "TIMESTAMP", depth - 1).text
+        if self.chance(0.6):
+            self.use("date_trunc")
+            unit = self.pick(["second", "minute", "hour", "day", "month", "year", "week"])
+            return Value(f"date_trunc('{unit}', {inner})", "TIMESTAMP")
+        self.use("interval")
+        span = self.pick(["1 second", "90 minutes", "1 day", "500 milliseconds"])
+        return Value(f"({inner} {self.pick('+-')} INTERVAL '{span}')", "TIMESTAMP")
+
+    def some_boolean(self, relation: Relation, depth: int) -> Value:
+        return Value(f"({self.condition(relation, depth)})", "BOOLEAN")
+
+    def condition(self, relation: Relation, depth: int) -> str:
+        if depth > 0 and self.chance(0.35):
+            self.use("logic")
+            left, right = self.condition(relation, depth - 1), self.condition(relation, depth - 1)
+            return f"({left} {self.pick(['AND', 'OR', 'OR'])} {right})" if self.chance(0.8) else f"(NOT {left})"
+        kinds = [c.kind for c in relation.columns if c.kind != "JSON" and not c.fuzzy]
+        if not kinds:
+            return "TRUE"
+        kind = self.pick(kinds)
+        value = self.column(relation, kind)
+        if self.chance(0.4):
+            value = self.value(relation, kind, depth)
+        if kind == "BOOLEAN":
+            return self.pick([value.text, f"{value.text} IS NOT TRUE", f"{value.text} IS FALSE", f"NOT {value.text}"])
+        form = self.random.randrange(10)
+        if form == 0:
+            self.use("is_null")
+            return f"{value.text} IS {self.pick(['NULL', 'NOT NULL'])}"
+        other = self.value(relation, kind, depth - 1)
+        if other.text == value.text and self.chance(0.9):
+            other = self.literal(kind)
+        if form == 1:
+            self.use("is_distinct_from")
+            return f"{value.text} IS {self.pick(['', 'NOT '])}DISTINCT FROM {other.text}"
+        if form == 2 and (kind in ("BIGINT", "TEXT") or self.chance(0.3)):
+            self.use("in_list")
+            listed = ", ".join(self.literal(kind).text for _ in range(self.random.randrange(1, 6)))
+            return f"{value.text} {self.pick(['', 'NOT '])}IN ({listed})"
+        if form == 3:
+            self.use("between")
+            return f"{value.text} BETWEEN {self.literal(kind).text} AND {other.text}"
+        if form in (4, 5) and kind == "TEXT":
+            self.use("like")
+            pattern = self.pick(["'a%'", "'%é%'", "'_'", "'%1_'", "'%'", "'日%'"])
+            return f"{value.text} {self.pick(['', 'NOT '])}{self.pick(['LIKE', 'ILIKE'])} {pattern}"
+        # Equality is seldom true, and rows that are all gone tell little.
+        often = ["<>", "<", "<=", ">", ">="]
+        return f"{value.text} {self.pick(['=', *often, *often])} {other.text}"
+
+    # -- queries
+
+    def query(self, pool: list[Relation], depth: int) -> Query:
+        """Some query over relations of `pool`."""
+        outer, self.features, self.ordered = (self.features, self.ordered), set(), False
+        forms = [self.projection] * 3 + [self.grouping] * 5 + [self.distinct, self.whole]
+        if depth > 0:
+            forms += [self.union, self.union, self.common, self.nested]
+        query = self.pick(forms)(pool, depth)
+        query.features |= self.features
+        query.ordered |= self.ordered
+        self.features, self.ordered = outer
+        return query
+
+    def over(self, relation: Relation) -> None:
+        """A query reads this."""
+        self.use(*relation.features)
+        self.ordered |= relation.ordered
+        if relation.updating:
+            self.use("over_updating")
+
+    def where(self, relation: Relation) -> str:
+        if self.chance(0.8 if relation.updating or "where" in relation.features else 0.5):
+            return ""
+        self.use("where")
+        return f" WHERE {self.condition(relation, 2)}"
+
+    def items(self, relation: Relation, count: int) -> list[tuple[Value, str]]:
+        kinds = ["BIGINT", "DOUBLE", "TEXT", "TEXT", "BOOLEAN", "TIMESTAMP", "INT"]
+        items = []
+        for _ in range(count):
+            if self.chance(0.4):
+                column = self.pick(relation.columns)
+                value = Value(column.name, column.kind, column.bound, column.sums, column.fuzzy)
+            else:
+                value = self.value(relation, self.pick(kinds), 2)
+            items.append((value, self.name()))
+        return items
+
+    def projection(self, pool: list[Relation], depth: int) -> Query:
+        relation = self.pick(pool)
+        self.over(relation)
+        self.use("projection")
+        if self.chance(0.1):
+            self.use("star")
+            columns, unique = relation.columns, relation.unique
+            return self.made(relation, "*", columns, relation.rows, relation.updating, unique)
+        items = self.items(relation, self.random.randrange(1, 5))
+        unique = None
+        if relation.unique and self.chance(0.6):
+            kept = next(c for c in relation.columns if c.name == relation.unique)
+            items.append((Value(kept.name, kept.kind, kept.bound), self.name()))
+            unique = items[-1][1]
+        columns = [as_column(value, name) for value, name in items]
+        text = ", ".join(f"{value.text} AS {name}" for value, name in items)
+        return self.made(relation, text, columns, relation.rows, relation.updating, unique)
+
+    def made(self, relation, text, columns, rows, updating, unique, rest="", where=True) -> Query:
+        condition = self.where(relation) if where else ""
+        whole = f"{relation.head}SELECT {text} FROM {relation.text}{condition}{rest}"
+        return Query(whole, columns, rows, updating, unique, relation.ordered)
+
+    def distinct(self, pool: list[Relation], depth: int) -> Query:
+        relation = self.pick(pool)
+        self.over(relation)
+        self.use("distinct")
+        items = [item for item in self.items(relation, self.pick([1, 2, 3])) if item[0].kind != "JSON" and not item[0].fuzzy]
+        items = items or [(self.value(relation, "BIGINT", 1), self.name())]
+        columns = [as_column(value, name) for value, name in items]
+        text = "DISTINCT " + ", ".join(f"{value.text} AS {name}" for value, name in items)
+        unique = columns[0].name if len(columns) == 1 else None
+        return self.made(relation, text, columns, relation.rows, True, unique)
+
+    def whole(self, pool: list[Relation], depth: int) -> Query:
+        """Aggregates without GROUP BY."""
+        relation = self.pick(pool)
+        self.over(relation)
+        self.use("no_group_by", "aggregate_of_aggregate" if relation.updating else "aggregate_of_rows")
+        items = [(self.aggregate(relation), self.name()) for _ in range(self.random.randrange(1, 5))]
+        columns = [as_column(value, name) for value, name in items]
+        text = ", ".join(f"{value.text} AS {name}" for value, name in items)
+        rest = self.having(relation) if self.chance(0.2) else ""
+        first = columns[0]
+        unique = None if first.fuzzy or first.kind == "JSON" else first.name
+        return self.made(relation, text, columns, 1, True, unique, rest)
+
+    def grouping(self, pool: list[Relation], depth: int) -> Query:
+        relation = self.pick(pool)
+        self.over(relation)
+        self.use("group_by", "aggregate_of_aggregate" if relation.updating else "aggregate_of_rows")
+        keys = [(self.key(relation), self.name()) for _ in range(self.pick([1, 1, 1, 2, 2, 3]))]
+        if len(keys) > 1:
+            self.use("several_keys")
+        aggregates = [(self.aggregate(relation), self.name()) for _ in range(self.random.randrange(1, 6))]
+        columns = [as_column(value, name) for value, name in keys + aggregates]
+        text = ", ".join(f"{value.text} AS {name}" for value, name in keys + aggregates)
+        by = ", ".join(value.text if self.chance(0.7) else str(place + 1) for place, (value, _) in enumerate(keys))
+        rest = f" GROUP BY {by}"
+        if self.chance(0.3):
+            rest += self.having(relation)
+        unique = keys[0][1] if len(keys) == 1 else None
+        return self.made(relation, text, columns, relation.rows, True, unique, rest)
+
+    def key(self, relation: Relation) -> Value:
+        columns = [c for c in relation.columns if not c.fuzzy and c.kind != "JSON"]
+        if columns and self.chance(0.65):
+            few = [c for c in columns if c.few] or columns
+            column = self.pick(few if self.chance(0.7) else columns)
+            if column.nulls:
+                self.use("null_keys")
+            return Value(column.name, column.kind, column.bound, column.sums)
+        self.use("group_by_expression")
+        while True:
+            value = self.value(relation, self.pick(["BIGINT", "TEXT", "BOOLEAN", "TIMESTAMP"]), 2)
+            # A constant is no expression of the group, and a number would be the place of a column.
+            if any(c.name in value.text for c in relation.columns) or not columns:
+                return value if columns else Value("coalesce(NULL, 'one')", "TEXT")
+
+    def having(self, relation: Relation) -> str:
+        self.use("having")
+        first = f"count(*) {self.pick(['> 1', '< 4', '<> 2', '>= 2', '> 0', '<= 8'])}"
+        column = self.column(relation, "BIGINT")
+        if column and self.chance(0.5):
+            operator, bound = self.pick(["<", ">", "IS NOT NULL OR"]), self.literal("BIGINT").text
+            second = f"{self.pick(['min', 'max'])}({column.text}) {operator} "
+            second += f"{bound}" if operator in "<>" else "count(*) > 1"
+            return f" HAVING {first} {self.pick(['AND', 'OR'])} ({second})"
+        return f" HAVING {first}"
+
+    # -- aggregates
+
+    def aggregate(self, relation: Relation) -> Value:
+        forms = ["count_star", "count", "sum", "sum", "sum_double", "avg", "extreme", "extreme", "end", "end"]
+        value = getattr(self, f"aggregate_{self.pick(forms)}")(relation)
+        return value
+
+    def filtered(self, text: str, relation: Relation) -> str:
+        if self.chance(0.3):
+            self.use("filter")
+            return f"{text} FILTER (WHERE {self.condition(relation, 1)})"
+        return text
+
+    def argument(self, relation: Relation, kind: str, fuzzy: bool = False) -> Value:
+        if self.chance(0.25) and kind != "JSON":
+            self.use("aggregate_of_expression")
+            return self.value(relation, kind, 2)
+        return self.column(relation, kind, fuzzy) or self.value(relation, kind if kind != "JSON" else "TEXT", 1)
+
+    def any_argument(self, relation: Relation, kinds=("BIGINT", "DOUBLE", "TEXT", "TIMESTAMP", "BOOLEAN")) -> Value:
+        present = [c.kind for c in relation.columns if c.kind in kinds] or list(kinds)
+        return self.argument(relation, self.pick(present))
+
+    def aggregate_count_star(self, relation: Relation) -> Value:
+        self.use("count")
+        return Value(self.filtered("count(*)", relation), "BIGINT", relation.rows)
+
+    def aggregate_count(self, relation: Relation) -> Value:
+        self.use("count")
+        return Value(self.filtered(f"count({self.any_argument(relation).text})", relation), "BIGINT", relation.rows)
+
+    def aggregate_sum(self, relation: Relation) -> Value:
+        argument = self.argument(relation, "BIGINT")
+        if argument.bound * relation.rows >= SAFE:
+            return self.aggregate_avg(relation)
+        self.use("sum")
+        return Value(self.filtered(f"sum({argument.text})", relation), "BIGINT", argument.bound * relation.rows)
+
+    def aggregate_sum_double(self, relation: Relation) -> Value:
+        argument = self.argument(relation, "DOUBLE", fuzzy=True)
+        if not argument.sums:
+            return self.aggregate_count(relation)
+        self.use("sum", "sum.double")
+        exact = argument.sums == "exact"
+        text = self.filtered(f"sum({argument.text})", relation)
+        return Value(text, "DOUBLE", sums="" if exact else "positive", fuzzy=not exact)
+
+    def aggregate_avg(self, relation: Relation) -> Value:
+        kind = self.pick(["BIGINT", "DOUBLE"])
+        argument = self.argument(relation, kind, fuzzy=True)
+        if kind == "DOUBLE" and not argument.sums:
+            return self.aggregate_count(relation)
+        self.use("avg")
+        # Of integers near the limits the sums cancel out, and DuckDB's average of them is not the nearest double.
+        if kind == "BIGINT" and argument.bound >= SAFE:
+            argument = Value(f"({argument.text} / 1000000)", kind, argument.bound // 1_000_000)
+        return Value(self.filtered(f"avg({argument.text})", relation), "DOUBLE", fuzzy=True)
+
+    def aggregate_extreme(self, relation: Relation) -> Value:
+        argument = self.any_argument(relation)
+        function = self.pick(["min", "max"])
+        self.use(function)
+        return replace(argument, text=self.filtered(f"{function}({argument.text})", relation))
+
+    def aggregate_end(self, relation: Relation) -> Value:
+        """first_value, last_value."""
+        argument = self.any_argument(relation, ("BIGINT", "DOUBLE", "TEXT", "TIMESTAMP", "BOOLEAN", "JSON"))
+        function = self.pick(["first_value", "last_value"])
+        order = relation.unique
+        if not relation.updating and self.chance(0.6):
+            kind = self.pick(["TIMESTAMP", "BIGINT"])
+            by = self.column(relation, kind)
+            if by:
+                order = by.text
+                self.ordered = True
+                self.use("ties_by_origin")
+        if order is None:
+            return self.aggregate_extreme(relation)
+        self.use(function)
+        return replace(argument, text=self.filtered(f"{function}({argument.text} ORDER BY {order})", relation))
+
+    # -- queries of queries
+
+    def union(self, pool: list[Relation], depth: int) -> Query:
+        word = self.pick(["UNION ALL", "UNION ALL", "UNION"])
+        self.use(word.lower().replace(" ", "_"))
+        kinds = [self.pick(["BIGINT", "DOUBLE", "TEXT", "BOOLEAN", "TIMESTAMP"]) for _ in range(self.pick([1, 2, 3]))]
+        names = [self.name() for _ in kinds]
+        texts, branches, rows, updating = [], [], 0, False
+        for _ in range(self.pick([2, 2, 3])):
+            relation = self.pick(pool)
+            self.over(relation)
+            values = [self.value(relation, kind, 2) for kind in kinds]
+            items = ", ".join(f"{value.text} AS {name}" for value, name in zip(values, names))
+            texts.append(f"SELECT {items} FROM {relation.text}{self.where(relation)}")
+            branches.append(values)
+            rows += relation.rows
+            updating |= relation.updating
+        columns = [as_column(self.joined("", *values), name) for values, name in zip(zip(*branches), names)]
+        updating |= word == "UNION"
+        unique = names[0] if word == "UNION" and len(names) == 1 else None
+        return Query(f" {word} ".join(texts), columns, rows, updating, unique, False)
+
+    def common(self, pool: list[Relation], depth: int) -> Query:
+        self.use("cte")
+        return self.on_top(pool, depth, lambda inner, name: (f"WITH {name} AS ({inner}) ", name))
+
+    def nested(self, pool: list[Relation], depth: int) -> Query:
+        self.use("subquery")
+        return self.on_top(pool, depth, lambda inner, name: ("", f"({inner}) AS {name}"))
+
+    def on_top(self, pool: list[Relation], depth: int, write) -> Query:
+        inner = self.query(pool, depth - 1)
+        self.names += 1
+        if inner.text.startswith("WITH"):
+            inner = self.query(pool, 0)
+        head, text = write(inner.text, f"q{self.names}")
+        relation = as_relation(inner, text)
+        relation.head = head
+        return self.pick([self.projection, self.grouping])([relation], depth)
+
+    # -- a file
+
+    def dataflow(self) -> tuple[str, list[Source], list[dict]]:
+        sources = [oracle_data.source(self.random, f"s{index}") for index in range(self.pick([1, 1, 2]))]
+        statements = [source.statement() for source in sources]
+        pool = [Relation(s.name, s.columns, len(s.rows), unique="id") for s in sources]
+        for number in range(self.random.randrange(2, 6)):
+            query = self.query(pool, 1)
+            kind = self.pick(["VIEW", "MATERIALIZED VIEW"])
+            statements.append(f"CREATE {kind} v{number} AS\n{query.text};\n")
+            made_over_view = {"view"} if "view" not in query.features else {"view", "view_over_view"}
+            relation = as_relation(query, f"v{number}")
+            relation.features = frozenset(query.features | made_over_view)
+            pool.append(relation)
+        sinks = []
+        for number in range(QUERIES):
+            query = self.query(pool, 2)
+            options = f"connector = 'file', path = 'out{number}.jsonl'"
+            statements.append(f"CREATE SINK q{number} AS\n{query.text}\nWITH ({options});\n")
+            sinks.append({"name": f"q{number}", "features": sorted(query.features), "ordered": query.ordered})
+        for source in sources:
+            options = f"connector = 'file', path = '{source.name}.jsonl'"
+            statements.append(f"CREATE SINK all_{source.name} FROM {source.name}\nWITH ({options});\n")
+            sinks.append({"name": f"all_{source.name}", "features": ["source"], "ordered": False})
+        return "\n".join(statements), sources, sinks
+
+
+def as_column(value: Value, name: str) -> Column:
+    few = value.kind == "BOOLEAN"
+    return Column(name, value.kind, bound=value.bound, sums=value.sums, fuzzy=value.fuzzy, few=few, nulls=True)
+
+
+def as_relation(query: Query, text: str) -> Relation:
+    features = frozenset(query.features)
+    return Relation(text, query.columns, query.rows, query.updating, query.unique, query.ordered, features)
+
+
+def write(seed: str, index: int, folder: Path) -> list[dict]:
+    text, sources, sinks = Generator(f"{seed}.{index}").dataflow()
+    folder.mkdir(parents=True)
+    (folder / "dataflow.sql").write_text(f"-- seed {seed}, dataflow {index}\n\n{text}")
+    for source in sources:
+        source.write(folder / "input")
+        source.write_shuffled(folder / "shuffled", random.Random(f"{seed}.{index} shuffled"))
+    (folder / "features.json").write_text(json.dumps(sinks))
+    return sinks
+
+
+def coverage(seed: str, tests: int, count: int) -> int:
+    counts: Counter[str] = Counter()
+    for test in range(tests):
+        for index in range(count):
+            _, _, sinks = Generator(f"{seed}.{test}.{index}").dataflow()
+            for sink in sinks:
+                counts.update(["queries", *sink["features"], *(["ordered"] if sink["ordered"] else [])])
+    unknown = counts.keys() - FEATURES.keys()
+    short = {name: least for name, least in FEATURES.items() if counts[name] < least}
+    for name, least in FEATURES.items():
+        print(f"{name}: {counts[name]} (at least {least})")
+    if unknown or short:
+        print(f"without a demand: {sorted(unknown)}; too few: {short}")
+    return 1 if unknown or short else 0
+
+
+def main() -> int:
+    action, seed, *rest = sys.argv[1:]
+    if action == "coverage":
+        return coverage(seed, *map(int, rest))
+    count, folder = int(rest[0]), Path(rest[1])
+    for index in range(count):
+        write(seed, index, folder / str(index))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
