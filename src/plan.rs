@@ -147,6 +147,8 @@ pub enum SourceConnector {
 pub struct FileSource {
     /// A file, a folder or a glob; relative to [`Plan::directory`].
     pub path: String,
+    /// How often new files and lines are looked for; `None`: what is there at the start is all.
+    pub monitor: Option<Duration>,
 }
 
 /// A seeded generator of telemetry.

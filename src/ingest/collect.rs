@@ -27,6 +27,16 @@ impl Collected {
         }
     }
 
+    /// For more partitions.
+    pub fn grow(&mut self, partitions: usize) {
+        for _ in 0..partitions {
+            self.records.push(Vec::new());
+            self.caught_up.push(None);
+            self.ended.push(false);
+            self.headers.push(None);
+        }
+    }
+
     pub fn counts(&self) -> Vec<usize> {
         self.records.iter().map(Vec::len).collect()
     }

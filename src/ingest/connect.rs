@@ -47,6 +47,8 @@ pub fn connect(source: &Source, settings: &Settings, context: &Context) -> Resul
     Ok(match &source.connector {
         SourceConnector::Simulator(simulator) => simulate(simulator),
         SourceConnector::File(file) => {
+            // A bounded run reads what there is.
+            let file = &FileSource { monitor: file.monitor.filter(|_| !context.bounded), ..file.clone() };
             Arc::new(FileConnector::new(&context.directory, file, &source.format, source.max_record_bytes))
         }
         SourceConnector::Kafka(kafka) if settings.kafka.bootstrap_servers.is_none() => {
@@ -72,6 +74,6 @@ fn input_file(source: &Source, input: &std::path::Path) -> Result<Arc<dyn Connec
         let message = format!("no input for source \"{}\" in {}", source.name, input.display());
         return Err(Error::config(message).hint(format!("expected {}", names.join(" or "))));
     };
-    let file = FileSource { path: path.clone() };
+    let file = FileSource { path: path.clone(), monitor: None };
     Ok(Arc::new(FileConnector::new(input, &file, &source.format, source.max_record_bytes)))
 }

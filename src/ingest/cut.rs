@@ -229,7 +229,7 @@ mod tests {
             schema: Arc::new(Schema::new(fields)),
             checks: vec![],
             watermark: Some(plan::WatermarkColumn { column: 0, delay_ns: 10 }),
-            connector: plan::SourceConnector::File(plan::FileSource { path: "x".into() }),
+            connector: plan::SourceConnector::File(plan::FileSource { path: "x".into(), monitor: None }),
             format: plan::Format::Json,
             timestamp_format: plan::TimestampFormat::default(),
             max_future: Duration::from_secs(1),

@@ -1,28 +1,24 @@
 //! Files of JSON Lines or CSV, plain or gzip: a record's offset is its number in the file, from 0.
+//!
+//! With an interval the folder is searched again and again for new files, and what is appended to the known
+//! ones is read. Such files only grow: one that has become shorter, or another one, is an error.
 
 mod find;
 mod frames;
+mod records;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind as IoKind};
 use std::path::PathBuf;
-use std::time::Duration;
-
-use flate2::bufread::MultiGzDecoder;
+use std::thread::park_timeout;
+use std::time::{Duration, Instant};
 
 use self::find::Find;
-use self::frames::Frames;
+use self::records::{Records, Told};
 use super::{Connector, Reader, RecordSink};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::{FileSource, Format};
-use crate::record::{FoundPartition, Partition, Record};
-
-/// Records that one call of `read` takes from each file.
-const RECORDS_PER_FILE: usize = 2_000;
-/// How much is read from the disk at once.
-const READ_BYTES: usize = 128 << 10;
+use crate::record::{FoundPartition, Partition};
 
 /// The files of one source. The partition of a file is its path.
 #[derive(Debug)]
@@ -30,6 +26,7 @@ pub struct FileConnector {
     find: Find,
     format: Format,
     max_record_bytes: usize,
+    monitor: Option<Duration>,
 }
 
 impl FileConnector {
@@ -41,22 +38,34 @@ impl FileConnector {
         max_record_bytes: usize,
     ) -> Self {
         let find = Find::new(directory.into(), &source.path, format);
-        FileConnector { find, format: format.clone(), max_record_bytes }
+        FileConnector { find, format: format.clone(), max_record_bytes, monitor: source.monitor }
     }
 }
 
 impl Connector for FileConnector {
-    fn find(&self, _known: Option<&[Partition]>) -> Result<Vec<FoundPartition>> {
-        let files = self.find.files()?.into_iter().enumerate();
-        let partition = |(id, name): (usize, String)| {
-            FoundPartition::whole(Partition { id: id as u32, name: name.as_str().into(), number: 0 })
-        };
-        Ok(files.map(partition).collect())
+    fn find(&self, known: Option<&[Partition]>) -> Result<Vec<FoundPartition>> {
+        let files = if self.monitor.is_some() { self.find.present()? } else { self.find.files()? };
+        let known = known.unwrap_or_default();
+        let is_known = |name: &String| known.iter().any(|partition| *partition.name == **name);
+        let first = known.iter().map(|partition| partition.id + 1).max().unwrap_or(0);
+        let added = files.into_iter().filter(|name| !is_known(name)).zip(first..);
+        let partition = |(name, id): (String, u32)| Partition { id, name: name.as_str().into(), number: 0 };
+        Ok(added.map(partition).map(FoundPartition::whole).collect())
+    }
+
+    fn find_interval(&self) -> Option<Duration> {
+        self.monitor
     }
 
     fn reader(&self) -> Box<dyn Reader> {
-        let (find, format) = (self.find.clone(), self.format.clone());
-        Box::new(FileReader { find, format, max_record_bytes: self.max_record_bytes, files: Vec::new() })
+        Box::new(FileReader {
+            find: self.find.clone(),
+            format: self.format.clone(),
+            max_record_bytes: self.max_record_bytes,
+            monitor: self.monitor,
+            look: Instant::now(),
+            files: Vec::new(),
+        })
     }
 }
 
@@ -64,6 +73,9 @@ struct FileReader {
     find: Find,
     format: Format,
     max_record_bytes: usize,
+    monitor: Option<Duration>,
+    /// When files that were read to their end are looked at again.
+    look: Instant,
     files: Vec<Records>,
 }
 
@@ -71,96 +83,33 @@ impl Reader for FileReader {
     fn add(&mut self, partitions: &[FoundPartition]) -> Result<()> {
         for found in partitions {
             let name = found.partition.name.to_string();
-            let opened = File::open(self.find.directory.join(&name))
-                .map_err(|error| self.find.failed("open", &name, error))?;
-            self.files.push(Records::new(name, opened, &self.format, self.max_record_bytes));
+            let grows = self.monitor.is_some();
+            self.files.push(Records::open(&self.find, name, &self.format, self.max_record_bytes, grows)?);
         }
         Ok(())
     }
 
-    fn read(&mut self, wanted: &[bool], _max_wait: Duration, out: &mut dyn RecordSink) -> Result<()> {
-        for (index, file) in self.files.iter_mut().enumerate() {
-            if wanted[index] && file.input.is_some() {
+    fn read(&mut self, wanted: &[bool], max_wait: Duration, out: &mut dyn RecordSink) -> Result<()> {
+        let Some(interval) = self.monitor else {
+            for (index, file) in self.files.iter_mut().enumerate().filter(|(index, _)| wanted[*index]) {
                 file.read(index, out)?;
             }
-        }
-        Ok(())
-    }
-}
-
-/// The records of one file.
-struct Records {
-    name: String,
-    /// `None` behind the end.
-    input: Option<Box<dyn BufRead + Send>>,
-    frames: Frames,
-    /// The next record is the header.
-    header: bool,
-    /// Offset of the next record.
-    next: u64,
-    /// Records read, the header and blank lines included.
-    number: u64,
-}
-
-impl Records {
-    fn new(name: String, file: File, format: &Format, max_record_bytes: usize) -> Self {
-        let plain = BufReader::with_capacity(READ_BYTES, file);
-        let input: Box<dyn BufRead + Send> = if name.ends_with(".gz") {
-            Box::new(BufReader::with_capacity(READ_BYTES, MultiGzDecoder::new(plain)))
-        } else {
-            Box::new(plain)
+            return Ok(());
         };
-        Records {
-            name,
-            input: Some(input),
-            frames: Frames::new(format, max_record_bytes),
-            header: matches!(format, Format::Csv(dialect) if dialect.header),
-            next: 0,
-            number: 0,
+        let now = Instant::now();
+        let look = now >= self.look;
+        let mut more = false;
+        for (index, file) in self.files.iter_mut().enumerate().filter(|(index, _)| wanted[*index]) {
+            if look || !file.is_at_end() {
+                more |= file.read_on(index, look, out)? == Told::More;
+            }
         }
-    }
-
-    fn read(&mut self, index: usize, out: &mut dyn RecordSink) -> Result<()> {
-        for _ in 0..RECORDS_PER_FILE {
-            let Some(input) = &mut self.input else { return Ok(()) };
-            let whole = self
-                .frames
-                .advance(input.as_mut())
-                .map_err(|error| unreadable(&self.name, self.number + 1, error))?;
-            if whole || self.frames.has_begun() {
-                self.hand_on(index, out);
-            }
-            if !whole {
-                self.input = None;
-                out.caught_up(index, self.next);
-                out.ended(index);
-            }
+        if look {
+            self.look = now + interval;
+        }
+        if !more {
+            park_timeout(self.look.saturating_duration_since(Instant::now()).min(max_wait));
         }
         Ok(())
     }
-
-    /// Gives out the record that was read.
-    fn hand_on(&mut self, index: usize, out: &mut dyn RecordSink) {
-        self.number += 1;
-        if let Some((payload, left_out)) = self.frames.record() {
-            let record = Record { left_out, ..Record::of(self.next, payload) };
-            if std::mem::take(&mut self.header) {
-                out.header(index, &record);
-            } else {
-                out.record(index, &record);
-                self.next += 1;
-            }
-        }
-        self.frames.clear();
-    }
-}
-
-fn unreadable(name: &str, record: u64, error: std::io::Error) -> Error {
-    let message = format!("cannot read '{name}' at record {record}");
-    let hint = match error.kind() {
-        IoKind::UnexpectedEof if name.ends_with(".gz") => "the gzip file is cut off: copy it again",
-        _ if name.ends_with(".gz") => "the gzip file is damaged: `gzip -t` tests it",
-        _ => "look at the disk and at the permissions of the file",
-    };
-    Error::config(message).caused_by(error).hint(hint)
 }

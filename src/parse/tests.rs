@@ -58,7 +58,7 @@ pub(super) fn source(columns: Vec<Column>, checks: &[(&str, Operator, i64)]) -> 
         columns,
         schema,
         watermark: None,
-        connector: SourceConnector::File(FileSource { path: "input".into() }),
+        connector: SourceConnector::File(FileSource { path: "input".into(), monitor: None }),
         format: Format::Json,
         timestamp_format: TimestampFormat::EpochMillis,
         max_future: Duration::from_secs(300),

@@ -13,7 +13,13 @@ pub(super) fn reads(connector: &SourceConnector, format: &Format) -> String {
             };
             format!("Kafka {}, {}, {format}", topics(kafka), begin(kafka))
         }
-        SourceConnector::File(file) => format!("files {}, {}", file.path, delivery::lines(format)),
+        SourceConnector::File(file) => {
+            let again = file.monitor.map_or(String::new(), |interval| {
+                let interval = humantime::format_duration(interval);
+                format!(", looked at every {interval} for new files and lines")
+            });
+            format!("files {}, {}{again}", file.path, delivery::lines(format))
+        }
         SourceConnector::Simulator(simulator) => {
             let Shape::Vehicles = simulator.shape;
             let rate = match simulator.rate {

@@ -94,7 +94,10 @@ fn known(kind: Connector, name: &str) -> Known<'static> {
     let of_format: &[&str] = if kind == Connector::Simulator { &[] } else { csv::OPTIONS };
     let (own, later): (&[&str], &[(&str, &str)]) = match kind {
         Connector::Kafka => (kafka::OPTIONS, &[]),
-        Connector::File => (&["path", "pace"], &[]),
+        Connector::File => (
+            &["path", "pace", "source.monitor-interval"],
+            &[("source.path.regex-pattern", "path takes a glob: path = 'input/*.jsonl'")],
+        ),
         Connector::Simulator => {
             (&["shape", "rate", "seed", "count", "keys", "disorder", "duplicates", "broken"], &[])
         }
@@ -113,8 +116,17 @@ fn file(reader: &mut Reader<'_>) -> Option<SourceConnector> {
         &[("none", ())],
         &[later("event_time", "files are read as fast as they are taken; remove it")],
     );
+    let interval = reader.value("source.monitor-interval").map(|value| {
+        let interval = values::duration(value)?;
+        if interval.is_zero() {
+            let error = Diagnostic::new(value.span, "the interval has no length");
+            return Err(error.hint("source.monitor-interval = '10 seconds'; without it files are read once"));
+        }
+        Ok(interval)
+    });
+    let monitor = interval.and_then(|interval| reader.take(interval));
     let path = reader.required("path", "input/telemetry.jsonl")?.value.clone();
-    Some(SourceConnector::File(FileSource { path }))
+    Some(SourceConnector::File(FileSource { path, monitor }))
 }
 
 fn simulator(reader: &mut Reader<'_>) -> Simulator {

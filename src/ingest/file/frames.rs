@@ -21,6 +21,8 @@ pub(super) struct Frames {
     /// The last two of them.
     last: [u8; 2],
     first: bool,
+    /// Bytes taken from the input.
+    position: u64,
 }
 
 impl Frames {
@@ -37,6 +39,7 @@ impl Frames {
             size: 0,
             last: [0; 2],
             first: true,
+            position: 0,
         }
     }
 
@@ -55,6 +58,7 @@ impl Frames {
                 None => line(available)?,
                 Some(_) if self.size == 0 && matches!(available[0], b'\r' | b'\n') => {
                     input.consume(1);
+                    self.position += 1;
                     continue;
                 }
                 Some(cutter) => cutter.take(available),
@@ -80,6 +84,12 @@ impl Frames {
             };
         }
         input.consume(taken);
+        self.position += taken as u64;
+    }
+
+    /// Bytes taken from the input so far.
+    pub(super) fn position(&self) -> u64 {
+        self.position
     }
 
     /// Whether something of a record was read.
@@ -87,14 +97,16 @@ impl Frames {
         self.size > 0
     }
 
-    /// What was read, as payload, and how many bytes behind it are left out. `None` for a blank line. The next
-    /// record begins.
-    pub(super) fn record(&mut self) -> Option<(&[u8], u64)> {
+    /// What was read, as payload, and how many bytes behind it are left out. `None` for a blank line. `whole`: the
+    /// record has ended; else the input has. The next record begins.
+    pub(super) fn record(&mut self, whole: bool) -> Option<(&[u8], u64)> {
         let first = std::mem::replace(&mut self.first, false);
         let start = if first && self.bytes.starts_with(BOM) { BOM.len() } else { 0 };
         let end = match (&self.cutter, self.last) {
             (None, [b'\r', b'\n']) => 2,
-            (None, [_, b'\n' | b'\r']) | (Some(_), [_, b'\n' | b'\r']) => 1,
+            (None, [_, b'\n' | b'\r']) => 1,
+            // Line breaks inside of quotes that nobody has closed are content.
+            (Some(_), [_, b'\n' | b'\r']) if whole => 1,
             _ => 0,
         };
         let size = std::mem::take(&mut self.size).saturating_sub(end).saturating_sub(start as u64);

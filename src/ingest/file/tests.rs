@@ -6,14 +6,16 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use super::records::READ_BYTES;
 use super::*;
+use crate::csv::Dialect;
 use crate::error::ErrorKind;
 use crate::ingest::collect::Collected;
 
 const MAX: usize = 16;
 
 fn connector(directory: &Path, path: &str) -> FileConnector {
-    FileConnector::new(directory, &FileSource { path: path.into() }, &Format::Json, MAX)
+    FileConnector::new(directory, &FileSource { path: path.into(), monitor: None }, &Format::Json, MAX)
 }
 
 fn names(directory: &Path, path: &str) -> Vec<String> {
@@ -116,4 +118,130 @@ fn a_path_is_a_file_a_folder_or_a_glob() {
         let error = connector(folder.path(), nothing).find(None).expect_err(nothing);
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     }
+}
+
+/// A reader that looks again each time it is asked.
+struct Growing {
+    connector: FileConnector,
+    reader: Box<dyn Reader>,
+    known: Vec<Partition>,
+    out: Collected,
+}
+
+impl Growing {
+    fn new(directory: &Path, path: &str, format: Format) -> Growing {
+        let source = FileSource { path: path.into(), monitor: Some(Duration::from_nanos(1)) };
+        let connector = FileConnector::new(directory, &source, &format, MAX);
+        let reader = connector.reader();
+        Growing { connector, reader, known: Vec::new(), out: Collected::new(0) }
+    }
+
+    /// Looks for files, then reads until nothing more comes; gives the payloads of all files.
+    fn look(&mut self) -> Result<Vec<Vec<String>>> {
+        let found = self.connector.find((!self.known.is_empty()).then_some(&self.known))?;
+        self.known.extend(found.iter().map(|found| found.partition.clone()));
+        self.reader.add(&found)?;
+        self.out.grow(found.len());
+        for _ in 0..4 {
+            self.reader.read(&vec![true; self.known.len()], Duration::ZERO, &mut self.out)?;
+        }
+        assert!(!self.out.ended.contains(&true), "it may always go on");
+        Ok((0..self.known.len()).map(|index| self.out.payloads(index)).collect())
+    }
+}
+
+fn append(path: &Path, bytes: impl AsRef<[u8]>) {
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("opened");
+    file.write_all(bytes.as_ref()).expect("written");
+}
+
+#[test]
+fn a_folder_is_read_on_while_it_grows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let mut growing = Growing::new(folder.path(), ".", Format::Json);
+    assert_eq!(growing.look().expect("nothing yet"), Vec::<Vec<String>>::new());
+    append(&path("b.jsonl"), "1\n2\n3");
+    append(&path(".hidden.jsonl"), "x\n");
+    assert_eq!(growing.look().expect("read"), [["1", "2"]]);
+    assert_eq!(growing.out.caught_up, [Some(2)]);
+    append(&path("b.jsonl"), "3\r\n4\n5");
+    append(&path("c.jsonl"), "");
+    append(&path("a.jsonl"), "9\n");
+    // A gzip file is read when it is whole, however it arrives.
+    let bytes = [gzip("7\n"), gzip("8")].concat();
+    append(&path("d.jsonl.gz"), &bytes[..bytes.len() - 9]);
+    assert_eq!(growing.look().expect("read"), [&["1", "2", "33", "4"] as &[&str], &["9"], &[], &[]]);
+    let names: Vec<_> = growing.known.iter().map(|partition| (partition.id, &*partition.name)).collect();
+    assert_eq!(names, [(0, "./b.jsonl"), (1, "./a.jsonl"), (2, "./c.jsonl"), (3, "./d.jsonl.gz")]);
+    append(&path("d.jsonl.gz"), &bytes[bytes.len() - 9..]);
+    append(&path("c.jsonl"), "c");
+    assert_eq!(growing.look().expect("read")[3], ["7", "8"]);
+    // Nothing follows what is gone: a line without an end is one.
+    std::fs::remove_file(path("c.jsonl")).expect("removed");
+    std::fs::remove_file(path("a.jsonl")).expect("removed");
+    assert_eq!(growing.look().expect("read")[1..3], [["9"], ["c"]]);
+}
+
+#[test]
+fn what_has_become_shorter_or_another_file_is_told_and_not_read() {
+    for replaced in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.jsonl");
+        append(&path, "1\n2\n");
+        let mut growing = Growing::new(folder.path(), "a.jsonl", Format::Json);
+        assert_eq!(growing.look().expect("read"), [["1", "2"]]);
+        if replaced {
+            append(&path, "3\n");
+            std::fs::rename(&path, folder.path().join("a.old")).expect("renamed");
+            append(&path, "4\n5\n6\n");
+        } else {
+            std::fs::write(&path, "3\n").expect("written");
+        }
+        let error = growing.look().expect_err("not the same any more");
+        let expected = match replaced {
+            true => "'a.jsonl' was replaced by another one, behind record 3",
+            false => "'a.jsonl' was cut to 2 bytes, of which 4 had been read, behind record 2",
+        };
+        assert!(error.to_string().starts_with(expected) && error.kind() == ErrorKind::Config, "{error}");
+        let all: &[&str] = if replaced { &["1", "2", "3"] } else { &["1", "2"] };
+        assert_eq!(growing.out.payloads(0), all);
+    }
+}
+
+#[test]
+fn a_record_of_csv_waits_for_its_closing_quote() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.csv");
+    append(&path, "\u{feff}a,b\n1,\"x\n");
+    let mut growing = Growing::new(folder.path(), "*.csv", Format::Csv(Dialect::default()));
+    assert_eq!(growing.look().expect("read"), [[""; 0]]);
+    append(&path, "y\"\n2,");
+    assert_eq!(growing.look().expect("read"), [["1,\"x\ny\""]]);
+    append(&path, "z\r\n");
+    assert_eq!(growing.look().expect("read"), [["1,\"x\ny\"", "2,z"]]);
+    assert_eq!(growing.out.headers[0].as_deref(), Some(&b"a,b"[..]));
+}
+
+#[test]
+fn a_file_that_is_gone_before_it_is_opened_is_an_error_of_what_is_read_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    append(&folder.path().join("a.jsonl"), "1\n");
+    let connector = connector(folder.path(), ".");
+    let found = connector.find(None).expect("found");
+    std::fs::remove_file(folder.path().join("a.jsonl")).expect("removed");
+    let error = connector.open(&found).map(drop).expect_err("gone");
+    assert!(
+        error.kind() == ErrorKind::Config && error.to_string().starts_with("cannot open './a.jsonl'"),
+        "{error}"
+    );
+    // Of a folder that is watched, files may go.
+    let mut growing = Growing::new(folder.path(), ".", Format::Json);
+    append(&folder.path().join("b.jsonl"), "2\n");
+    let found = growing.connector.find(None).expect("found");
+    std::fs::remove_file(folder.path().join("b.jsonl")).expect("removed");
+    growing.known.extend(found.iter().map(|found| found.partition.clone()));
+    growing.out.grow(1);
+    growing.reader.add(&found).expect("a file less");
+    assert_eq!(growing.look().expect("read"), [[""; 0]]);
 }
