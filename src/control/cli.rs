@@ -293,7 +293,7 @@ mod tests {
             ("tidemill run d --broken 2", "expected a share from 0 to 1"),
             ("tidemill run d --bounded --input i --simulate vehicles", "both given"),
             ("tidemill fly", "unrecognized subcommand 'fly'"),
-            ("tidemill query v", "<KEY>"),
+            ("tidemill query", "<VIEW>"),
         ] {
             let error = parse(line).expect_err("wrong usage");
             assert_eq!(error.exit_code(), 2, "{line}");
