@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod nearest;
 pub mod parse;
 pub mod plan;
+pub mod probe;
 pub mod process;
 pub mod record;
 pub mod render;

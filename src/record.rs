@@ -267,20 +267,26 @@ impl Chunk {
             let rest = self.slice(self.len(), 0);
             return std::mem::replace(self, rest);
         }
-        let front = self.slice(0, records);
-        *self = self.slice(records, self.len() - records);
+        let mut front = self.slice(0, records);
+        let mut back = self.slice(records, self.len() - records);
+        // Moved, not copied: a chunk may be cut into thousands of parts.
+        let bound = back.raw.offset(0);
+        back.rejects = std::mem::take(&mut self.rejects);
+        let place = back.rejects.partition_point(|reject| reject.offset < bound);
+        front.rejects = back.rejects.drain(..place).collect();
+        *self = back;
         front
     }
 
+    /// Some of the records, without the rejects.
     fn slice(&self, start: usize, length: usize) -> Chunk {
         let bound = |record: usize| if record < self.len() { self.raw.offset(record) } else { u64::MAX };
         let (from, to) = (bound(start), bound(start + length));
         let row = |bound: u64| self.offsets.values().partition_point(|offset| *offset < bound);
-        let reject = |bound: u64| self.rejects.partition_point(|reject| reject.offset < bound);
         Chunk {
             rows: self.rows.slice(row(from), row(to) - row(from)),
             offsets: self.offsets.slice(row(from), row(to) - row(from)),
-            rejects: self.rejects[reject(from)..reject(to)].to_vec(),
+            rejects: Vec::new(),
             raw: self.raw.slice(start, length),
         }
     }

@@ -1,5 +1,7 @@
 //! What is known about a record besides its content, as values of columns.
 
+use std::collections::HashMap;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
@@ -51,8 +53,9 @@ fn integer<'r>(value: i64, kind: ColumnType) -> Option<Datum<'r>> {
 /// are written as base64.
 fn write_headers(out: &mut Vec<u8>, headers: &[(&str, Option<&[u8]>)]) {
     out.push(b'{');
+    let last: HashMap<&str, usize> = headers.iter().enumerate().map(|(at, (name, _))| (*name, at)).collect();
     for (at, (name, value)) in headers.iter().enumerate() {
-        if headers[at + 1..].iter().any(|(later, _)| later == name) {
+        if last.get(name) != Some(&at) {
             continue;
         }
         if out.len() > 1 {

@@ -129,7 +129,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{
-        ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray, TimestampNanosecondArray,
+        ArrayRef, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, StringArray,
+        TimestampNanosecondArray,
     };
 
     use super::*;
@@ -172,6 +173,7 @@ mod tests {
                     ColumnType::Json,
                     Arc::new(StringArray::from(vec![Some("{\"a\":\n1}"), Some("null"), None])),
                 ),
+                ("w", ColumnType::Date, Arc::new(Date32Array::from(vec![Some(19_782), Some(0), None]))),
                 (
                     "t",
                     ColumnType::Timestamp,
@@ -181,17 +183,17 @@ mod tests {
         };
         assert_eq!(
             written(&Dialect::default(), columns()),
-            "\"a,b\",n,i,d,on,j,t\n\
-             \"x\n\"\"y\"\"\",-1,7,0.1,true,\"{\"\"a\"\": 1}\",1970-01-01T00:00:00.000000001Z\n\
-             \"\",2,8,,false,null,1970-01-01T00:00:00.000000Z\n\
-             ,,,,,,\n"
+            "\"a,b\",n,i,d,on,j,w,t\n\
+             \"x\n\"\"y\"\"\",-1,7,0.1,true,\"{\"\"a\"\": 1}\",2024-02-29,1970-01-01T00:00:00.000000001Z\n\
+             \"\",2,8,,false,null,1970-01-01,1970-01-01T00:00:00.000000Z\n\
+             ,,,,,,,\n"
         );
         let dialect = Dialect { delimiter: b'-', quote: b'\'', null: "null".into(), header: false };
         assert_eq!(
             written(&dialect, columns()),
-            "'x\n\"y\"'-'-1'-7-0.1-true-{\"a\": 1}-'1970-01-01T00:00:00.000000001Z'\n\
-             ''-2-8-null-false-'null'-'1970-01-01T00:00:00.000000Z'\n\
-             null-null-null-null-null-null-null\n"
+            "'x\n\"y\"'-'-1'-7-0.1-true-{\"a\": 1}-'2024-02-29'-'1970-01-01T00:00:00.000000001Z'\n\
+             ''-2-8-null-false-'null'-'1970-01-01'-'1970-01-01T00:00:00.000000Z'\n\
+             null-null-null-null-null-null-null-null\n"
         );
     }
 
