@@ -7,6 +7,8 @@ mod bounded;
 mod generated;
 #[path = "support/process.rs"]
 mod process;
+#[path = "oracle/recorded.rs"]
+mod recorded;
 
 use std::env;
 use std::fs;
