@@ -25,6 +25,8 @@ from oracle_dialect import JSON_MARK, MACROS, SETTINGS, SUM_ERROR, TYPES, transl
 from oracle_dialect import Relation as Translated
 
 AGGREGATES = re.compile(r"\b(count|sum|avg|min|max|first_value|last_value)\(", re.IGNORECASE)
+# How values leave DuckDB, by their types.
+OUT = {"TIMESTAMP": 'epoch_ns("{}")', "TIMESTAMP_NS": 'epoch_ns("{}")', "DATE": 'CAST("{}" AS VARCHAR)'}
 ROW_ERRORS = (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException)
 
 
@@ -173,7 +175,7 @@ def fetch(db: duckdb.DuckDBPyConnection, select: str, sink: Relation) -> list[di
     result = db.sql(select)
     names = [name for name in result.columns if name != "_origin"]
     types = dict(zip(result.columns, map(str, result.types)))
-    wanted = [f'epoch_ns("{n}")' if types[n].startswith("TIMESTAMP") else f'"{n}"' for n in names]
+    wanted = [OUT.get(types[n], '"{}"').format(n) for n in names]
     rows = []
     for values in rows_of(db, f"SELECT {', '.join(wanted)} FROM ({select}) AS result"):
         row = {n: timestamp(v) if types[n].startswith("TIMESTAMP") else plain(v) for n, v in zip(names, values)}

@@ -67,6 +67,7 @@ def source(r: random.Random, name: str) -> Source:
         Column("s", "TEXT", draw=lambda: r.choice(TEXTS) if r.random() < 0.7 else r.choice(words)),
         Column("t", "TIMESTAMP", draw=lambda: written(r, r.choice(moments) if r.random() < 0.5 else time_of(r))),
         Column('"at Time"', "TIMESTAMP", few=True, draw=lambda: written(r, r.choice(moments[:4]))),
+        Column("day", "DATE", few=True, draw=lambda: (EPOCH + timedelta(days=r.randrange(-400, 400))).date().isoformat()),
         Column("j", "JSON", draw=lambda: document(r)),
     ]
     kept = [column for column in columns if r.random() < 0.75]

@@ -147,6 +147,7 @@ class Query:
     def __init__(self, scope: Scope, clock: str):
         self.scope = dict(scope)
         self.clock = clock
+        self.origin: str | None = None
 
     # -- queries
 

@@ -15,6 +15,7 @@ decided by origin or do not exist.
 """
 
 import json
+import os
 import random
 import sys
 from collections import Counter
@@ -29,6 +30,8 @@ QUERIES = 10
 FEATURES = {
     "queries": 300,
     "source": 40,
+    "date": 5,
+    "row_errors": 3,
     "abs": 3,
     "aggregate_of_aggregate": 20,
     "aggregate_of_expression": 20,
@@ -92,6 +95,8 @@ FEATURES = {
     "view_over_view": 20,
     "where": 20,
 }
+# What is not in the product yet: `ORACLE_FEATURES=joins,...` generates it nevertheless.
+LATER = set(os.environ.get("ORACLE_FEATURES", "").split(","))
 SAFE = 1 << 52  # integers up to here are added and multiplied, and are exact as doubles
 WORDS = ["'a'", "'B'", "''", "'é'", "'ab'", "'12'", "' x '", "'it''s'", "'a%b'", "'naïve'", "'🚗'", "' '"]
 
@@ -105,6 +110,7 @@ class Relation:
     rows: int  # at most
     updating: bool = False
     unique: str | None = None  # a column whose values do not repeat
+    origin: bool = True  # whether its rows have one, which decides ties
     ordered: bool = False  # whether its rows depend on the order of the input
     features: frozenset = frozenset()
     head: str = ""  # WITH
@@ -130,6 +136,7 @@ class Query:
     unique: str | None
     ordered: bool
     features: set[str] = field(default_factory=set)
+    origin: bool = True
 
 
 class Generator:
@@ -187,6 +194,8 @@ class Generator:
             return Value(f"CAST({self.pick(['0.5', '1.25', '2.0', '100.0', '0.0'])} AS DOUBLE)", kind, sums="exact")
         if kind == "BOOLEAN":
             return Value(self.pick(["TRUE", "FALSE"]), kind)
+        if kind == "DATE":
+            return Value(f"CAST('{self.pick(['1969-12-31', '1970-01-01', '1970-06-15'])}' AS DATE)", kind)
         if kind == "TIMESTAMP":
             moment = self.pick(["1969-07-20T20:17:40Z", "1970-01-02T00:00:00Z", "2022-02-28T12:00:00.5Z"])
             return Value(f"CAST('{moment}' AS TIMESTAMP)", kind)
@@ -314,6 +323,12 @@ class Generator:
         span = self.pick(["1 second", "90 minutes", "1 day", "500 milliseconds"])
         return Value(f"({inner} {self.pick('+-')} INTERVAL '{span}')", "TIMESTAMP")
 
+    def some_date(self, relation: Relation, depth: int) -> Value:
+        if self.chance(0.5):
+            self.use("date")
+            return Value(f"CAST({self.value(relation, 'TIMESTAMP', depth - 1).text} AS DATE)", "DATE")
+        return self.column(relation, "DATE") or self.literal("DATE")
+
     def some_boolean(self, relation: Relation, depth: int) -> Value:
         return Value(f"({self.condition(relation, depth)})", "BOOLEAN")
 
@@ -364,6 +379,7 @@ class Generator:
         forms = [self.projection] * 3 + [self.grouping] * 5 + [self.distinct, self.whole]
         if depth > 0:
             forms += [self.union, self.union, self.common, self.nested]
+            forms += [self.join, self.join, self.half_join] if "joins" in LATER else []
         query = self.pick(forms)(pool, depth)
         query.features |= self.features
         query.ordered |= self.ordered
@@ -384,7 +400,7 @@ class Generator:
         return f" WHERE {self.condition(relation, 2)}"
 
     def items(self, relation: Relation, count: int) -> list[tuple[Value, str]]:
-        kinds = ["BIGINT", "DOUBLE", "TEXT", "TEXT", "BOOLEAN", "TIMESTAMP", "INT"]
+        kinds = ["BIGINT", "DOUBLE", "TEXT", "TEXT", "BOOLEAN", "TIMESTAMP", "INT", "DATE"]
         items = []
         for _ in range(count):
             if self.chance(0.4):
@@ -416,7 +432,8 @@ class Generator:
     def made(self, relation, text, columns, rows, updating, unique, rest="", where=True) -> Query:
         condition = self.where(relation) if where else ""
         whole = f"{relation.head}SELECT {text} FROM {relation.text}{condition}{rest}"
-        return Query(whole, columns, rows, updating, unique, relation.ordered)
+        origin = relation.origin and not updating
+        return Query(whole, columns, rows, updating, unique, relation.ordered, origin=origin)
 
     def distinct(self, pool: list[Relation], depth: int) -> Query:
         relation = self.pick(pool)
@@ -427,7 +444,8 @@ class Generator:
         columns = [as_column(value, name) for value, name in items]
         text = "DISTINCT " + ", ".join(f"{value.text} AS {name}" for value, name in items)
         unique = columns[0].name if len(columns) == 1 else None
-        return self.made(relation, text, columns, relation.rows, True, unique)
+        query = self.made(relation, text, columns, relation.rows, relation.updating, unique)
+        return replace(query, origin=False)
 
     def whole(self, pool: list[Relation], depth: int) -> Query:
         """Aggregates without GROUP BY."""
@@ -489,8 +507,61 @@ class Generator:
 
     def aggregate(self, relation: Relation) -> Value:
         forms = ["count_star", "count", "sum", "sum", "sum_double", "avg", "extreme", "extreme", "end", "end"]
-        value = getattr(self, f"aggregate_{self.pick(forms)}")(relation)
-        return value
+        forms += [form for form in ("spread", "all", "bits", "distinct", "list", "middle") if form in LATER]
+        return getattr(self, f"aggregate_{self.pick(forms)}")(relation)
+
+    def aggregate_spread(self, relation: Relation) -> Value:
+        kind = self.pick(["BIGINT", "DOUBLE"])
+        argument = self.argument(relation, kind)
+        if (kind == "DOUBLE" and argument.sums != "exact") or argument.bound > 1 << 30:
+            return self.aggregate_count(relation)
+        self.use("variance")
+        names = ["var_pop", "var_samp", "stddev_pop", "stddev_samp", "stddev", "variance"]
+        return Value(self.filtered(f"{self.pick(names)}({argument.text})", relation), "DOUBLE", fuzzy=True)
+
+    def aggregate_all(self, relation: Relation) -> Value:
+        self.use("bool_aggregate")
+        text = f"{self.pick(['bool_and', 'bool_or'])}({self.argument(relation, 'BOOLEAN').text})"
+        return Value(self.filtered(text, relation), "BOOLEAN")
+
+    def aggregate_bits(self, relation: Relation) -> Value:
+        self.use("bits")
+        argument = self.argument(relation, "BIGINT")
+        text = f"{self.pick(['bit_and', 'bit_or', 'bit_xor'])}({argument.text})"
+        return Value(self.filtered(text, relation), "BIGINT", BIG)
+
+    def aggregate_distinct(self, relation: Relation) -> Value:
+        self.use("aggregate_distinct")
+        if self.chance(0.7):
+            function = self.pick(["count(DISTINCT ", "count(DISTINCT ", "approx_distinct("])
+            text = f"{function}{self.any_argument(relation).text})"
+            return Value(self.filtered(text, relation), "BIGINT", relation.rows, fuzzy=function[0] == "a")
+        argument = self.argument(relation, "BIGINT")
+        if argument.bound * relation.rows >= SAFE:
+            return self.aggregate_count(relation)
+        text = self.filtered(f"sum(DISTINCT {argument.text})", relation)
+        return Value(text, "BIGINT", argument.bound * relation.rows)
+
+    def aggregate_list(self, relation: Relation) -> Value:
+        if not relation.updating or relation.unique is None:
+            return self.aggregate_end(relation)
+        self.use("list")
+        way = self.pick(["", " DESC"])
+        order = f"ORDER BY {relation.unique}{way}"
+        if self.chance(0.5):
+            text = f"string_agg({self.argument(relation, 'TEXT').text}, ', ' {order})"
+            return Value(self.filtered(text, relation), "TEXT")
+        argument = self.any_argument(relation, ("BIGINT", "TEXT", "BOOLEAN"))
+        return Value(self.filtered(f"array_agg({argument.text} {order})", relation), "JSON")
+
+    def aggregate_middle(self, relation: Relation) -> Value:
+        kind = self.pick(["BIGINT", "DOUBLE"])
+        argument = self.argument(relation, kind)
+        if not relation.updating or argument.bound > SAFE:
+            return self.aggregate_extreme(relation)
+        self.use("percentile")
+        text = self.pick([f"median({argument.text})", f"quantile_cont({argument.text}, 0.25)"])
+        return Value(self.filtered(text, relation), "DOUBLE", fuzzy=True)
 
     def filtered(self, text: str, relation: Relation) -> str:
         if self.chance(0.3):
@@ -504,7 +575,7 @@ class Generator:
             return self.value(relation, kind, 2)
         return self.column(relation, kind, fuzzy) or self.value(relation, kind if kind != "JSON" else "TEXT", 1)
 
-    def any_argument(self, relation: Relation, kinds=("BIGINT", "DOUBLE", "TEXT", "TIMESTAMP", "BOOLEAN")) -> Value:
+    def any_argument(self, relation: Relation, kinds=("BIGINT", "DOUBLE", "TEXT", "TIMESTAMP", "BOOLEAN", "DATE")) -> Value:
         present = [c.kind for c in relation.columns if c.kind in kinds] or list(kinds)
         return self.argument(relation, self.pick(present))
 
@@ -551,10 +622,10 @@ class Generator:
 
     def aggregate_end(self, relation: Relation) -> Value:
         """first_value, last_value."""
-        argument = self.any_argument(relation, ("BIGINT", "DOUBLE", "TEXT", "TIMESTAMP", "BOOLEAN", "JSON"))
+        argument = self.any_argument(relation, ("BIGINT", "DOUBLE", "TEXT", "TIMESTAMP", "BOOLEAN", "JSON", "DATE"))
         function = self.pick(["first_value", "last_value"])
         order = relation.unique
-        if not relation.updating and self.chance(0.6):
+        if relation.origin and not relation.updating and self.chance(0.6):
             kind = self.pick(["TIMESTAMP", "BIGINT"])
             by = self.column(relation, kind)
             if by:
@@ -568,12 +639,92 @@ class Generator:
 
     # -- queries of queries
 
+    def sides(self, pool: list[Relation]) -> tuple[Relation, Relation, Column, Column] | None:
+        """Two relations that can be joined, and a column of each that can be equal."""
+        kept = [r for r in pool if not r.head and (r.updating or not r.origin) and r.unique]
+        pairs = [
+            (left, right, one, other)
+            for left in kept
+            for right in kept
+            for one in left.columns
+            for other in right.columns
+            if one.kind == other.kind and one.kind != "JSON" and not one.fuzzy and not other.fuzzy
+        ]
+        likely = [pair for pair in pairs if pair[2].few and pair[3].few]
+        return self.pick(likely if likely and self.chance(0.7) else pairs) if pairs else None
+
+    def join(self, pool: list[Relation], depth: int) -> Query:
+        sides = self.sides(pool)
+        if sides is None:
+            return self.grouping(pool, depth)
+        left, right, one, other = sides
+        self.over(left)
+        self.over(right)
+        word = self.pick(["JOIN", "JOIN", "LEFT JOIN", "FULL JOIN"])
+        self.use(word.lower().replace(" ", "_"))
+        columns = [replace(c, name=f"a.{c.name}") for c in left.columns]
+        columns += [replace(c, name=f"b.{c.name}", nulls=True) for c in right.columns]
+        condition = f"a.{one.name} = b.{other.name}"
+        joined = Relation("", columns, left.rows * right.rows, True, None, False)
+        if self.chance(0.3) and word != "FULL JOIN":
+            self.use("join_condition")
+            condition += f" AND {self.condition(joined, 1)}"
+        joined.text = f"{left.text} AS a {word} {right.text} AS b ON {condition}"
+        return self.pick([self.projection_of, self.projection_of, self.grouping])([joined], depth)
+
+    def projection_of(self, pool: list[Relation], depth: int) -> Query:
+        """A projection that names its columns."""
+        (relation,) = pool
+        items = self.items(relation, self.random.randrange(1, 5))
+        text = ", ".join(f"{value.text} AS {name}" for value, name in items)
+        columns = [as_column(value, name) for value, name in items]
+        return self.made(relation, text, columns, relation.rows, relation.updating, None)
+
+    def half_join(self, pool: list[Relation], depth: int) -> Query:
+        """IN and EXISTS."""
+        sides = self.sides(pool)
+        if sides is None:
+            return self.grouping(pool, depth)
+        left, right, one, other = sides
+        self.over(left)
+        self.over(right)
+        inner = f" WHERE {self.condition(right, 1)}" if self.chance(0.4) else ""
+        if self.chance(0.5):
+            self.use("in_select")
+            condition = f"{one.name} IN (SELECT {other.name} FROM {right.text}{inner})"
+        else:
+            self.use("exists")
+            names = {c.name for c in left.columns} & {c.name for c in right.columns}
+            if names or left.text == right.text:
+                return self.grouping([left], depth)
+            also = f" AND {self.condition(right, 1)}" if self.chance(0.3) else ""
+            where = f"{left.text}.{one.name} = {right.text}.{other.name}{also}"
+            condition = f"{self.pick(['', 'NOT '])}EXISTS (SELECT 1 FROM {right.text} WHERE {where})"
+        items = self.items(left, self.random.randrange(1, 4))
+        text = ", ".join(f"{value.text} AS {name}" for value, name in items)
+        columns = [as_column(value, name) for value, name in items]
+        whole = f"SELECT {text} FROM {left.text} WHERE {condition}"
+        return Query(whole, columns, left.rows, left.updating, None, left.ordered, origin=False)
+
+    def failing(self, source: Source) -> str:
+        """Expressions that fail on some rows, which become dead letters, and such that are guarded."""
+        columns = {c.name: c for c in source.columns}
+        forms = ["1000 / (id % 5)", "CASE WHEN id % 4 <> 0 THEN 100 / (id % 4) END", "(id - 500) % (id % 3)"]
+        forms += ["TRY_CAST(id * 10000000 AS INT)", "CAST(id * 5000000 AS INT)", "id * 18446744073709552"]
+        if "s" in columns:
+            forms += ["CAST(s AS BIGINT)", "TRY_CAST(s AS BIGINT)", "CASE WHEN s IN ('12', '-5') THEN CAST(s AS BIGINT) END"]
+        if "big" in columns:
+            forms += ["big + id", "big - 1", "coalesce(big, 1) * 2", "abs(big)"]
+        chosen = [self.pick(forms) for _ in range(self.pick([1, 2]))]
+        items = ", ".join(["id", *(f"{form} AS {self.name()}" for form in chosen)])
+        return f"SELECT {items} FROM {source.name} WHERE id % 2 = {self.pick([0, 1])}"
+
     def union(self, pool: list[Relation], depth: int) -> Query:
         word = self.pick(["UNION ALL", "UNION ALL", "UNION"])
         self.use(word.lower().replace(" ", "_"))
         kinds = [self.pick(["BIGINT", "DOUBLE", "TEXT", "BOOLEAN", "TIMESTAMP"]) for _ in range(self.pick([1, 2, 3]))]
         names = [self.name() for _ in kinds]
-        texts, branches, rows, updating = [], [], 0, False
+        texts, branches, rows, updating, origins = [], [], 0, False, True
         for _ in range(self.pick([2, 2, 3])):
             relation = self.pick(pool)
             self.over(relation)
@@ -583,10 +734,11 @@ class Generator:
             branches.append(values)
             rows += relation.rows
             updating |= relation.updating
+            origins &= relation.origin
         columns = [as_column(self.joined("", *values), name) for values, name in zip(zip(*branches), names)]
-        updating |= word == "UNION"
         unique = names[0] if word == "UNION" and len(names) == 1 else None
-        return Query(f" {word} ".join(texts), columns, rows, updating, unique, False)
+        origin = word == "UNION ALL" and origins and not updating
+        return Query(f" {word} ".join(texts), columns, rows, updating, unique, False, origin=origin)
 
     def common(self, pool: list[Relation], depth: int) -> Query:
         self.use("cte")
@@ -626,6 +778,10 @@ class Generator:
             options = f"connector = 'file', path = 'out{number}.jsonl'"
             statements.append(f"CREATE SINK q{number} AS\n{query.text}\nWITH ({options});\n")
             sinks.append({"name": f"q{number}", "features": sorted(query.features), "ordered": query.ordered})
+        if self.chance(0.3):
+            options = "connector = 'file', path = 'failing.jsonl'"
+            statements.append(f"CREATE SINK failing AS\n{self.failing(sources[0])}\nWITH ({options});\n")
+            sinks.append({"name": "failing", "features": ["row_errors"], "ordered": False})
         for source in sources:
             options = f"connector = 'file', path = '{source.name}.jsonl'"
             statements.append(f"CREATE SINK all_{source.name} FROM {source.name}\nWITH ({options});\n")
@@ -640,7 +796,8 @@ def as_column(value: Value, name: str) -> Column:
 
 def as_relation(query: Query, text: str) -> Relation:
     features = frozenset(query.features)
-    return Relation(text, query.columns, query.rows, query.updating, query.unique, query.ordered, features)
+    shape = (query.columns, query.rows, query.updating, query.unique, query.origin, query.ordered)
+    return Relation(text, *shape, features)
 
 
 def write(seed: str, index: int, folder: Path) -> list[dict]:

@@ -61,13 +61,15 @@ class Source:
     def rows(self, folder: Path):
         """The values of every good record, in the order of origins."""
         path = folder / self.name
+        self.limit = nanos(CLOCK) + seconds(self.options.get("max_future", "5 minutes")) * 10**9
         files = sorted(path.iterdir()) if path.is_dir() else [path.with_suffix(".csv" if self.csv else ".jsonl")]
         for file in files:
             content = file.read_bytes()
             found = oracle_csv.records(content, self.csv) if self.csv else lines(content)
             self.header = found.pop(0) if found and self.csv and self.csv.header else None
+            topic = str(file.relative_to(folder))
             for offset, line in enumerate(found):
-                known = {"topic": str(file.relative_to(folder)), "partition": 0, "offset": offset, "headers": "{}"}
+                known = {"topic": topic, "partition": 0, "offset": offset, "headers": "{}"}
                 try:
                     yield self.row(line, known)
                 except Rejected:
@@ -78,11 +80,10 @@ class Source:
             raise Rejected("too large")
         record, text = self.of_csv(line) if self.csv else parsed(line)
         values = [self.value(column, record, text, known) for column in self.columns]
-        limit = nanos(CLOCK) + seconds(self.options.get("max_future", "5 minutes")) * 10**9
         for column, value in zip(self.columns, values):
             if value is None and column.not_null:
                 raise Rejected(f"{column.name} is NULL")
-            if column.name == self.event_time and value is not None and value > limit:
+            if column.name == self.event_time and value is not None and value > self.limit:
                 raise Rejected("ahead of the clock")
         return values
 
@@ -142,6 +143,8 @@ class Source:
             return None
         if kind == "TIMESTAMP":
             return self.time(value)
+        if kind == "DATE":
+            return self.day(value)
         if kind == "DOUBLE":
             double = float(checked(value))
             if abs(double) >= DOUBLE_MAX and abs(decimal(value)) > Decimal(DOUBLE_MAX):
@@ -152,6 +155,14 @@ class Source:
         if number != int(number) or not -(2**bits) <= number < 2**bits:
             raise Rejected(f"{value} is no {kind}")
         return int(number)
+
+    def day(self, value: str) -> str:
+        if not re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+            raise Rejected(f"{value} is no day")
+        try:
+            return datetime.fromisoformat(value).date().isoformat()
+        except ValueError as error:
+            raise Rejected(str(error)) from error
 
     def time(self, value: str) -> int:
         shape = r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d(?::?\d\d)?)?)?$"
