@@ -21,7 +21,7 @@ use datafusion_physical_expr::PhysicalExpr;
 
 use crate::csv::Dialect;
 
-pub use self::aggregate::{Aggregate, AggregateFunction};
+pub use self::aggregate::{Aggregate, AggregateFunction, Growth, OrderBy, Parameter};
 pub use self::column::{ArrayRef1, Column, ColumnOrigin, ColumnType, JSON_TYPE, Metadata, field, is_json};
 pub use self::kafka::{KafkaSource, StartupMode, TopicPattern, Topics};
 pub use self::operator::{Aggregation, Operator};

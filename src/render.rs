@@ -7,9 +7,11 @@
 
 mod csv;
 
+use std::ops::Range;
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
-    DataType, Date32Type, Float64Type, Int32Type, Int64Type, Schema, TimeUnit, TimestampNanosecondType,
+    DataType, Date32Type, Field, Float64Type, Int32Type, Int64Type, Schema, TimeUnit, TimestampNanosecondType,
 };
 use arrow::util::display::array_value_to_string;
 
@@ -71,18 +73,7 @@ impl RowWriter {
             let mut label = Vec::new();
             json::write_string(&mut label, field.name());
             label.push(b':');
-            let kind = match field.data_type() {
-                DataType::Utf8 if is_json(field) => Kind::Json,
-                DataType::Utf8 => Kind::Text,
-                DataType::Int64 => Kind::BigInt,
-                DataType::Int32 => Kind::Int,
-                DataType::Float64 => Kind::Double,
-                DataType::Boolean => Kind::Boolean,
-                DataType::Timestamp(TimeUnit::Nanosecond, _) => Kind::Timestamp,
-                DataType::Date32 => Kind::Date,
-                _ => Kind::Other,
-            };
-            FieldWriter { name: field.name().clone(), label, kind }
+            FieldWriter { name: field.name().clone(), label, kind: Kind::of(field) }
         });
         RowWriter { fields: fields.collect(), document }
     }
@@ -152,6 +143,19 @@ impl RowWriter {
     }
 }
 
+/// Appends some values of a column as a JSON array; `field` describes the column.
+pub fn write_array(out: &mut Vec<u8>, field: &Field, column: &dyn Array, rows: Range<usize>) {
+    let kind = Kind::of(field);
+    out.push(b'[');
+    for row in rows.clone() {
+        if row > rows.start {
+            out.push(b',');
+        }
+        kind.write(out, column, row);
+    }
+    out.push(b']');
+}
+
 /// The members of an object that is being written.
 struct Members<'o> {
     out: &'o mut Vec<u8>,
@@ -181,11 +185,31 @@ impl<'o> Members<'o> {
 impl FieldWriter {
     fn write(&self, out: &mut Vec<u8>, column: &dyn Array, row: usize) {
         out.extend_from_slice(&self.label);
+        self.kind.write(out, column, row);
+    }
+}
+
+impl Kind {
+    fn of(field: &Field) -> Self {
+        match field.data_type() {
+            DataType::Utf8 if is_json(field) => Kind::Json,
+            DataType::Utf8 => Kind::Text,
+            DataType::Int64 => Kind::BigInt,
+            DataType::Int32 => Kind::Int,
+            DataType::Float64 => Kind::Double,
+            DataType::Boolean => Kind::Boolean,
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => Kind::Timestamp,
+            DataType::Date32 => Kind::Date,
+            _ => Kind::Other,
+        }
+    }
+
+    fn write(self, out: &mut Vec<u8>, column: &dyn Array, row: usize) {
         if column.is_null(row) {
             out.extend_from_slice(b"null");
             return;
         }
-        match self.kind {
+        match self {
             Kind::Text => json::write_string(out, column.as_string::<i32>().value(row)),
             Kind::Json => write_json(out, column.as_string::<i32>().value(row)),
             Kind::BigInt => write_integer(out, column.as_primitive::<Int64Type>().value(row)),

@@ -68,7 +68,7 @@ macro_rules! golden {
     };
 }
 
-golden!(csv_stations fan_out fleet_totals groupings nested_fields pass_through rejects vehicle_latest vehicle_state);
+golden!(aggregates csv_stations fan_out fleet_totals groupings nested_fields pass_through rejects vehicle_latest vehicle_state);
 
 #[test]
 fn every_dataflow_is_tested() {
@@ -77,7 +77,7 @@ fn every_dataflow_is_tested() {
     let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
     let found: BTreeSet<String> = names.collect();
     let tested: BTreeSet<String> = TESTED.iter().map(|name| (*name).to_owned()).collect();
-    assert_eq!(found, tested, "golden!(...) in {} lists the directories in dataflows/", file!());
+    assert_eq!(found, tested, "golden!(aggregates ...) in {} lists the directories in dataflows/", file!());
 }
 
 /// `check` finds nothing, and the plan is the one in `snapshots/`.

@@ -60,7 +60,7 @@ class Dataflow:
             select = re.sub(r"^AS\s+", "", body) if body.startswith("AS") else f"SELECT * {body}"
             self.sinks.append(Relation(name, select, oracle_records.options_of(options)))
         else:
-            self.views[name] = Relation(name, re.sub(r"^AS\s+", "", rest))
+            self.views[name] = Relation(name, re.sub(r"^(WITH\s*\([^()]*\)\s*)?AS\s+", "", rest))
 
     def text(self, relation: Relation) -> str:
         """The SQL of a relation with that of all views below it."""
@@ -189,7 +189,11 @@ def fetch(db: duckdb.DuckDBPyConnection, select: str, sink: Relation) -> list[di
 
 
 def plain(value):
-    return json.loads(value.removeprefix(JSON_MARK)) if isinstance(value, str) and value.startswith(JSON_MARK) else value
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    if isinstance(value, str) and value.startswith(JSON_MARK):
+        return plain(json.loads(value.removeprefix(JSON_MARK)))
+    return value
 
 
 def timestamp(nanos: int | None) -> str | None:
@@ -212,6 +216,8 @@ def same(want, got, tolerance: dict[str, float] | float) -> bool:
         return want.keys() == got.keys() and all(
             same(want[name], got[name], inner.get(name, inner.get("*", 0.0))) for name in want
         )
+    if isinstance(want, list) and isinstance(got, list):
+        return len(want) == len(got) and all(same(*pair, tolerance) for pair in zip(want, got))
     if isinstance(want, bool) or isinstance(got, bool):
         return want is got
     if isinstance(want, float) or isinstance(got, float) or (isinstance(tolerance, float) and tolerance > SUM_ERROR):

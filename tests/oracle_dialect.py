@@ -19,6 +19,7 @@ ROUNDED = {"sum": SUM_ERROR, "avg": SUM_ERROR, "mean": SUM_ERROR} | dict.fromkey
 # Half of the last digits of a HyperLogLog: two of them may differ by this much, relative.
 APPROXIMATE_ERROR = 0.12
 ROUNDED["approx_distinct"] = APPROXIMATE_ERROR
+ROUNDED |= dict.fromkeys(["median", "percentile_cont", "quantile_cont"], SUM_ERROR)
 
 TOKEN = re.compile(
     r"""'(?:[^']|'')*' | "[^"]*" | \d+(?:\.\d+)?(?:[eE][+-]?\d+)? | \w+ | ::|->>|->|<=|>=|<>|!=|\|\||!~\*|!~|~\* | \S""",
@@ -199,7 +200,7 @@ class Query:
     def select(self, tokens: list) -> Relation:
         clauses: dict[str, list] = {}
         for token in tokens:
-            if is_word(token, *CLAUSES) and not (token.upper() == "FROM" and self.inside_distinct(clauses)):
+            if is_word(token, *CLAUSES) and not self.is_inside(token, clauses):
                 current = clauses.setdefault(token.upper(), [])
             else:
                 current.append(token)
@@ -224,10 +225,12 @@ class Query:
         return Relation(text, bool(kept), tolerance)
 
     @staticmethod
-    def inside_distinct(clauses: dict) -> bool:
-        """The FROM of IS DISTINCT FROM."""
-        last = list(clauses.values())[-1]
-        return len(last) > 1 and is_word(last[-1], "DISTINCT") and is_word(last[-2], "IS", "NOT")
+    def is_inside(word: str, clauses: dict) -> bool:
+        """The FROM of IS DISTINCT FROM, and the GROUP of WITHIN GROUP."""
+        last = [None, None, *(list(clauses.values())[-1] if clauses else [])]
+        if is_word(word, "GROUP"):
+            return is_word(last[-1], "WITHIN")
+        return is_word(word, "FROM") and is_word(last[-1], "DISTINCT") and is_word(last[-2], "IS", "NOT")
 
     def source(self, tokens: list) -> tuple[str, dict[str, float], str | None]:
         """Text of a FROM, the tolerance of its columns, and the expression for the origin of its rows."""
@@ -296,6 +299,7 @@ class Query:
     AGGREGATES = {
         *ROUNDED,
         *("count", "min", "max", "first_value", "last_value", "bool_and", "bool_or", "string_agg", "array_agg"),
+        *("bit_and", "bit_or", "bit_xor"),
     }
 
     def aggregates(self, tokens: list) -> bool:
@@ -332,7 +336,12 @@ class Query:
                 out.append(self.converted(out.pop(), following, try_=False))
                 index += 2
             elif isinstance(following, Group) and re.match(r"\w", token) and not is_word(token, *KEYWORDS):
+                ignored = [is_word(*pair) for pair in zip(tokens[index + 2 : index + 4], ("IGNORE", "NULLS"))] == [True, True]
+                index += 2 * ignored
                 condition, used = self.filter(tokens[index + 2 :])
+                if ignored:
+                    present = f"({self.ordered(following)[0]}) IS NOT NULL"
+                    condition = f"{present} AND ({condition})" if condition else present
                 out.append(self.call(token.lower(), following, condition))
                 index += 2 + used
             else:
@@ -362,17 +371,18 @@ class Query:
         arguments, order = self.ordered(group)
         origin = f", {self.origin}" if self.origin else ""
         if name in ("first_value", "last_value"):
-            present = f"({order}) IS NOT NULL"
+            present = f"({self.first_order(group)}) IS NOT NULL"
             condition = f"{present} AND ({condition})" if condition else present
             text = f"{name.removesuffix('_value')}({arguments} ORDER BY {order}{origin})"
-        elif name in ("string_agg", "array_agg") and not arguments.upper().startswith("DISTINCT"):
+        elif name in ("string_agg", "array_agg"):
             by = ", ".join(part for part in (order, self.origin) if part)
+            if is_word(group[0], "DISTINCT"):
+                by = f"{self.expression(cut(group[1:], ',')[0])} NULLS FIRST"
             text = f"{name}({arguments}{f' ORDER BY {by}' if by else ''})"
-            if name == "array_agg":
-                text = f"to_json({text})"
         else:
             text = f"{RENAMED.get(name, name)}({self.expression(group)})"
-        return text + (f" FILTER (WHERE {condition})" if condition else "")
+        text += f" FILTER (WHERE {condition})" if condition else ""
+        return f"('{JSON_MARK}' || to_json({text}))" if name == "array_agg" else text
 
     def ordered(self, group: Group) -> tuple[str, str | None]:
         """The arguments of a call, and what stands behind ORDER BY in it."""
@@ -380,6 +390,11 @@ class Query:
             if is_word(token, "ORDER") and is_word(group[index + 1], "BY"):
                 return self.expression(group[:index]), self.expression(group[index + 2 :])
         return self.expression(group), None
+
+    def first_order(self, group: Group) -> str:
+        """The first expression behind ORDER BY."""
+        first = cut(cut(group, "ORDER")[1][1:], ",")[0]
+        return self.expression(first[:-1] if is_word(first[-1], "ASC", "DESC") else first)
 
     def converted(self, value: str, kind: str, try_: bool) -> str:
         macro = CASTS.get(kind.upper())

@@ -24,7 +24,7 @@ CREATE MATERIALIZED VIEW fleet AS
 SELECT count(*) AS devices, sum(readings) AS readings, max(value) AS top, max(device) AS last FROM latest;
 
 CREATE MATERIALIZED VIEW nothing AS
-SELECT count(*) AS rows, sum(value) AS total, max(device) AS last FROM silent;
+SELECT count(*) AS records, sum(value) AS total, max(device) AS last FROM silent;
 
 CREATE SINK totals_out FROM totals WITH (connector = 'mongodb', collection = 'totals', mode = 'upsert');
 CREATE SINK fleet_out FROM fleet
@@ -39,7 +39,8 @@ WITH (connector = 'file', path = 'output/no_alarm.jsonl');
 
 -- -0.0 is 0.0, all NaN are one, NULL equals NULL.
 CREATE MATERIALIZED VIEW by_value AS SELECT value * 1e10 * 0.0 AS zero, count(*) AS readings FROM readings GROUP BY 1;
-CREATE SINK by_value_out AS SELECT CAST(zero AS TEXT) AS zero, readings FROM by_value
+CREATE SINK by_value_out AS
+SELECT CASE WHEN zero IS NULL THEN 'null' WHEN zero > 1e308 THEN 'NaN' ELSE 'zero' END AS zero, readings FROM by_value
 WITH (connector = 'file', path = 'output/by_value.jsonl');
 
 CREATE MATERIALIZED VIEW by_hour AS

@@ -1,25 +1,37 @@
 //! GROUP BY: aggregations with the rows that they read.
 
+mod call;
 pub(super) mod functions;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef, Schema};
+use arrow::datatypes::{FieldRef, Schema};
 use datafusion_common::{DFSchema, get_target_functional_dependencies};
 use datafusion_expr::Expr;
-use datafusion_expr::expr::{AggregateFunction as Call, AggregateFunctionParams};
 use datafusion_expr::logical_plan::Aggregate as GroupBy;
 
 use super::distinct::incomparable;
-use super::expression::{Compiled, Scope, cast_to, columns_span, compile, condition, unalias};
+use super::expression::{Scope, columns_span, unalias};
 use super::flow::{Branch, ColumnInfo, Flow};
 use super::lower::{Lowering, Output, one, outputs};
 use super::problem::Problem;
-use super::{prune, text, types};
+use super::{prune, text};
 use crate::plan::{
-    self, Aggregate, AggregateFunction, Aggregation, ChangeMode, Downstream, Expr as PlanExpr, is_json,
+    self, Aggregate, Aggregation, ChangeMode, Downstream, Expr as PlanExpr, Growth, OrderBy, is_json,
 };
+
+/// What the author of a statement has said about state that grows with every event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Retention {
+    /// Nothing, and it is a view.
+    #[default]
+    Undecided,
+    /// `state_retention = 'unbounded'`
+    Unbounded,
+    /// The query of a sink, which has no such option.
+    OfSink,
+}
 
 impl Lowering<'_> {
     pub(super) fn aggregate(&mut self, group_by: &GroupBy) -> Result<Flow, Vec<Problem>> {
@@ -43,6 +55,10 @@ impl Lowering<'_> {
             return Err(vec![incomparable(&key.compiled.expr.text).of_column(&key.name)]);
         }
         let calls = aggregates(&group_by.aggr_expr, &scope)?;
+        let append_only = flow.changes == ChangeMode::AppendOnly;
+        if append_only {
+            self.refuse_unbounded(&calls, &group_by.aggr_expr)?;
+        }
         let (fields, columns) = described(&keys, &calls, &flow);
         let names =
             group_by.schema.iter().map(|(qualifier, field)| (qualifier.cloned(), field.name().clone()));
@@ -54,7 +70,6 @@ impl Lowering<'_> {
         let schema = DFSchema::new_with_metadata(seen.collect(), Default::default()).map_err(one)?;
         let sources = flow.branches.iter().flat_map(|branch| branch.sources.clone()).collect();
         let key = (0..keys.len()).collect();
-        let append_only = flow.changes == ChangeMode::AppendOnly;
         // As DISTINCT: nothing is ever replaced or taken away.
         let only_keys = append_only && calls.is_empty() && !keys.is_empty();
         let aggregation = Aggregation {
@@ -75,6 +90,32 @@ impl Lowering<'_> {
         })
     }
 
+    /// Refuses state that would grow with every event, unless the author of the view has accepted it.
+    fn refuse_unbounded(&self, calls: &[Aggregate], exprs: &[Expr]) -> Result<(), Vec<Problem>> {
+        let growing = |call: &Aggregate| call.growth(true) == Growth::Rows;
+        let hint = match self.retention {
+            Retention::Unbounded => return Ok(()),
+            Retention::Undecided => {
+                format!(
+                    "if that is meant: CREATE VIEW {} WITH (state_retention = 'unbounded') AS ...",
+                    self.owner
+                )
+            }
+            Retention::OfSink => "move the query into a view, and if the state may grow: \
+                CREATE VIEW v WITH (state_retention = 'unbounded') AS ..."
+                .to_owned(),
+        };
+        let problems = calls.iter().zip(exprs).filter(|(call, _)| growing(call)).map(|(call, expr)| {
+            let message = format!(
+                "`{}` over events has to keep all of them: its state grows with every event",
+                call.text
+            );
+            Problem::new(message).hint(hint.clone()).near(columns_span(expr))
+        });
+        let problems: Vec<_> = problems.collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
     /// Adds an aggregation whose input has only the columns that it reads, and the legs that lead to it.
     pub(super) fn add(&mut self, aggregation: Aggregation, branches: Vec<Branch>) -> crate::plan::Upstream {
         let read: BTreeSet<usize> = expressions(&aggregation).flat_map(prune::columns).collect();
@@ -83,11 +124,12 @@ impl Lowering<'_> {
         let width = aggregation.input.fields().len();
         let map = prune::Map::keeping(&keep, width);
         let narrow = |expr: PlanExpr| map.expr(&expr);
+        let ordered = |order: OrderBy| OrderBy { expr: map.expr(&order.expr), ..order };
         let input =
             Arc::new(aggregation.input.project(&keep).expect("expressions read columns of the input"));
         let aggregates = aggregation.aggregates.into_iter().map(|aggregate| Aggregate {
             argument: aggregate.argument.map(narrow),
-            order_by: aggregate.order_by.map(narrow),
+            order_by: aggregate.order_by.into_iter().map(ordered).collect(),
             filter: aggregate.filter.map(narrow),
             ..aggregate
         });
@@ -124,9 +166,12 @@ fn implied(groups: &[Expr], input: &DFSchema) -> usize {
 
 /// Every expression over the input of an aggregation.
 fn expressions(aggregation: &Aggregation) -> impl Iterator<Item = &PlanExpr> {
-    let calls = aggregation.aggregates.iter();
-    let calls = calls.flat_map(|call| call.argument.iter().chain(&call.order_by).chain(&call.filter));
-    aggregation.keys.iter().chain(calls)
+    aggregation.keys.iter().chain(aggregation.aggregates.iter().flat_map(read_by))
+}
+
+fn read_by(call: &Aggregate) -> impl Iterator<Item = &PlanExpr> {
+    let orders = call.order_by.iter().map(|order| &order.expr);
+    call.argument.iter().chain(orders).chain(&call.filter)
 }
 
 fn aggregates(exprs: &[Expr], scope: &Scope) -> Result<Vec<Aggregate>, Vec<Problem>> {
@@ -134,7 +179,7 @@ fn aggregates(exprs: &[Expr], scope: &Scope) -> Result<Vec<Aggregate>, Vec<Probl
     let mut problems = Vec::new();
     for expr in exprs {
         let call = match unalias(expr) {
-            Expr::AggregateFunction(call) => aggregate(call, expr, scope),
+            Expr::AggregateFunction(call) => call::aggregate(call, expr, scope),
             other => Err(Problem::new(format!("`{}` is no aggregate", text::expression(other, scope)))),
         };
         match call {
@@ -143,75 +188,6 @@ fn aggregates(exprs: &[Expr], scope: &Scope) -> Result<Vec<Aggregate>, Vec<Probl
         }
     }
     if problems.is_empty() { Ok(calls) } else { Err(problems) }
-}
-
-fn aggregate(call: &Call, expr: &Expr, scope: &Scope) -> Result<Aggregate, Problem> {
-    let name = call.func.name();
-    let text = text::expression(unalias(expr), scope);
-    let Some(function) = functions::function(name) else {
-        return Err(Problem::new(format!("the aggregate function `{name}` is not supported yet")));
-    };
-    let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment: _ } = &call.params;
-    if *distinct {
-        return Err(Problem::new(format!("{name}(DISTINCT ...) is not supported yet")));
-    }
-    let scope =
-        &Scope { no_now: Some("`now()` cannot be used inside an aggregate function"), ..scope.clone() };
-    let [argument] = args.as_slice() else {
-        return Err(Problem::new(format!("`{name}` takes one argument")));
-    };
-    let counts_rows = function == AggregateFunction::Count
-        && matches!(argument, Expr::Literal(value, _) if !value.is_null());
-    let argument = if counts_rows { None } else { Some(compile(argument, scope)?) };
-    let compares = matches!(function, AggregateFunction::Min | AggregateFunction::Max);
-    if let Some(json) = argument.as_ref().filter(|argument| compares && argument.json) {
-        return Err(incomparable(&json.expr.text).near(columns_span(expr)));
-    }
-    let (argument, result) =
-        typed(function, argument, &text).map_err(|problem| problem.near(columns_span(expr)))?;
-    let filter = filter.as_deref().map(|filter| condition(filter, scope, "FILTER")).transpose()?;
-    let ordered = matches!(function, AggregateFunction::FirstValue | AggregateFunction::LastValue);
-    let order_by = match (ordered, order_by.as_slice()) {
-        (true, [sort]) if sort.asc && !sort.nulls_first => {
-            let order = compile(&sort.expr, scope)?;
-            if order.json {
-                return Err(incomparable(&order.expr.text).near(columns_span(expr)));
-            }
-            Some(order.expr)
-        }
-        (true, _) => {
-            let hint = format!("write {name}(x ORDER BY t), ascending, with one expression");
-            return Err(Problem::new(format!("`{name}` needs an order")).hint(hint));
-        }
-        (false, _) => None,
-    };
-    let nullable = function != AggregateFunction::Count;
-    // The value of one row is what it was; what is counted or computed is not JSON.
-    let json = ordered && argument.as_ref().is_some_and(|argument| argument.json);
-    let field = Arc::new(plan::field(&text, result, nullable, json));
-    Ok(Aggregate { function, argument: argument.map(|it| it.expr), order_by, filter, field, text })
-}
-
-/// The argument in the type that the function works on, and the type of its result.
-fn typed(
-    function: AggregateFunction,
-    argument: Option<Compiled>,
-    text: &str,
-) -> Result<(Option<Compiled>, DataType), Problem> {
-    let Some(argument) = argument else { return Ok((None, DataType::Int64)) };
-    let works_on = match (function, &argument.data_type) {
-        (AggregateFunction::Sum, DataType::Int32 | DataType::Int64) => DataType::Int64,
-        (AggregateFunction::Sum, DataType::Float64) => DataType::Float64,
-        (AggregateFunction::Avg, DataType::Int32 | DataType::Int64 | DataType::Float64) => DataType::Float64,
-        (AggregateFunction::Sum | AggregateFunction::Avg, other) => {
-            let message =
-                format!("`{text}` needs a number, but `{}` is {}", argument.expr.text, types::name(other));
-            return Err(Problem::new(message).hint("CAST it to BIGINT or DOUBLE"));
-        }
-        (_, other) => other.clone(),
-    };
-    let result = functions::result(function, &argument.data_type);
-    Ok((Some(cast_to(argument, &works_on)), result))
 }
 
 /// The columns of the result: keys, then aggregates, under names that differ.
@@ -242,8 +218,7 @@ fn described(keys: &[Output], calls: &[Aggregate], flow: &Flow) -> (Vec<FieldRef
 }
 
 fn reads_ingestion(call: &Aggregate, flow: &Flow) -> bool {
-    let expressions = call.argument.iter().chain(&call.order_by).chain(&call.filter);
-    expressions.flat_map(prune::columns).any(|column| flow.columns[column].ingestion)
+    read_by(call).flat_map(prune::columns).any(|column| flow.columns[column].ingestion)
 }
 
 fn unused(name: String, fields: &[FieldRef]) -> String {

@@ -3,6 +3,7 @@
 
 mod delivery;
 mod reads;
+mod state;
 mod tree;
 
 use std::collections::BTreeSet;
@@ -11,9 +12,8 @@ use std::time::Duration;
 use arrow::datatypes::Schema;
 
 use crate::plan::{
-    Aggregate, AggregateFunction, Aggregation, ChangeMode, Column, ColumnOrigin, DeadLetterPolicy,
-    Downstream, Expr, Leg, Metadata, Operator, Plan, ServedView, Sink, Source, SourceConnector, Step,
-    TimestampFormat, Upstream,
+    Aggregation, ChangeMode, Column, ColumnOrigin, DeadLetterPolicy, Downstream, Expr, Leg, Metadata,
+    Operator, Plan, ServedView, Sink, Source, SourceConnector, Step, TimestampFormat, Upstream,
 };
 use tree::Node;
 
@@ -156,9 +156,9 @@ impl Printer<'_> {
             _ => node.line("key", format!("({keys})")),
         }
         for aggregate in &aggregation.aggregates {
-            node.line("computes", computed(aggregate, aggregation.append_only_input));
+            node.line("computes", state::computed(aggregate, aggregation.append_only_input));
         }
-        node.line("state", state(aggregation, &keys));
+        node.line("state", state::of(aggregation, &keys));
         let only_adds = aggregation.append_only_input && aggregation.aggregates.is_empty();
         let emits = match only_adds && !aggregation.keys.is_empty() {
             true => "append-only: each row when it first comes",
@@ -257,28 +257,6 @@ fn projection(exprs: &[Expr], schema: &Schema) -> String {
         .map(show)
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-/// An aggregate with its class and what one more row costs.
-fn computed(aggregate: &Aggregate, append_only: bool) -> String {
-    let cost = match aggregate.function {
-        AggregateFunction::Count => "an addition per change",
-        AggregateFunction::Sum | AggregateFunction::Avg => "an exact addition per change",
-        _ if append_only => "one value per group, a comparison per change",
-        _ => "all values of a group in order, a search per change",
-    };
-    format!("{} [{}: {cost}]", one_line(&aggregate.text), aggregate.function.class())
-}
-
-fn state(aggregation: &Aggregation, keys: &str) -> String {
-    let ordered = |aggregate: &Aggregate| aggregate.function.class() == "ordered";
-    let values = !aggregation.append_only_input && aggregation.aggregates.iter().any(ordered);
-    match (aggregation.keys.is_empty(), values) {
-        (true, false) => "one group: does not grow".to_owned(),
-        (true, true) => "grows with the number of input rows".to_owned(),
-        (false, false) => format!("grows with the number of distinct ({keys})"),
-        (false, true) => format!("grows with the number of distinct ({keys}) and of input rows in each"),
-    }
 }
 
 fn declared(column: &Column) -> String {

@@ -6,6 +6,7 @@ use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, TableReference};
 use datafusion_expr::logical_plan::{Filter, Projection};
 use datafusion_expr::{Expr, LogicalPlan};
 
+use super::aggregate::Retention;
 use super::catalog::Catalog;
 use super::expression::{self, Compiled, Scope, compile};
 use super::flow::{ColumnInfo, Flow};
@@ -20,6 +21,7 @@ pub(super) struct Lowering<'a> {
     pub graph: &'a mut Graph,
     /// Name of the view or sink, which is that of its state.
     pub owner: &'a str,
+    pub retention: Retention,
 }
 
 /// A column that a step computes, with its place in the planner's schema.

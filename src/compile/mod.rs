@@ -44,6 +44,7 @@ use std::sync::Arc;
 use datafusion_common::TableReference;
 use datafusion_sql::sqlparser::tokenizer::Span;
 
+use self::aggregate::Retention;
 use self::ast::{CreateSink, CreateSource, CreateView, Name, SinkInput, Statement};
 use self::catalog::Catalog;
 use self::diagnostic::{Diagnostic, Diagnostics};
@@ -86,7 +87,8 @@ pub fn compile(request: &Request) -> Result<Plan, Diagnostics> {
 
 fn compile_here(request: &Request) -> Result<Plan, Diagnostics> {
     let (statements, diagnostics) = statement::parse(request.text, request.parameters);
-    let mut compiler = Compiler { catalog: Catalog::new(), graph: Graph::default(), diagnostics };
+    let (graph, retention) = Default::default();
+    let mut compiler = Compiler { catalog: Catalog::new(), graph, diagnostics, retention };
     let names = statements.iter().map(name_of);
     let names: Vec<(String, Span)> = names.map(|name| (name.value.clone(), name.span)).collect();
     for (index, statement) in statements.iter().enumerate() {
@@ -126,6 +128,8 @@ struct Compiler {
     catalog: Catalog,
     graph: Graph,
     diagnostics: Vec<Diagnostic>,
+    /// Of the statement at hand.
+    retention: Retention,
 }
 
 impl Compiler {
@@ -149,7 +153,8 @@ impl Compiler {
     }
 
     fn view(&mut self, create: &CreateView, later: &Later) {
-        options::view_options(&create.options, &mut self.diagnostics);
+        let unbounded = options::view_options(&create.options, &mut self.diagnostics);
+        self.retention = if unbounded { Retention::Unbounded } else { Retention::Undecided };
         let renamed = !create.columns.is_empty();
         let flow = self.query(&create.query, create.query_span, &create.name.value, renamed, later);
         let flow = flow.and_then(|flow| self.renamed(flow, &create.columns));
@@ -167,6 +172,7 @@ impl Compiler {
     }
 
     fn sink(&mut self, create: &CreateSink, later: &Later) {
+        self.retention = Retention::OfSink;
         let flow = match &create.input {
             SinkInput::Query(query, span) => self.query(query, *span, &create.name.value, false, later),
             SinkInput::From(name) => match self.catalog.relation(&name.value) {
@@ -227,8 +233,8 @@ impl Compiler {
             return None;
         }
         let flow = query::query(&self.catalog, &query).map_err(|error| query::problems(&error));
-        let flow = flow
-            .and_then(|plan| Lowering { catalog: &self.catalog, graph: &mut self.graph, owner }.flow(&plan));
+        let (catalog, graph, retention) = (&self.catalog, &mut self.graph, self.retention);
+        let flow = flow.and_then(|plan| Lowering { catalog, graph, owner, retention }.flow(&plan));
         let flow = flow
             .and_then(|flow| flow.named(TableReference::bare(owner)).map_err(|error| vec![failed(&error)]));
         flow.map_err(|problems| self.report(problems, &query, span)).ok()

@@ -79,17 +79,35 @@ pub fn sink_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opt
     sink::read(options, diagnostics)
 }
 
-/// Reads the options of a view: all of them are refused for now.
-pub fn view_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) {
+/// Reads the options of a view: whether its state may grow with every event.
+pub fn view_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> bool {
     let known = reader::Known {
         what: "a view".to_owned(),
-        options: Vec::new(),
+        options: vec!["state_retention"],
         later: vec![
-            ("state_retention", "views with bounded state come later; the state of a GROUP BY stays"),
             ("deduplicate_horizon", "DISTINCT ON comes later"),
             ("allowed_lateness", "windows come later"),
         ],
         properties: false,
     };
-    reader::Reader::new(options, diagnostics).check_names(&known);
+    let mut reader = reader::Reader::new(options, diagnostics);
+    reader.check_names(&known);
+    let unbounded = reader.parsed("state_retention", false, retention);
+    // What is wrong with the option is said once.
+    unbounded || reader.value("state_retention").is_some()
+}
+
+/// `unbounded`; lengths of time are known, and refused for now.
+fn retention(value: &Name) -> Result<bool, Diagnostic> {
+    if value.value.trim() == "unbounded" {
+        return Ok(true);
+    }
+    let given = value.value.trim();
+    let message = match values::duration(value) {
+        Ok(_) => {
+            format!("state_retention = '{given}' is not supported yet: state is not dropped by event time")
+        }
+        Err(_) => format!("expected 'unbounded' or a length of time, found '{given}'"),
+    };
+    Err(Diagnostic::new(value.span, message).hint("'unbounded' keeps it as long as the dataflow runs"))
 }

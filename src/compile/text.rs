@@ -1,7 +1,7 @@
 //! Expressions as text, the way a user would have written them, and names that are near to a wrong one.
 
 use datafusion_common::ScalarValue;
-use datafusion_expr::expr::{AggregateFunction, Case, InList, ScalarFunction};
+use datafusion_expr::expr::{AggregateFunction, Case, InList, NullTreatment, ScalarFunction, Sort};
 use datafusion_expr::{Expr, Operator};
 
 use super::expression::Scope;
@@ -138,17 +138,36 @@ fn aggregate(call: &AggregateFunction, scope: &Scope) -> String {
     let params = &call.params;
     let counts_rows = call.func.name() == "count"
         && matches!(params.args.as_slice(), [Expr::Literal(value, _)] if !value.is_null());
-    let arguments = if counts_rows { "*".to_owned() } else { list(&params.args, scope) };
-    let mut text = format!("{}({arguments}", call.func.name());
-    if !params.order_by.is_empty() {
-        let order: Vec<_> = params.order_by.iter().map(|sort| expression(&sort.expr, scope)).collect();
-        text += &format!(" ORDER BY {}", order.join(", "));
+    // Of the expression in WITHIN GROUP the planner makes the first argument.
+    let within_group = call.func.name().ends_with("_cont") && !params.order_by.is_empty();
+    let given = if within_group { &params.args[1..] } else { &params.args[..] };
+    let arguments = if counts_rows { "*".to_owned() } else { list(given, scope) };
+    let distinct = if params.distinct { "DISTINCT " } else { "" };
+    let mut text = format!("{}({distinct}{arguments}", call.func.name());
+    let order: Vec<_> = params.order_by.iter().map(|sort| order(sort, scope)).collect();
+    let order = order.join(", ");
+    match order.as_str() {
+        "" => text.push(')'),
+        _ if within_group => text += &format!(") WITHIN GROUP (ORDER BY {order})"),
+        _ => text += &format!(" ORDER BY {order})"),
     }
-    text.push(')');
+    if params.null_treatment == Some(NullTreatment::IgnoreNulls) {
+        text += " IGNORE NULLS";
+    }
     if let Some(filter) = &params.filter {
         text += &format!(" FILTER (WHERE {})", expression(filter, scope));
     }
     text
+}
+
+fn order(sort: &Sort, scope: &Scope) -> String {
+    let direction = if sort.asc { "" } else { " DESC" };
+    let nulls = match (sort.asc, sort.nulls_first) {
+        (true, true) => " NULLS FIRST",
+        (false, false) => " NULLS LAST",
+        _ => "",
+    };
+    format!("{}{direction}{nulls}", expression(&sort.expr, scope))
 }
 
 /// The hint for a name that does not exist.

@@ -17,7 +17,7 @@ use tracing::error;
 use crate::batch::Batch;
 use crate::canonical::{self, CanonicalRows, key_group, worker_of};
 use crate::error::{Error, Result};
-use crate::plan::Aggregation;
+use crate::plan::{Aggregate, Aggregation};
 use crate::time::{Epoch, EpochClose};
 use crate::transform::aggregate::groups::{Group, Groups};
 use crate::transform::aggregate::input::{Inputs, Taken, Types};
@@ -28,18 +28,27 @@ use crate::transform::aggregate::touched::{Old, Touched};
 use crate::transform::{KeyGroup, Operator, Output, Progress, SnapshotKind};
 
 mod accumulate;
+mod bits;
+mod booleans;
+mod bytes;
+mod distinct;
 mod emit;
 pub mod exact;
 mod extremum;
 mod groups;
 mod input;
+mod list;
 mod multiset;
+mod order;
+mod percentile;
 mod pick;
+mod sketch;
 mod snapshot;
 mod state;
 mod ties;
 mod touched;
 mod values;
+mod variance;
 
 /// The state of one GROUP BY on one worker.
 pub struct KeyedState {
@@ -180,7 +189,7 @@ impl KeyedState {
 }
 
 fn has_ties(plan: &Aggregation) -> bool {
-    plan.aggregates.iter().any(|aggregate| aggregate.order_by.is_some())
+    plan.aggregates.iter().any(Aggregate::has_ties)
 }
 
 /// Refuses types without canonical bytes where those are needed: in keys, and in all columns of updating

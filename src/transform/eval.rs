@@ -24,7 +24,7 @@ use crate::unwind;
 
 /// Longest text that an expression may give: no document holds more, and functions such as `repeat` could fill
 /// the memory with one row.
-const TEXT_BYTES_MAX: usize = 16 << 20;
+pub const TEXT_BYTES_MAX: usize = 16 << 20;
 
 /// Evaluates expressions over one batch and collects the rows on which any of them fails.
 pub struct Evaluation<'a> {

@@ -17,16 +17,39 @@ use crate::plan::AggregateFunction;
 
 /// The supported functions; one that has several names is one function per name, so that messages and plans
 /// name it as the user did.
-const FUNCTIONS: [(&str, AggregateFunction); 8] = [
+const FUNCTIONS: &[(&str, AggregateFunction)] = &[
     ("count", AggregateFunction::Count),
     ("sum", AggregateFunction::Sum),
     ("avg", AggregateFunction::Avg),
     ("mean", AggregateFunction::Avg),
+    ("var_pop", AggregateFunction::VarPop),
+    ("var_samp", AggregateFunction::VarSamp),
+    ("var", AggregateFunction::VarSamp),
+    ("variance", AggregateFunction::VarSamp),
+    ("stddev_pop", AggregateFunction::StddevPop),
+    ("stddev_samp", AggregateFunction::StddevSamp),
+    ("stddev", AggregateFunction::StddevSamp),
+    ("bool_and", AggregateFunction::BoolAnd),
+    ("bool_or", AggregateFunction::BoolOr),
+    ("bit_and", AggregateFunction::BitAnd),
+    ("bit_or", AggregateFunction::BitOr),
+    ("bit_xor", AggregateFunction::BitXor),
     ("min", AggregateFunction::Min),
     ("max", AggregateFunction::Max),
     ("first_value", AggregateFunction::FirstValue),
     ("last_value", AggregateFunction::LastValue),
+    ("approx_distinct", AggregateFunction::ApproxDistinct),
+    ("string_agg", AggregateFunction::StringAgg),
+    ("array_agg", AggregateFunction::ArrayAgg),
+    ("median", AggregateFunction::Median),
+    ("percentile_cont", AggregateFunction::PercentileCont),
+    ("quantile_cont", AggregateFunction::PercentileCont),
 ];
+
+/// What is supported, for hints.
+pub(in crate::compile) const SUPPORTED: &str = "supported are count, sum, avg, min, max, first_value, last_value, \
+    var_pop, var_samp, stddev_pop, stddev_samp, bool_and, bool_or, bit_and, bit_or, bit_xor, approx_distinct, \
+    string_agg, array_agg, median and percentile_cont";
 
 /// All functions for the planner: ours, and those of the library that are refused by name.
 pub(in crate::compile) fn all() -> Vec<(String, Arc<AggregateUDF>)> {
@@ -35,7 +58,7 @@ pub(in crate::compile) fn all() -> Vec<(String, Arc<AggregateUDF>)> {
         let names = function.aliases().iter().cloned().chain([function.name().to_owned()]);
         all.extend(names.map(|name| (name, Arc::clone(&function))));
     }
-    for (name, function) in FUNCTIONS {
+    for &(name, function) in FUNCTIONS {
         let signature = Signature::variadic_any(Volatility::Immutable);
         let planned = AggregateUDF::new_from_impl(Planned { name, function, signature });
         all.push((name.to_owned(), Arc::new(planned)));
@@ -52,11 +75,19 @@ pub(in crate::compile) fn function(name: &str) -> Option<AggregateFunction> {
 pub(super) fn result(function: AggregateFunction, argument: &DataType) -> DataType {
     use AggregateFunction as F;
     match (function, argument) {
-        (F::Count, _) => DataType::Int64,
+        (F::Count | F::ApproxDistinct | F::BitAnd | F::BitOr | F::BitXor, _) => DataType::Int64,
         (F::Sum, DataType::Int32 | DataType::Int64) => DataType::Int64,
-        (F::Sum | F::Avg, _) => DataType::Float64,
+        (F::Sum | F::Avg | F::VarPop | F::VarSamp | F::StddevPop | F::StddevSamp, _) => DataType::Float64,
+        (F::Median | F::PercentileCont, _) => DataType::Float64,
+        (F::BoolAnd | F::BoolOr, _) => DataType::Boolean,
+        (F::StringAgg | F::ArrayAgg, _) => DataType::Utf8,
         (F::Min | F::Max | F::FirstValue | F::LastValue, argument) => argument.clone(),
     }
+}
+
+/// Whether it always has a result; the others have none where there are no values.
+pub(super) fn counts(function: AggregateFunction) -> bool {
+    matches!(function, AggregateFunction::Count | AggregateFunction::ApproxDistinct)
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -87,7 +118,7 @@ impl AggregateUDFImpl for Planned {
     }
 
     fn is_nullable(&self) -> bool {
-        self.function != AggregateFunction::Count
+        !counts(self.function)
     }
 
     fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
@@ -95,6 +126,6 @@ impl AggregateUDFImpl for Planned {
     }
 
     fn supports_null_handling_clause(&self) -> bool {
-        matches!(self.function, AggregateFunction::FirstValue | AggregateFunction::LastValue)
+        self.function.keeps_nulls()
     }
 }

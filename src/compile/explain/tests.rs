@@ -64,8 +64,11 @@ fn telemetry() -> Source {
 fn latest(input: bool) -> Aggregation {
     let aggregate = |function, text: &str, name: &str| Aggregate {
         function,
+        distinct: false,
         argument: Some(expr("lat")),
-        order_by: None,
+        parameter: None,
+        order_by: Vec::new(),
+        ignore_nulls: false,
         filter: None,
         field: Arc::new(Field::new(name, DataType::Float64, true)),
         text: text.to_owned(),

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use datafusion_expr::{AggregateUDF, Volatility};
 use datafusion_sql::sqlparser::ast::{
-    DuplicateTreatment, Function, FunctionArgumentClause, FunctionArguments, NullTreatment, OrderByExpr,
-    Spanned,
+    DuplicateTreatment, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
+    OrderByExpr, Spanned,
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
 
 use super::expression::Clause;
 use super::query::normalized;
+use crate::compile::aggregate::functions::SUPPORTED;
 use crate::compile::catalog::Catalog;
 use crate::compile::diagnostic::Diagnostic;
 use crate::compile::problem::or_else;
 use crate::compile::{aggregate, text};
-
-const SUPPORTED: &str = "supported are count, sum, avg, min, max, first_value and last_value";
+use crate::plan::AggregateFunction;
 
 /// The aggregate function that a call is one of.
 pub(super) fn aggregate<'a>(catalog: &'a Catalog, call: &Function) -> Option<&'a Arc<AggregateUDF>> {
@@ -100,67 +100,88 @@ fn check_aggregate(call: &Function, name: &str, clause: Clause, nested: bool) ->
     if nested {
         return error(format!("`{name}` stands inside another aggregate function"), "use a view in between");
     }
-    let Some(_) = aggregate::functions::function(name) else {
+    let Some(function) = aggregate::functions::function(name) else {
         return error(format!("the aggregate function `{name}` is not supported yet"), SUPPORTED);
     };
     let FunctionArguments::List(arguments) = &call.args else {
-        return error(format!("`{name}` needs an argument"), SUPPORTED);
+        return error(format!("`{name}` needs an argument"), "name what it is computed from");
     };
     if arguments.args.is_empty() {
         return error(format!("`{name}` needs an argument"), "write count(*) to count rows");
     }
-    if arguments.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
-        let hint = "group by the column in a view, and count its rows in a second one";
-        return error(format!("{name}(DISTINCT ...) is not supported yet"), hint);
+    let distinct = arguments.duplicate_treatment == Some(DuplicateTreatment::Distinct);
+    if distinct && arguments.args == [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)] {
+        let hint = "name a column; count(*) over SELECT DISTINCT counts distinct rows";
+        return error(format!("{name}(DISTINCT *) is not possible"), hint);
     }
-    let mut orders: Vec<&OrderByExpr> = call.within_group.iter().collect();
-    let mut ignore_nulls = call.null_treatment == Some(NullTreatment::IgnoreNulls);
+    if distinct && function.picks() {
+        return error(format!("{name}(DISTINCT ...) is not possible"), "it takes the value of one row");
+    }
+    let mut orders: Vec<&OrderByExpr> = Vec::new();
+    let mut nulls = call.null_treatment.is_some();
     for clause in &arguments.clauses {
         match clause {
             FunctionArgumentClause::OrderBy(order) => orders.extend(order),
-            FunctionArgumentClause::IgnoreOrRespectNulls(treatment) => {
-                ignore_nulls |= *treatment == NullTreatment::IgnoreNulls;
-            }
+            FunctionArgumentClause::IgnoreOrRespectNulls(_) => nulls = true,
             other => return error(format!("{other} inside `{name}` is not supported yet"), "remove it"),
         }
     }
-    if ignore_nulls {
-        return error("IGNORE NULLS is not supported yet".to_owned(), "write FILTER (WHERE x IS NOT NULL)");
+    if nulls && !function.keeps_nulls() {
+        return error(format!("`{name}` ignores NULL in any case"), "remove IGNORE NULLS or RESPECT NULLS");
     }
-    if !call.within_group.is_empty() {
-        return error("WITHIN GROUP is not supported yet".to_owned(), SUPPORTED);
+    if distinct && !orders.is_empty() {
+        let hint = "remove ORDER BY: distinct values come in their own order";
+        return error(format!("{name}(DISTINCT ... ORDER BY ...) is not supported yet"), hint);
     }
-    check_order(name, &orders, self::place(call))
+    check_within_group(name, function, call, arguments.args.len())
+        .or_else(|| check_order(name, function, &orders, self::place(call)))
 }
 
-fn check_order(name: &str, orders: &[&OrderByExpr], place: Span) -> Option<Diagnostic> {
-    let ordered = matches!(name, "first_value" | "last_value");
+/// `percentile_cont(0.95) WITHIN GROUP (ORDER BY x)`
+fn check_within_group(
+    name: &str,
+    function: AggregateFunction,
+    call: &Function,
+    arguments: usize,
+) -> Option<Diagnostic> {
+    let error = |message: String, hint: String| Some(Diagnostic::new(place(call), message).hint(hint));
+    let percentile = function == AggregateFunction::PercentileCont;
+    match call.within_group.as_slice() {
+        [] => None,
+        _ if !percentile => {
+            error(format!("`{name}` has no WITHIN GROUP"), "only percentile_cont has one".to_owned())
+        }
+        [order] if arguments == 1 && order.options.nulls_first.is_none() => None,
+        _ => error(
+            format!("`{name}` takes a fraction and one expression to order by"),
+            format!("{name}(0.95) WITHIN GROUP (ORDER BY x)"),
+        ),
+    }
+}
+
+fn check_order(
+    name: &str,
+    function: AggregateFunction,
+    orders: &[&OrderByExpr],
+    place: Span,
+) -> Option<Diagnostic> {
     let error = |span: Span, message: String, hint: String| {
         Some(Diagnostic::new(or_else(span, place), message).hint(hint))
     };
-    match orders {
-        [] if ordered => {
+    let placed = orders.iter().find(|order| order.options.nulls_first.is_some());
+    match (orders, placed) {
+        ([], _) if function.picks() => {
             let hint = format!("write {name}(x ORDER BY t), where t is the event time");
             error(place, format!("`{name}` without ORDER BY would depend on the order of arrival"), hint)
         }
-        [] => None,
-        [order, ..] if !ordered => {
+        ([order, ..], _) if !function.picks() && !function.lists() => {
             let message = format!("ORDER BY inside `{name}` is not supported yet");
             error(order.span(), message, "its result does not depend on the order".to_owned())
         }
-        [order] if order.options.asc == Some(false) => {
-            let other = if name == "last_value" { "first_value" } else { "last_value" };
-            let message = format!("ORDER BY ... DESC inside `{name}` is not supported yet");
-            error(order.span(), message, format!("write {other}(x ORDER BY t)"))
-        }
-        [order] if order.options.nulls_first.is_some() => {
+        (_, Some(order)) if function.picks() => {
             let message = format!("NULLS FIRST and NULLS LAST inside `{name}` are not supported yet");
             error(order.span(), message, "rows without an order are ignored".to_owned())
         }
-        [_] => None,
-        [_, second, ..] => {
-            let message = format!("`{name}` with several ORDER BY expressions is not supported yet");
-            error(second.span(), message, "ties go to the row that was written last".to_owned())
-        }
+        _ => None,
     }
 }

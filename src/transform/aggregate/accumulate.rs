@@ -52,11 +52,13 @@ impl State for Count {
     }
 }
 
-fn saved_counts(counts: &[i64], groups: &[Group]) -> Int64Array {
+/// The counts of `groups` as a column of a snapshot.
+pub fn saved_counts(counts: &[i64], groups: &[Group]) -> Int64Array {
     Int64Array::from_iter_values(groups.iter().map(|group| counts[*group as usize]))
 }
 
-fn load_counts(counts: &mut [i64], groups: &[Group], column: &ArrayRef) {
+/// Puts saved counts back.
+pub fn load_counts(counts: &mut [i64], groups: &[Group], column: &ArrayRef) {
     for (group, count) in groups.iter().zip(column.as_primitive::<Int64Type>().values()) {
         counts[*group as usize] = *count;
     }

@@ -4,6 +4,8 @@
 //! not overlap; then a fixed-point number wide enough for every double and any number of them. Terms can be
 //! taken back, infinities and NaN included: those are counted.
 
+use num_bigint::BigInt;
+
 /// An exact sum.
 #[derive(Clone, Debug, Default)]
 pub struct Exact {
@@ -14,6 +16,8 @@ pub struct Exact {
     wide: Option<Box<Wide>>,
 }
 
+/// The least double is two to this power.
+pub const LEAST_EXPONENT: i32 = -1074;
 /// Bits of a limb of [`Wide`].
 const LIMB_BITS: usize = 32;
 /// Enough for 2^126 times the greatest double: terms times diffs.
@@ -64,6 +68,26 @@ impl Exact {
     /// The sum, rounded to the nearest double, ties to even.
     pub fn value(&self) -> f64 {
         self.wide.as_ref().map_or(self.high, |wide| wide.value())
+    }
+
+    /// Whether there are infinities or NaN in it.
+    pub fn has_specials(&self) -> bool {
+        let specials =
+            |wide: &Wide| [wide.positive_infinities, wide.negative_infinities, wide.nans] != [0; 3];
+        self.wide.as_deref().is_some_and(specials)
+    }
+
+    /// Doubles whose sum it is, as long as it is not beyond the greatest double.
+    pub fn parts(&self) -> Vec<f64> {
+        self.wide.as_ref().map_or_else(|| vec![self.high, self.low], |wide| wide.parts())
+    }
+
+    /// The finite terms in units of the least double.
+    pub fn integer(&self) -> BigInt {
+        match &self.wide {
+            None => integer(self.high) + integer(self.low),
+            Some(wide) => wide.limbs.iter().rev().fold(BigInt::ZERO, |sum, limb| (sum << LIMB_BITS) + limb),
+        }
     }
 
     /// The exact sum as bytes, for a snapshot.
@@ -200,6 +224,12 @@ impl Wide {
     }
 
     fn finite_value(&self) -> f64 {
+        let (sign, limbs) = self.magnitude();
+        sign * round(&limbs)
+    }
+
+    /// Its sign, and its absolute value with all carries moved.
+    fn magnitude(&self) -> (f64, [i64; LIMBS]) {
         let mut limbs = self.limbs;
         carry(&mut limbs);
         let negative = limbs[LIMBS - 1] < 0;
@@ -207,9 +237,35 @@ impl Wide {
             limbs.iter_mut().for_each(|limb| *limb = -*limb);
             carry(&mut limbs);
         }
-        let value = round(&limbs);
-        if negative { -value } else { value }
+        (if negative { -1.0 } else { 1.0 }, limbs)
     }
+
+    fn parts(&self) -> Vec<f64> {
+        let (sign, limbs) = self.magnitude();
+        let parts = limbs.iter().enumerate().filter(|(_, limb)| **limb != 0);
+        parts
+            .map(|(i, limb)| sign * *limb as f64 * power_of_two((i * LIMB_BITS) as i32 + LEAST_EXPONENT))
+            .collect()
+    }
+}
+
+/// Two to a power from -1074 to 1023; infinity above.
+pub fn power_of_two(exponent: i32) -> f64 {
+    match exponent {
+        1024.. => f64::INFINITY,
+        -1022.. => f64::from_bits(((exponent + 1023) as u64) << MANTISSA_BITS),
+        _ => f64::from_bits(1 << (exponent - LEAST_EXPONENT)),
+    }
+}
+
+/// A finite double in units of the least one.
+pub fn integer(value: f64) -> BigInt {
+    let bits = value.to_bits();
+    let exponent = (bits >> MANTISSA_BITS) & 0x7ff;
+    let fraction = bits & ((1 << MANTISSA_BITS) - 1);
+    let mantissa = if exponent == 0 { fraction } else { fraction | 1 << MANTISSA_BITS };
+    let size = BigInt::from(mantissa) << (exponent.max(1) - 1);
+    if value < 0.0 { -size } else { size }
 }
 
 /// Moves what is above 32 bits to the next limb; the last one keeps the sign.

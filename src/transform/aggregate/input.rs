@@ -1,5 +1,7 @@
 //! What a GROUP BY reads of its input: keys, arguments, order keys and filters, evaluated over a batch.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter;
@@ -8,8 +10,9 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use crate::batch::Batch;
 use crate::canonical;
 use crate::error::{Error, Result};
-use crate::plan::{Aggregate, AggregateFunction, Aggregation, Expr};
+use crate::plan::{Aggregate, AggregateFunction, Aggregation, Expr, OrderBy};
 use crate::transform::Output;
+use crate::transform::aggregate::order::{OrderColumn, pack};
 use crate::transform::aggregate::state::Arguments;
 use crate::transform::eval::Evaluation;
 
@@ -21,7 +24,12 @@ pub struct Inputs {
 
 struct AggregateInput {
     value: Option<(Expr, DataType)>,
-    order: Option<(Expr, DataType)>,
+    order: Vec<(OrderBy, DataType)>,
+    /// Whether the state is given the order as bytes.
+    packed: bool,
+    /// Whether rows without an order key take part.
+    picks: bool,
+    keeps_nulls: bool,
     filter: Option<Expr>,
 }
 
@@ -29,7 +37,9 @@ struct AggregateInput {
 #[derive(Clone, Debug)]
 pub struct Types {
     pub value: Option<DataType>,
+    /// Binary where [`pack`] makes one column of the order.
     pub order: Option<DataType>,
+    orders: Vec<DataType>,
 }
 
 /// A batch without the rows that failed, and what was evaluated over it.
@@ -42,16 +52,22 @@ pub struct Taken {
 impl Types {
     /// The types for `aggregate` over rows of `input`.
     pub fn of(aggregate: &Aggregate, input: &SchemaRef) -> Result<Self> {
+        use AggregateFunction as F;
         let own = aggregate.argument.as_ref().map(|argument| type_of(argument, input)).transpose()?;
         let value = match aggregate.function {
-            AggregateFunction::Count => own,
-            AggregateFunction::Avg => {
-                own.map(|own| if own.is_integer() { DataType::Int64 } else { DataType::Float64 })
+            F::Sum | F::Min | F::Max | F::FirstValue | F::LastValue => {
+                Some(aggregate.field.data_type().clone())
             }
-            _ => Some(aggregate.field.data_type().clone()),
+            _ => own.map(|own| storable(&own)),
         };
-        let order = aggregate.order_by.as_ref().map(|order| type_of(order, input)).transpose()?;
-        Ok(Types { value, order: order.map(|order| storable(&order)) })
+        let orders = aggregate.order_by.iter().map(|order| type_of(&order.expr, input));
+        let orders = orders.map(|order| order.map(|order| storable(&order))).collect::<Result<Vec<_>>>()?;
+        let order = match (orders.as_slice(), aggregate.order_by.as_slice()) {
+            ([], _) => None,
+            ([plain], [order]) if aggregate.function.picks() && !order.descending => Some(plain.clone()),
+            _ => Some(DataType::Binary),
+        };
+        Ok(Types { value, order, orders })
     }
 }
 
@@ -61,7 +77,10 @@ impl Inputs {
         let keys = plan.keys.iter().cloned().zip(plan.schema.fields().iter().cloned()).collect();
         let aggregates = plan.aggregates.iter().zip(types).map(|(aggregate, types)| AggregateInput {
             value: aggregate.argument.clone().zip(types.value.clone()),
-            order: aggregate.order_by.clone().zip(types.order.clone()),
+            order: aggregate.order_by.iter().cloned().zip(types.orders.iter().cloned()).collect(),
+            packed: types.order == Some(DataType::Binary),
+            picks: aggregate.function.picks(),
+            keeps_nulls: aggregate.function.keeps_nulls() && !aggregate.ignore_nulls,
             filter: aggregate.filter.clone(),
         });
         Inputs { keys, aggregates: aggregates.collect() }
@@ -81,42 +100,56 @@ impl Inputs {
             columns.iter_mut().for_each(|columns| columns.keep(&good));
             batch = batch.filter(&good).expect("masks of one length");
         }
-        Taken { batch, keys, arguments: columns.into_iter().map(Columns::select).collect() }
+        let columns = columns.into_iter().zip(&self.aggregates);
+        let arguments = columns.map(|(columns, aggregate)| columns.select(aggregate, batch.len()));
+        Taken { arguments: arguments.collect(), batch, keys }
     }
 }
 
 /// The evaluated expressions of one aggregate.
 struct Columns {
     value: Option<ArrayRef>,
-    order: Option<ArrayRef>,
+    order: Vec<ArrayRef>,
     filter: Option<ArrayRef>,
 }
 
 impl Columns {
     fn evaluate(aggregate: &AggregateInput, evaluation: &mut Evaluation<'_>) -> Self {
-        let mut typed = |expr: &Option<(Expr, DataType)>| {
-            expr.as_ref().map(|(expr, data_type)| evaluation.column(expr, data_type))
-        };
-        let (value, order) = (typed(&aggregate.value), typed(&aggregate.order));
+        let value = aggregate.value.as_ref().map(|(expr, to)| evaluation.column(expr, to));
+        let order = aggregate.order.iter().map(|(order, to)| evaluation.column(&order.expr, to)).collect();
         let filter = aggregate.filter.as_ref().map(|expr| evaluation.column(expr, &DataType::Boolean));
         Columns { value, order, filter }
     }
 
     fn keep(&mut self, good: &BooleanArray) {
-        for column in [&mut self.value, &mut self.order, &mut self.filter].into_iter().flatten() {
+        for column in [&mut self.value, &mut self.filter].into_iter().flatten().chain(&mut self.order) {
             *column = kept(column, good);
         }
     }
 
-    /// Works out which rows the aggregate takes in.
-    fn select(self) -> Arguments {
+    /// Works out which rows the aggregate takes in, and their order.
+    fn select(self, aggregate: &AggregateInput, rows: usize) -> Arguments {
         let filter = self.filter.map(|filter| {
             let filter = filter.as_boolean();
             both(Some(filter.values().clone()), valid(filter)).expect("the filter is there")
         });
-        // Rows without an order key are ignored where there is an order, rows without a value elsewhere.
-        let present = self.order.as_ref().or(self.value.as_ref()).and_then(|column| valid(column));
-        Arguments { selection: both(filter, present), value: self.value, order: self.order }
+        let ordered = self.order.first().filter(|_| aggregate.picks).and_then(|column| valid(column));
+        let present = self.value.as_ref().filter(|_| !aggregate.keeps_nulls).and_then(|column| valid(column));
+        let selection = both(filter, both(ordered, present));
+        let order = match aggregate.packed {
+            false => self.order.into_iter().next(),
+            true => {
+                let orders = self.order.into_iter().zip(&aggregate.order);
+                let column = |(values, (order, _)): (ArrayRef, &(OrderBy, DataType))| OrderColumn {
+                    values,
+                    descending: order.descending,
+                    nulls_first: order.nulls_first,
+                };
+                let columns: Vec<_> = orders.map(column).collect();
+                Some(Arc::new(pack(&columns, rows)) as ArrayRef)
+            }
+        };
+        Arguments { selection, value: self.value, order }
     }
 }
 

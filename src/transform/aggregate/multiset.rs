@@ -1,5 +1,5 @@
-//! min, max, first_value and last_value over updating input: all rows of a group in order, so that the next
-//! one is there when the best is taken back.
+//! All rows of a group in order: min, max, first_value and last_value over updating input, so that the next
+//! one is there when the best is taken back, and string_agg and array_agg, which show them all.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,28 +9,48 @@ use arrow::datatypes::{DataType, Field};
 
 use crate::canonical::{self, CanonicalRows};
 use crate::error::{Error, Result};
+use crate::transform::aggregate::bytes::{read_count, read_part, write_part};
 use crate::transform::aggregate::groups::Group;
+use crate::transform::aggregate::list::{self, List};
+use crate::transform::aggregate::order::Orders;
 use crate::transform::aggregate::state::{Arguments, Rows, State};
 use crate::transform::aggregate::ties::Ties;
 
 /// Canonical bytes of NULL.
 const NULL: &[u8] = &[0];
 
-/// An ordered multiset of canonical bytes per group.
-///
-/// For min and max the bytes are those of the value. For first and last they are those of the order key and,
-/// for ties, of the whole row; the value stands beside them.
+/// An ordered multiset of bytes per group.
 pub struct Multiset {
-    /// Whether the greatest entry is the result, else the least.
-    greatest: bool,
-    /// Whether entries are ordered by something else than their value.
-    ordered: bool,
+    order: Order,
+    read: Read,
     value_type: DataType,
-    groups: Vec<BTreeMap<Box<[u8]>, Entry>>,
+    groups: Vec<Entries>,
     /// Memory of the last batch.
     values: CanonicalRows,
-    orders: CanonicalRows,
+    orders: Orders,
 }
+
+/// What entries are ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The canonical bytes of the value.
+    Value,
+    /// The order key if there is one, then, for ties, the canonical bytes of the row.
+    Row,
+    /// The order key if there is one, then the origin of the row.
+    Origin,
+}
+
+/// What the result is.
+#[derive(Clone, Debug)]
+pub enum Read {
+    Least,
+    Greatest,
+    All(List),
+}
+
+/// The entries of a group by what they are ordered by.
+type Entries = BTreeMap<Box<[u8]>, Entry>;
 
 #[derive(Default)]
 struct Entry {
@@ -41,30 +61,37 @@ struct Entry {
 }
 
 impl Multiset {
-    /// An empty `max` if `greatest`, else `min`.
-    pub fn extremum(greatest: bool, value_type: DataType) -> Self {
-        let (values, orders) = Default::default();
-        Multiset { greatest, ordered: false, value_type, groups: Vec::new(), values, orders }
+    /// Without entries.
+    pub fn new(order: Order, read: Read, value_type: DataType) -> Self {
+        let (groups, values, orders) = Default::default();
+        Multiset { order, read, value_type, groups, values, orders }
     }
 
-    /// An empty `last_value` if `last`, else `first_value`.
-    pub fn pick(last: bool, value_type: DataType) -> Self {
-        Multiset { ordered: true, ..Multiset::extremum(last, value_type) }
+    /// The values of a group in order, as often as they are there.
+    fn all(&self, group: Group) -> impl Iterator<Item = &[u8]> {
+        let entries = self.groups[group as usize].iter();
+        entries.flat_map(|(key, entry)| {
+            let times = usize::try_from(entry.count).unwrap_or_default();
+            std::iter::repeat_n(self.value(key, entry), times)
+        })
+    }
+
+    fn value<'a>(&self, key: &'a [u8], entry: &'a Entry) -> &'a [u8] {
+        if self.order == Order::Value { key } else { &entry.value }
     }
 
     fn best(&self, group: Group) -> &[u8] {
         let entries = &self.groups[group as usize];
-        let best = if self.greatest { entries.last_key_value() } else { entries.first_key_value() };
-        match best {
-            None => NULL,
-            Some((_, entry)) if self.ordered => &entry.value,
-            Some((key, _)) => key,
-        }
+        let best = match self.read {
+            Read::Least => entries.first_key_value(),
+            _ => entries.last_key_value(),
+        };
+        best.map_or(NULL, |(key, entry)| self.value(key, entry))
     }
 }
 
 /// Adds to the count of an entry; entries with count 0 are gone.
-fn add(entries: &mut BTreeMap<Box<[u8]>, Entry>, key: &[u8], value: &[u8], diff: i64) {
+fn add(entries: &mut Entries, key: &[u8], value: &[u8], diff: i64) {
     match entries.get_mut(key) {
         None => {
             entries.insert(key.into(), Entry { count: diff, value: value.into() });
@@ -82,21 +109,24 @@ impl State for Multiset {
     }
 
     fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments) {
-        let Multiset { groups, values, orders, .. } = self;
+        let Multiset { groups, values, orders, order, .. } = self;
         let count = rows.groups.len();
         values.encode(std::slice::from_ref(arguments.value()), count);
-        if !self.ordered {
+        if *order == Order::Value {
             arguments.each(rows.groups, |row, group| {
                 add(&mut groups[group], values.row(row), &[], rows.diff(row));
             });
             return;
         }
-        orders.encode(std::slice::from_ref(arguments.order()), count);
+        orders.read(arguments.order.as_ref(), count);
         let mut key = Vec::new();
         arguments.each(rows.groups, |row, group| {
             key.clear();
-            key.extend_from_slice(orders.row(row));
-            key.extend_from_slice(rows.ties.rows.row(row));
+            orders.write(&mut key, row);
+            match order {
+                Order::Origin => rows.ties.write_origin(&mut key, row),
+                _ => key.extend_from_slice(rows.ties.rows.row(row)),
+            }
             add(&mut groups[group], &key, values.row(row), rows.diff(row));
         });
     }
@@ -105,10 +135,17 @@ impl State for Multiset {
         self.groups[group as usize].clear();
     }
 
-    fn evaluate(&self, groups: &[Group], _: &mut Vec<(usize, String)>) -> ArrayRef {
-        let best = groups.iter().map(|group| self.best(*group));
-        let columns = canonical::decode(best, std::slice::from_ref(&self.value_type));
-        columns.expect("the state holds canonical bytes of the type").remove(0)
+    fn evaluate(&self, groups: &[Group], errors: &mut Vec<(usize, String)>) -> ArrayRef {
+        if let Read::All(list) = &self.read {
+            let mut values = Vec::new();
+            let mut ends = Vec::with_capacity(groups.len());
+            for group in groups {
+                values.extend(self.all(*group));
+                ends.push(values.len());
+            }
+            return list::render(list, &decode(values.into_iter(), &self.value_type), &ends, errors);
+        }
+        decode(groups.iter().map(|group| self.best(*group)), &self.value_type)
     }
 
     fn fields(&self) -> Vec<Field> {
@@ -119,10 +156,8 @@ impl State for Multiset {
         let entries = groups.iter().map(|group| {
             let mut bytes = Vec::new();
             for (key, entry) in &self.groups[*group as usize] {
-                for part in [key, &entry.value] {
-                    bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
-                    bytes.extend_from_slice(part);
-                }
+                write_part(&mut bytes, key);
+                write_part(&mut bytes, &entry.value);
                 bytes.extend_from_slice(&entry.count.to_le_bytes());
             }
             bytes
@@ -144,18 +179,14 @@ impl State for Multiset {
     }
 }
 
-fn read_entry(bytes: &mut &[u8], entries: &mut BTreeMap<Box<[u8]>, Entry>) -> Option<()> {
-    let key = read_part(bytes)?;
-    let value = read_part(bytes)?;
-    let (count, rest) = bytes.split_first_chunk::<8>()?;
-    *bytes = rest;
-    entries.insert(key.into(), Entry { count: i64::from_le_bytes(*count), value: value.into() });
-    Some(())
+fn decode<'a>(values: impl Iterator<Item = &'a [u8]>, value_type: &DataType) -> ArrayRef {
+    let columns = canonical::decode(values, std::slice::from_ref(value_type));
+    columns.expect("the state holds canonical bytes of the type").remove(0)
 }
 
-fn read_part<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (length, rest) = bytes.split_first_chunk::<8>()?;
-    let (part, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-    *bytes = rest;
-    Some(part)
+fn read_entry(bytes: &mut &[u8], entries: &mut Entries) -> Option<()> {
+    let (key, value) = (read_part(bytes)?, read_part(bytes)?);
+    let count = read_count(bytes)?;
+    entries.insert(key.into(), Entry { count, value: value.into() });
+    Some(())
 }

@@ -1,20 +1,29 @@
 //! What an aggregate function keeps for all groups, column-wise.
 
+use std::sync::Arc;
+
 use arrow::array::ArrayRef;
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field};
 
 use crate::canonical;
 use crate::error::{Error, Result};
-use crate::plan::{Aggregate, AggregateFunction};
+use crate::plan::{Aggregate, AggregateFunction, Parameter, field};
 use crate::transform::aggregate::accumulate::{Count, DoubleSum, IntegerSum};
+use crate::transform::aggregate::bits::{Bits, Join};
+use crate::transform::aggregate::booleans::Booleans;
+use crate::transform::aggregate::distinct::Distinct;
 use crate::transform::aggregate::extremum::Extremum;
 use crate::transform::aggregate::groups::Group;
 use crate::transform::aggregate::input::Types;
-use crate::transform::aggregate::multiset::Multiset;
+use crate::transform::aggregate::list::List;
+use crate::transform::aggregate::multiset::{Multiset, Order, Read};
+use crate::transform::aggregate::percentile::Percentile;
 use crate::transform::aggregate::pick::Pick;
+use crate::transform::aggregate::sketch::ApproxDistinct;
 use crate::transform::aggregate::ties::Ties;
-use crate::transform::aggregate::values::{Fixed, Text, Values, is_fixed};
+use crate::transform::aggregate::values::{Fixed, Packed, Text, Values, is_fixed};
+use crate::transform::aggregate::variance::Variance;
 
 /// The state of one aggregate function.
 pub trait State {
@@ -88,28 +97,63 @@ impl Arguments {
 
 /// An empty state for `aggregate`.
 pub fn build(aggregate: &Aggregate, types: &Types, append_only: bool) -> Result<Box<dyn State>> {
-    use AggregateFunction::{Avg, Count as CountOf, FirstValue, LastValue, Max, Min, Sum};
     let value = types.value.clone().unwrap_or(DataType::Null);
-    let order = types.order.clone();
-    let state: Box<dyn State> = match (aggregate.function, &value) {
-        (CountOf, _) => Box::new(Count::default()),
-        (Sum, DataType::Int64) => Box::new(IntegerSum::sum()),
-        (Avg, DataType::Int64) => Box::new(IntegerSum::average()),
-        (Sum, DataType::Float64) => Box::new(DoubleSum::sum()),
-        (Avg, DataType::Float64) => Box::new(DoubleSum::average()),
-        (Sum | Avg, other) => return Err(unsupported(aggregate, other)),
-        (Min | Max | FirstValue | LastValue, other) if !append_only && !canonical::supports(other) => {
-            return Err(unsupported(aggregate, other));
+    if !aggregate.counts_values(append_only) {
+        return of_rows(aggregate, types, value, append_only);
+    }
+    if !canonical::supports(&value) {
+        return Err(unsupported(aggregate, &value));
+    }
+    // What counts values is given each of them once, so that their number is the number of rows.
+    let inner = match aggregate.function {
+        AggregateFunction::ApproxDistinct => Box::new(Count::default()),
+        _ => of_rows(aggregate, types, value, false)?,
+    };
+    Ok(Box::new(Distinct::new(inner)))
+}
+
+fn of_rows(
+    aggregate: &Aggregate,
+    types: &Types,
+    value: DataType,
+    append_only: bool,
+) -> Result<Box<dyn State>> {
+    use AggregateFunction as F;
+    let function = aggregate.function;
+    let state: Box<dyn State> = match (function, &value) {
+        (F::Count, _) => Box::new(Count::default()),
+        (F::Sum, DataType::Int64) => Box::new(IntegerSum::sum()),
+        (F::Avg, DataType::Int64) => Box::new(IntegerSum::average()),
+        (F::Sum, DataType::Float64) => Box::new(DoubleSum::sum()),
+        (F::Avg, DataType::Float64) => Box::new(DoubleSum::average()),
+        (F::VarPop | F::VarSamp | F::StddevPop | F::StddevSamp, DataType::Float64) => {
+            let population = matches!(function, F::VarPop | F::StddevPop);
+            Box::new(Variance::new(population, matches!(function, F::StddevPop | F::StddevSamp)))
         }
-        (Min | Max, _) if !append_only => Box::new(Multiset::extremum(aggregate.function == Max, value)),
-        (FirstValue | LastValue, _) if !append_only => {
-            Box::new(Multiset::pick(aggregate.function == LastValue, value))
+        (F::BoolAnd | F::BoolOr, DataType::Boolean) => Box::new(Booleans::new(function == F::BoolAnd)),
+        (F::BitAnd, DataType::Int64) => Box::new(Bits::new(Join::And, append_only)),
+        (F::BitOr, DataType::Int64) => Box::new(Bits::new(Join::Or, append_only)),
+        (F::BitXor, DataType::Int64) => Box::new(Bits::new(Join::Xor, append_only)),
+        (F::Median, DataType::Float64) => Box::new(Percentile::new(0.5)),
+        (F::PercentileCont, DataType::Float64) => match aggregate.parameter {
+            Some(Parameter::Fraction(fraction)) => Box::new(Percentile::new(fraction)),
+            _ => return Err(Error::internal(format!("{} has no fraction", aggregate.text))),
+        },
+        (_, other) if !canonical::supports(other) => return Err(unsupported(aggregate, other)),
+        (F::ApproxDistinct, _) => Box::new(ApproxDistinct::default()),
+        (F::StringAgg | F::ArrayAgg, _) => Box::new(listed(aggregate, value, append_only)?),
+        (F::Min | F::Max, DataType::Utf8) if append_only => {
+            Box::new(Extremum::<Text>::new(function == F::Max, value))
         }
-        (Min | Max, DataType::Utf8) => Box::new(Extremum::<Text>::new(aggregate.function == Max, value)),
-        (Min | Max, fixed) if is_fixed(fixed) => {
-            Box::new(Extremum::<Fixed>::new(aggregate.function == Max, value))
+        (F::Min | F::Max, fixed) if append_only && is_fixed(fixed) => {
+            Box::new(Extremum::<Fixed>::new(function == F::Max, value))
         }
-        (FirstValue | LastValue, _) => {
+        (F::Min, _) if !append_only => Box::new(Multiset::new(Order::Value, Read::Least, value)),
+        (F::Max, _) if !append_only => Box::new(Multiset::new(Order::Value, Read::Greatest, value)),
+        (F::FirstValue, _) if !append_only => Box::new(Multiset::new(Order::Row, Read::Least, value)),
+        (F::LastValue, _) if !append_only => Box::new(Multiset::new(Order::Row, Read::Greatest, value)),
+        (F::FirstValue | F::LastValue, _) => {
+            let order = types.order.clone();
             let order = order.ok_or_else(|| Error::internal(format!("{} has no order", aggregate.text)))?;
             pick(aggregate, order, value)?
         }
@@ -118,9 +162,27 @@ pub fn build(aggregate: &Aggregate, types: &Types, append_only: bool) -> Result<
     Ok(state)
 }
 
+fn listed(aggregate: &Aggregate, value: DataType, append_only: bool) -> Result<Multiset> {
+    let list = match (aggregate.function, &aggregate.parameter) {
+        (AggregateFunction::ArrayAgg, _) => {
+            let json = aggregate.parameter == Some(Parameter::Json);
+            List::Array { field: Arc::new(field("value", value.clone(), true, json)) }
+        }
+        (_, Some(Parameter::Separator(separator))) => List::Text { separator: separator.clone() },
+        _ => return Err(Error::internal(format!("{} has no separator", aggregate.text))),
+    };
+    let order = match (aggregate.distinct, append_only) {
+        (true, _) => Order::Value,
+        (false, true) => Order::Origin,
+        (false, false) => Order::Row,
+    };
+    Ok(Multiset::new(order, Read::All(list), value))
+}
+
 fn pick(aggregate: &Aggregate, order: DataType, value: DataType) -> Result<Box<dyn State>> {
     match &order {
         DataType::Utf8 => pick_by::<Text>(aggregate, order, value),
+        DataType::Binary => pick_by::<Packed>(aggregate, order, value),
         fixed if is_fixed(fixed) => pick_by::<Fixed>(aggregate, order, value),
         other => Err(unsupported(aggregate, other)),
     }

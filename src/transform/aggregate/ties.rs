@@ -79,6 +79,16 @@ impl Ties {
         self.rows.encode(batch.rows.columns(), batch.len());
     }
 
+    /// Appends the origin of a row of the batch as bytes that compare as origins do.
+    pub fn write_origin(&self, bytes: &mut Vec<u8>, row: usize) {
+        let RowOrigin { source, partition, offset, index } =
+            self.known.origin(self.lanes[row], self.offsets[row]);
+        bytes.extend_from_slice(&source.to_be_bytes());
+        bytes.extend_from_slice(&partition.to_be_bytes());
+        bytes.extend_from_slice(&offset.to_be_bytes());
+        bytes.extend_from_slice(&index.to_be_bytes());
+    }
+
     /// Compares the origin of a row of the batch with another.
     pub fn compare(&self, row: usize, lane: Lane, offset: u64) -> Ordering {
         if self.lanes[row] == lane {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, StringArray,
-    TimestampNanosecondArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array,
+    StringArray, TimestampNanosecondArray,
 };
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::{
@@ -43,6 +43,9 @@ pub struct Fixed {
 /// Texts.
 pub struct Text(StringArray);
 
+/// Bytes: order keys of several columns.
+pub struct Packed(BinaryArray);
+
 /// Whether [`Fixed`] holds values of this type; [`Text`] holds Utf8.
 pub fn is_fixed(data_type: &DataType) -> bool {
     use DataType::{Boolean, Date32, Float64, Int32, Int64, Timestamp};
@@ -53,7 +56,8 @@ fn float_to_fixed(value: f64) -> i64 {
     (ordered_bits(value) as i64) ^ i64::MIN
 }
 
-fn fixed_to_float(value: i64) -> f64 {
+/// The double that [`Fixed`] holds as `value`.
+pub fn fixed_to_float(value: i64) -> f64 {
     from_ordered_bits((value ^ i64::MIN) as u64)
 }
 
@@ -135,5 +139,34 @@ impl Values for Text {
 
     fn array<'a>(values: impl Iterator<Item = Option<&'a Box<str>>>, _: &DataType) -> ArrayRef {
         Arc::new(values.collect::<StringArray>())
+    }
+}
+
+impl Values for Packed {
+    type Ref<'a> = &'a [u8];
+    type Owned = Box<[u8]>;
+
+    fn of(array: &ArrayRef) -> Self {
+        Packed(array.as_binary::<i32>().clone())
+    }
+
+    fn is_valid(&self, row: usize) -> bool {
+        self.0.is_valid(row)
+    }
+
+    fn get(&self, row: usize) -> &[u8] {
+        self.0.value(row)
+    }
+
+    fn own(value: &[u8]) -> Box<[u8]> {
+        value.into()
+    }
+
+    fn view(value: &Box<[u8]>) -> &[u8] {
+        value
+    }
+
+    fn array<'a>(values: impl Iterator<Item = Option<&'a Box<[u8]>>>, _: &DataType) -> ArrayRef {
+        Arc::new(values.collect::<BinaryArray>())
     }
 }

@@ -3,7 +3,17 @@ use super::*;
 use crate::dead_letter::Reason;
 
 fn row(k: &'static str, i: i64, diff: i64) -> Row {
-    Row { k: Some(k), name: "soc", i: Some(i), d: None, s: Some("7"), t: Some(0), diff, origin: (0, 0) }
+    Row {
+        k: Some(k),
+        name: "soc",
+        i: Some(i),
+        d: None,
+        s: Some("7"),
+        t: Some(0),
+        b: None,
+        diff,
+        origin: (0, 0),
+    }
 }
 
 fn sums() -> Aggregation {
@@ -145,4 +155,58 @@ fn states_of_other_columns_are_refused() {
     let mut plan = sums();
     plan.aggregates.reverse();
     assert!(new_state(&plan).restore(&snapshot).is_err());
+}
+
+#[test]
+fn a_list_that_is_too_long_is_an_error_of_its_group() {
+    let list = aggregate(AggregateFunction::StringAgg, Some("s"), None, None);
+    let separator = Some(Parameter::Separator("x".repeat(4 << 20)));
+    let plan = plan(&["k"], vec![named(Aggregate { parameter: separator, ..list })], true);
+    let mut state = new_state(&plan);
+    let at = |offset| Row { origin: (0, offset), ..row("a", 1, 1) };
+    let out = run_epoch(&mut state, 1, &[at(1), at(2), at(3), at(4)], 10, true);
+    assert_eq!((out.batches.len(), out.letters.len()), (1, 0), "12 MiB and four texts");
+    let out = run_epoch(&mut state, 2, &[at(5), row("b", 1, 1)], 10, true);
+    let (rows, diffs) = emitted(&out, &plan.schema);
+    assert_eq!((rows.num_rows(), diffs), (2, vec![-1, 1]), "the row of a goes, that of b comes");
+    let [letter] = out.letters.as_slice() else { panic!("{:?}", out.letters) };
+    assert_eq!(letter.error, "the result is longer than 16777216 bytes");
+    assert!(run_epoch(&mut state, 3, &[at(6)], 10, true).letters.is_empty(), "nothing new to say");
+}
+
+#[test]
+fn arrays_are_json_of_every_type() {
+    use AggregateFunction::ArrayAgg;
+    let of = |argument| aggregate(ArrayAgg, Some(argument), None, None);
+    let json = named(Aggregate { parameter: Some(Parameter::Json), ..of("s") });
+    let plan = plan(&[], ["i", "d", "s", "t", "b"].map(of).into_iter().chain([json]).collect(), true);
+    let mut state = new_state(&plan);
+    let first = Row { s: Some("[1.50]"), d: Some(f64::NAN), b: Some(true), ..row("a", -7, 1) };
+    let second = Row { s: None, d: Some(1e300), t: Some(1), i: None, origin: (0, 1), ..first.clone() };
+    let out = run_epoch(&mut state, 1, &[second, first], 1, true);
+    let (rows, _) = emitted(&out, &plan.schema);
+    let last = rows.num_rows() - 1;
+    let arrays: Vec<_> = rows.columns().iter().map(|column| column.as_string::<i32>().value(last)).collect();
+    assert_eq!(
+        arrays,
+        [
+            "[-7,null]",
+            "[null,1e+300]",
+            "[\"[1.50]\",null]",
+            "[\"1970-01-01T00:00:00.000000Z\",\"1970-01-01T00:00:00.000000001Z\"]",
+            "[true,true]",
+            "[[1.50],null]"
+        ]
+    );
+}
+
+/// Small groups take little memory, whatever may come.
+#[test]
+fn states_of_functions_that_need_much_start_small() {
+    use crate::transform::aggregate::{exact::Exact, sketch::ApproxDistinct};
+    let mut sketch = ApproxDistinct::default();
+    state::State::resize(&mut sketch, 1_000);
+    let saved = state::State::save(&sketch, &(0..1_000).collect::<Vec<_>>(), &Ties::default());
+    assert_eq!(saved[0].as_binary::<i32>().value_data().len(), 0);
+    assert!(std::mem::size_of::<Exact>() <= 24);
 }

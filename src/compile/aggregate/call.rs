@@ -1,0 +1,180 @@
+//! Calls of aggregate functions: arguments in the types that the functions work on, and constants.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion_common::ScalarValue;
+use datafusion_expr::expr::{AggregateFunction as Call, Sort};
+use datafusion_expr::{Expr, expr::NullTreatment};
+
+use super::functions::{self, SUPPORTED};
+use crate::compile::distinct::incomparable;
+use crate::compile::expression::{Compiled, Scope, cast_to, columns_span, compile, condition, unalias};
+use crate::compile::problem::Problem;
+use crate::compile::{text, types};
+use crate::plan::{self, Aggregate, AggregateFunction, OrderBy, Parameter};
+
+/// Compiles a call. What the syntax shows to be wrong has been refused.
+pub(super) fn aggregate(call: &Call, expr: &Expr, scope: &Scope) -> Result<Aggregate, Problem> {
+    compiled(call, expr, scope).map_err(|problem| problem.near(columns_span(expr)))
+}
+
+fn compiled(call: &Call, expr: &Expr, scope: &Scope) -> Result<Aggregate, Problem> {
+    let name = call.func.name();
+    let text = text::expression(unalias(expr), scope);
+    let Some(function) = functions::function(name) else {
+        let message = format!("the aggregate function `{name}` is not supported yet");
+        return Err(Problem::new(message).hint(SUPPORTED));
+    };
+    let scope =
+        &Scope { no_now: Some("`now()` cannot be used inside an aggregate function"), ..scope.clone() };
+    let params = &call.params;
+    let (argument, parameter) = arguments(function, name, &params.args, &params.order_by)?;
+    let counts_rows = function == AggregateFunction::Count
+        && matches!(argument, Expr::Literal(value, _) if !value.is_null());
+    if counts_rows && params.distinct {
+        return Err(
+            Problem::new("count(DISTINCT ...) counts the values of an expression").hint("name a column")
+        );
+    }
+    let argument = if counts_rows { None } else { Some(compile(argument, scope)?) };
+    let compares = params.distinct
+        || matches!(
+            function,
+            AggregateFunction::Min | AggregateFunction::Max | AggregateFunction::ApproxDistinct
+        );
+    if let Some(json) = argument.as_ref().filter(|argument| compares && argument.json) {
+        return Err(incomparable(&json.expr.text));
+    }
+    let (argument, result) = typed(function, argument, &text)?;
+    let filter = params.filter.as_deref().map(|filter| condition(filter, scope, "FILTER")).transpose()?;
+    let ordered = function.picks() || function.lists();
+    let orders = params.order_by.iter().filter(|_| ordered);
+    let order_by = orders.map(|sort| order(function, sort, scope)).collect::<Result<Vec<_>, _>>()?;
+    if function.picks() && order_by.is_empty() {
+        return Err(
+            Problem::new(format!("`{name}` needs an order")).hint(format!("write {name}(x ORDER BY t)"))
+        );
+    }
+    // The value of one row is what it was; what is counted or computed is not JSON, an array is.
+    let own = argument.as_ref().is_some_and(|argument| argument.json);
+    let json = function == AggregateFunction::ArrayAgg || (function.picks() && own);
+    let parameter = parameter.or((function == AggregateFunction::ArrayAgg && own).then_some(Parameter::Json));
+    Ok(Aggregate {
+        function,
+        distinct: params.distinct && differs_by_distinct(function),
+        argument: argument.map(|argument| argument.expr),
+        parameter,
+        order_by,
+        ignore_nulls: params.null_treatment == Some(NullTreatment::IgnoreNulls),
+        filter,
+        field: Arc::new(plan::field(&text, result, !functions::counts(function), json)),
+        text,
+    })
+}
+
+/// Whether values that come twice make a difference.
+fn differs_by_distinct(function: AggregateFunction) -> bool {
+    use AggregateFunction as F;
+    !matches!(function, F::Min | F::Max | F::BoolAnd | F::BoolOr | F::BitAnd | F::BitOr | F::ApproxDistinct)
+}
+
+/// The value that a function is called with, and its constant.
+fn arguments<'e>(
+    function: AggregateFunction,
+    name: &str,
+    args: &'e [Expr],
+    within_group: &[Sort],
+) -> Result<(&'e Expr, Option<Parameter>), Problem> {
+    match (function, args) {
+        (AggregateFunction::StringAgg, [value, Expr::Literal(separator, _)]) => {
+            match separator.try_as_str().flatten() {
+                Some(separator) => Ok((value, Some(Parameter::Separator(separator.to_owned())))),
+                None => {
+                    Err(Problem::new("the separator of `string_agg` is a TEXT").hint("string_agg(x, ', ')"))
+                }
+            }
+        }
+        (AggregateFunction::StringAgg, _) => {
+            let problem = Problem::new("`string_agg` takes a text and a constant separator");
+            Err(problem.hint("string_agg(x, ', ')"))
+        }
+        (AggregateFunction::PercentileCont, [value, Expr::Literal(fraction, _)]) => {
+            let given = fraction.cast_to(&DataType::Float64);
+            let (Ok(ScalarValue::Float64(Some(given))), false) = (given, fraction.try_as_str().is_some())
+            else {
+                return Err(
+                    Problem::new(format!("the fraction of `{name}` is a number")).hint(fraction_hint(name))
+                );
+            };
+            if !(0.0..=1.0).contains(&given) {
+                let message = format!("the fraction of `{name}` is from 0 to 1, not {given}");
+                return Err(Problem::new(message).hint(fraction_hint(name)));
+            }
+            let descending = within_group.first().is_some_and(|sort| !sort.asc);
+            let fraction = if descending { 1.0 - given } else { given };
+            Ok((value, Some(Parameter::Fraction(fraction))))
+        }
+        (AggregateFunction::PercentileCont, _) => {
+            let problem = Problem::new(format!("`{name}` takes a value and a constant fraction"));
+            Err(problem.hint(fraction_hint(name)))
+        }
+        (_, [value]) => Ok((value, None)),
+        _ => Err(Problem::new(format!("`{name}` takes one argument"))),
+    }
+}
+
+fn fraction_hint(name: &str) -> String {
+    format!("{name}(x, 0.95), or {name}(0.95) WITHIN GROUP (ORDER BY x)")
+}
+
+fn order(function: AggregateFunction, sort: &Sort, scope: &Scope) -> Result<OrderBy, Problem> {
+    let order = compile(&sort.expr, scope)?;
+    if order.json {
+        return Err(incomparable(&order.expr.text));
+    }
+    let nulls_first = match function {
+        AggregateFunction::FirstValue => false,
+        AggregateFunction::LastValue => true,
+        _ => sort.nulls_first,
+    };
+    Ok(OrderBy { expr: order.expr, descending: !sort.asc, nulls_first })
+}
+
+/// The argument in the type that the function works on, and the type of its result.
+fn typed(
+    function: AggregateFunction,
+    argument: Option<Compiled>,
+    text: &str,
+) -> Result<(Option<Compiled>, DataType), Problem> {
+    use AggregateFunction as F;
+    use DataType::{Boolean, Float64, Int32, Int64, Utf8};
+    let Some(argument) = argument else { return Ok((None, DataType::Int64)) };
+    let found = if argument.json { "JSON".to_owned() } else { types::name(&argument.data_type) };
+    let wrong = |what: &str, hint: &str| {
+        let is_time = argument.data_type == types::TIMESTAMP;
+        let hint = if is_time { "extract(epoch FROM ...) gives seconds" } else { hint };
+        let message = format!("`{text}` needs {what}, but `{}` is {found}", argument.expr.text);
+        Err(Problem::new(message).hint(hint))
+    };
+    let works_on = match (function, &argument.data_type) {
+        (F::Sum | F::Avg, Int32 | Int64) => Int64,
+        (F::Sum | F::Avg, Float64) => Float64,
+        (F::VarPop | F::VarSamp | F::StddevPop | F::StddevSamp, Int32 | Int64 | Float64) => Float64,
+        (F::Median | F::PercentileCont, Int32 | Int64 | Float64) => Float64,
+        (F::BitAnd | F::BitOr | F::BitXor, Int32 | Int64) => Int64,
+        (F::BoolAnd | F::BoolOr, Boolean) => Boolean,
+        (F::StringAgg, Utf8) if !argument.json => Utf8,
+        (F::Sum | F::Avg | F::VarPop | F::VarSamp | F::StddevPop | F::StddevSamp, _) => {
+            return wrong("a number", "CAST it to BIGINT or DOUBLE");
+        }
+        (F::Median | F::PercentileCont, _) => return wrong("a number", "CAST it to BIGINT or DOUBLE"),
+        (F::BitAnd | F::BitOr | F::BitXor, _) => return wrong("an integer", "CAST it to BIGINT"),
+        (F::BoolAnd | F::BoolOr, _) => return wrong("a BOOLEAN", "compare it with something"),
+        (F::StringAgg, _) => return wrong("TEXT", "CAST it to TEXT"),
+        (F::Count | F::ApproxDistinct | F::ArrayAgg, other) => other.clone(),
+        (F::Min | F::Max | F::FirstValue | F::LastValue, other) => other.clone(),
+    };
+    let result = functions::result(function, &argument.data_type);
+    Ok((Some(cast_to(argument, &works_on)), result))
+}
