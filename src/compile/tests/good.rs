@@ -313,3 +313,25 @@ fn the_queries_of_the_reference_compile() {
     assert!(source.contains("CREATE SOURCE") && queries.contains("UNION ALL"));
     compiled(&format!("{source}\n{queries}")).unwrap_or_else(|wrong| panic!("{wrong}"));
 }
+
+#[test]
+fn distinct_rows_are_append_only_and_their_columns_name_them() {
+    let plan = plan(
+        "CREATE MATERIALIZED VIEW names (device, signal) AS SELECT DISTINCT did, name FROM telemetry;
+         CREATE SINK appended FROM names WITH (connector = 'mongodb', collection = 'c', mode = 'append');
+         CREATE SINK sent FROM names WITH (connector = 'kafka', topic = 't');
+         CREATE SINK twice AS SELECT DISTINCT device, signal FROM names UNION SELECT did, name FROM telemetry
+         WITH (connector = 'mongodb', collection = 'd', mode = 'upsert');
+         CREATE SINK grouped AS SELECT did FROM telemetry GROUP BY did
+         WITH (connector = 'mongodb', collection = 'e', mode = 'append');",
+    );
+    for (sink, id) in [(0, vec![0, 1]), (2, vec![0, 1]), (3, vec![0])] {
+        let SinkConnector::MongoDb(mongo) = &plan.sinks[sink].connector else { panic!("no collection") };
+        assert_eq!(mongo.id, id, "{}", plan.sinks[sink].name);
+    }
+    assert!(plan.sinks.iter().all(|sink| sink.changes == crate::plan::ChangeMode::AppendOnly));
+    assert_eq!(plan.views[0].key, [0, 1]);
+    // One state for the view, one for UNION, one for GROUP BY: what is distinct is not made so again.
+    assert_eq!(plan.operators.len(), 3);
+    insta::assert_snapshot!(explain(&plan));
+}

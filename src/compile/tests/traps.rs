@@ -99,6 +99,10 @@ fn and_or_case_coalesce_guard() {
         ("coalesce(nullif(i, 0), 10 / (n + 1))", "10 | -9223372036854775808 | NULL | 10"),
         ("10 / nullif(i, 0)", "1 | 0 | NULL | NULL"),
         ("i IN (0, 10 / nullif(n, 0))", "false | false | NULL | true"),
+        ("coalesce(i, 10 / (n - 3))", "10 | -9223372036854775808 | NULL | 0"),
+        ("nvl(i, 10 / (n - 3))", "10 | -9223372036854775808 | NULL | 0"),
+        ("nvl2(nullif(i, 0), 10 / i, 0)", "1 | 0 | 0 | 0"),
+        ("nullif(b, false) AND 10 / n > 0", "true | false | NULL | !Divide by zero"),
         ("nvl(nullif(i, 0), 7)", "10 | -9223372036854775808 | 7 | 7"),
     ]);
 }

@@ -277,6 +277,10 @@ fn sinks_that_do_not_fit_their_relation_are_refused() {
         "CREATE SINK s FROM telemetry WITH (connector = 'mongodb', collection = 'c', key = 'did, at');",
         &format!("CREATE SINK s AS SELECT did AS _id FROM telemetry {MONGO}"),
         &format!("CREATE SINK s AS SELECT did, count(*) AS _v FROM telemetry GROUP BY did {UPSERT}"),
+        &format!(
+            "CREATE SINK s AS SELECT DISTINCT did FROM telemetry UNION ALL SELECT name FROM telemetry {MONGO}"
+        ),
+        "CREATE VIEW v (a, b, c) AS SELECT did, name FROM telemetry;",
         "CREATE SINK s FROM telemetri WITH (connector = 'stdout');",
         "CREATE SINK s FROM v WITH (connector = 'stdout');\nCREATE VIEW v AS SELECT did FROM telemetry;",
         "CREATE VIEW telemetry AS SELECT did FROM telemetry;",
