@@ -14,6 +14,7 @@ pub mod error;
 pub mod execution;
 pub mod ingest;
 pub mod json;
+pub mod kafka;
 pub mod ledger;
 pub mod nearest;
 pub mod parse;

@@ -1,6 +1,7 @@
 //! Topics and partitions of a real broker that appear and go while a dataflow runs, and records in batches of
 //! every compression.
 
+#[expect(dead_code, reason = "what is written is read from files here")]
 #[path = "support/broker.rs"]
 mod broker;
 #[path = "support/process.rs"]

@@ -14,6 +14,7 @@ use super::run::SimulateRequest;
 use super::{progress, publish, shutdown};
 use crate::error::{Error, Result};
 use crate::ingest::fleet::{Fleet, SimulatedRecord, SimulatedSink, partitions};
+use crate::kafka::{look_for_refusal, refused_property};
 use crate::plan::Simulator;
 use crate::settings::Settings;
 use crate::topic_log::{TopicWriter, topic_directory};
@@ -84,10 +85,7 @@ impl KafkaTopic {
     /// Connects, and creates the topic where it does not exist.
     pub fn open(servers: &str, settings: &Settings, topic: &str, count: u32) -> Result<Self> {
         let away = |error: KafkaError| match error {
-            // The value is left out, it may be a secret.
-            KafkaError::ClientConfig(_, description, name, _) => {
-                Error::config(format!("the Kafka property '{name}' cannot be set: {description}"))
-            }
+            KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) => refused_property(error),
             error => Error::away(format!("no answer from Kafka at {servers}"))
                 .caused_by(error)
                 .hint("is the broker running, and is kafka.bootstrap_servers right?"),
@@ -102,7 +100,12 @@ impl KafkaTopic {
         let admin: AdminClient<DefaultClientContext> = config.create().map_err(away)?;
         let new = NewTopic::new(topic, count as i32, TopicReplication::Fixed(1));
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
-        let created = runtime.block_on(admin.create_topics([&new], &options)).map_err(away)?;
+        let created = runtime.block_on(admin.create_topics([&new], &options));
+        if created.is_err() {
+            // The client that asks does not tell why it has no connection.
+            look_for_refusal(&config, Duration::from_secs(5))?;
+        }
+        let created = created.map_err(away)?;
         for result in created {
             if let Err((name, code)) = result
                 && code != RDKafkaErrorCode::TopicAlreadyExists

@@ -13,7 +13,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use self::client::{Client, connect, failed};
+use self::client::{Client, connect, failed, reach};
 use self::reader::KafkaReader;
 use super::topics::{check_offsets, first_offset, matching, missing_topic, topic_partitions, unknown};
 use super::{Connector, Reader};
@@ -148,7 +148,11 @@ impl Connector for KafkaConnector {
         let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         let client = match &mut *asking {
             Some(client) => client,
-            None => asking.insert(connect(&self.properties)?),
+            None => {
+                let client = connect(&self.properties)?;
+                reach(&client, ASK_TIMEOUT)?;
+                asking.insert(client)
+            }
         };
         let startup = if known.is_some() { &StartupMode::Earliest } else { &self.source.startup };
         let mut found = Vec::new();

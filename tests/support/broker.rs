@@ -4,10 +4,11 @@ use std::env;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -98,6 +99,30 @@ impl Broker {
             producer.send(record).map_err(|(error, _)| error).expect("queued");
         }
         producer.flush(TIMEOUT).expect("all records acknowledged");
+    }
+}
+
+impl Broker {
+    /// The values of all records of a topic.
+    pub fn consume(&self, topic: &str) -> Vec<String> {
+        let mut config = self.client();
+        let consumer: BaseConsumer = config.set("group.id", "none").create().expect("a consumer");
+        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).expect("metadata");
+        let mut list = TopicPartitionList::new();
+        let mut left = 0;
+        for partition in metadata.topics()[0].partitions() {
+            let (low, high) = consumer.fetch_watermarks(topic, partition.id(), TIMEOUT).expect("watermarks");
+            left += high - low;
+            list.add_partition_offset(topic, partition.id(), Offset::Beginning).expect("an offset");
+        }
+        consumer.assign(&list).expect("assigned");
+        let mut values = Vec::new();
+        while left > 0 {
+            let record = consumer.poll(TIMEOUT).expect("a record in time").expect("no error");
+            values.push(String::from_utf8(record.payload().unwrap_or_default().to_vec()).expect("UTF-8"));
+            left -= 1;
+        }
+        values
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod layers;
 mod redact;
+mod security;
 mod typed;
 
 use std::path::PathBuf;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::layers::Layers;
+use super::security::Security;
 use crate::error::{Error, Result};
 use crate::settings::{Cluster, Flow, Http, Kafka, MongoDb, Secret, Settings};
 
@@ -17,7 +18,7 @@ struct Typed {
     epoch_interval: String,
     shutdown_timeout: String,
     flow: TypedFlow,
-    kafka: TypedKafka,
+    kafka: Security,
     mongodb: TypedMongoDb,
     http: TypedHttp,
     cluster: TypedCluster,
@@ -31,12 +32,6 @@ struct TypedFlow {
     sink_buffer_bytes: usize,
     max_epoch_records: usize,
     read_ahead_records: usize,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TypedKafka {
-    bootstrap_servers: String,
 }
 
 #[derive(Deserialize)]
@@ -77,8 +72,8 @@ pub fn settings(layers: &Layers) -> Result<Settings> {
         shutdown_timeout: meaning.duration("shutdown_timeout", &typed.shutdown_timeout)?,
         flow: meaning.flow(&typed.flow)?,
         kafka: Kafka {
+            properties: typed.kafka.properties(layers)?,
             bootstrap_servers: set(typed.kafka.bootstrap_servers),
-            properties: layers.kafka_properties.clone(),
         },
         mongodb: meaning.mongodb(typed.mongodb)?,
         http: Http {

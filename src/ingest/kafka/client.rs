@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -10,7 +10,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::kafka::{Heard, refused_property};
 use crate::plan::KafkaSource;
 use crate::settings;
 
@@ -48,6 +49,9 @@ const DEFAULTS: [(&str, &str); 10] = [
     ("max.poll.interval.ms", "86400000"),
 ];
 
+/// How long a client is listened to that could not do what it was asked.
+const HEAR: Duration = Duration::from_millis(200);
+
 /// All properties of a source's clients, and the servers they connect to.
 pub(super) fn properties(
     source: &KafkaSource,
@@ -82,23 +86,30 @@ pub(super) fn connect(properties: &BTreeMap<String, String>) -> Result<Client> {
     for (name, value) in properties {
         config.set(name, value);
     }
-    config.create_with_context(Context::default()).map_err(|error| match error {
-        // The value is left out, it may be a secret.
-        KafkaError::ClientConfig(_, description, name, _) => {
-            Error::config(format!("the Kafka property '{name}' cannot be set: {description}"))
+    config.create_with_context(Context::default()).map_err(refused_property)
+}
+
+/// Waits until the brokers answer at all. Fails as soon as they refuse us, which a longer call would not tell.
+pub(super) fn reach(client: &Client, timeout: Duration) -> Result<()> {
+    let until = Instant::now() + timeout;
+    loop {
+        match client.fetch_metadata(None, Duration::from_secs(1)) {
+            Ok(_) => return Ok(()),
+            Err(error) => {
+                let error = failed(client, "reach the brokers", &error);
+                if error.kind() != ErrorKind::Away || Instant::now() >= until {
+                    return Err(error);
+                }
+            }
         }
-        KafkaError::ClientCreation(description) => {
-            Error::config(format!("the Kafka client cannot be started: {description}"))
-        }
-        other => Error::config("the Kafka client cannot be started").caused_by(other),
-    })
+    }
 }
 
 /// Listens to the client's threads.
 #[derive(Debug, Default)]
 pub(super) struct Context {
-    /// The last refusal of our credentials. Calls that fail for it only say that there is no connection.
-    refused: Mutex<Option<String>>,
+    /// Why calls fail that only say that there is no connection.
+    pub(super) heard: Heard,
     /// Ends of the partitions' logs as the client last heard of them, until somebody asks.
     ends: Mutex<BTreeMap<i32, u64>>,
 }
@@ -122,9 +133,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Authentication)) {
-            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-        }
+        self.heard.hear(&error, reason);
         tracing::debug!(target: "librdkafka", %error, "{reason}");
     }
 
@@ -140,20 +149,27 @@ impl ConsumerContext for Context {}
 
 /// The error of a call that has failed as a whole.
 pub(super) fn failed(client: &Client, what: &str, error: &KafkaError) -> Error {
-    // Lets the client tell of refused credentials; no partition is read with this client yet.
-    while let Some(Err(_)) = client.poll(Duration::ZERO) {}
-    if let Some(reason) = client.context().refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        return refused(&reason).context(format!("cannot {what}"));
+    // Lets the client tell of what it has heard; no partition is read with this client.
+    let (heard, until) = (&client.context().heard, Instant::now() + HEAR);
+    while heard.refusal().is_none() && Instant::now() < until {
+        client.poll(HEAR / 10);
     }
-    match error.rdkafka_error_code() {
+    if let Some(refusal) = heard.refusal() {
+        return refusal.context(format!("cannot {what}"));
+    }
+    let error = match error.rdkafka_error_code() {
         Some(code) => classify(code, &format!("cannot {what}")),
         None => Error::away(format!("cannot {what}: {error}")),
+    };
+    match heard.trouble().filter(|_| error.kind() == ErrorKind::Away) {
+        Some(trouble) => Error::away(format!("{error}: {trouble}")),
+        None => error,
     }
 }
 
 fn refused(reason: &str) -> Error {
     Error::config(format!("Kafka refuses the credentials: {reason}"))
-        .hint("look at `security.protocol`, `sasl.*` and `ssl.*` in the Kafka properties")
+        .hint("look at kafka.sasl_mechanism, kafka.sasl_username and kafka.sasl_password")
 }
 
 /// What an error means. One that we do not know means waiting, not dropping.
@@ -190,7 +206,6 @@ pub(super) fn classify(code: RDKafkaErrorCode, what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
     use crate::plan::{StartupMode, Topics};
 
     fn with(ours: &[(&str, &str)], theirs: &[(&str, &str)]) -> Result<BTreeMap<String, String>> {

@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{Client, classify, connect, failed};
+use super::client::{Client, classify, connect};
 use super::slot::{Call, Slot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{Reader, RecordSink};
@@ -93,8 +93,8 @@ impl Reader for KafkaReader {
             self.partitions += 1;
         }
         for (place, list) in lists {
-            let client = &self.topics[place].client;
-            client.incremental_assign(&list).map_err(|error| failed(client, "assign partitions", &error))?;
+            let assigned = self.topics[place].client.incremental_assign(&list);
+            assigned.map_err(|error| Error::internal("cannot assign partitions").caused_by(error))?;
         }
         Ok(())
     }
@@ -201,6 +201,10 @@ impl Topic {
 
     fn classify(&self, error: &KafkaError) -> Error {
         let what = format!("topic '{}'", self.name);
+        let heard = &self.client.context().heard;
+        if let Some(refusal) = heard.refusal() {
+            return refusal.context(what);
+        }
         match error {
             KafkaError::MessageConsumptionFatal(code) => Error::internal(format!("{what}: {code}")),
             _ => classify(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown), &what),

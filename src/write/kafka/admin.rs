@@ -11,7 +11,8 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::runtime::Runtime;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::kafka::{look_for_refusal, refused_property};
 
 /// How long the brokers may take to answer.
 const REQUEST: Duration = Duration::from_secs(5);
@@ -29,6 +30,15 @@ pub(in crate::write) struct TopicSpec {
 
 /// Creates the topics that are missing and reads the largest record that each takes.
 pub(super) fn prepare(config: &ClientConfig, topics: &[TopicSpec]) -> Result<HashMap<String, usize>> {
+    let prepared = ask(config, topics);
+    if prepared.as_ref().is_err_and(|error| error.kind() == ErrorKind::Away) {
+        // The client that asks does not tell why it has no connection.
+        look_for_refusal(config, REQUEST)?;
+    }
+    prepared
+}
+
+fn ask(config: &ClientConfig, topics: &[TopicSpec]) -> Result<HashMap<String, usize>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.map_err(|error| Error::internal("cannot start a runtime").caused_by(error))?;
     let admin: AdminClient<DefaultClientContext> = config.create().map_err(refused_property)?;
@@ -88,15 +98,4 @@ fn create(
 
 fn silent(error: KafkaError) -> Error {
     Error::away("Kafka does not answer").caused_by(error)
-}
-
-/// The value of a property can be a password, so it is not told.
-pub(super) fn refused_property(error: KafkaError) -> Error {
-    match error {
-        KafkaError::ClientConfig(_, _, property, _) => {
-            Error::config(format!("librdkafka refuses the property '{property}'"))
-                .hint("see `properties` in the settings of Kafka and `properties.*` of the sink")
-        }
-        other => Error::config("no Kafka producer can be made").caused_by(other),
-    }
 }

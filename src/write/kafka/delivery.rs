@@ -13,10 +13,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord};
 
-use super::admin::{TopicSpec, prepare, refused_property};
+use super::admin::{TopicSpec, prepare};
 use super::poller::Poller;
 use super::reports::{Context, Reports};
 use crate::error::{Error, Result};
+use crate::kafka::refused_property;
 use crate::settings;
 use crate::time::Epoch;
 use crate::write::Health;
@@ -271,8 +272,10 @@ impl Delivery {
         if silent < LOOKS {
             return Ok(());
         }
-        let trouble = reports.wait(Duration::ZERO).trouble;
-        let error = Error::away(match trouble {
+        if let Some(refusal) = reports.heard.refusal() {
+            return Err(refusal);
+        }
+        let error = Error::away(match reports.heard.trouble() {
             Some(trouble) => format!("Kafka does not answer: {trouble}"),
             None => "Kafka does not answer".to_owned(),
         });

@@ -7,6 +7,8 @@ use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
+use crate::kafka::Heard;
+
 /// What the reports of one producer come to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct State {
@@ -15,8 +17,6 @@ pub(super) struct State {
     pub(super) reports: u64,
     /// The first failure.
     pub(super) failed: Option<RDKafkaErrorCode>,
-    /// What librdkafka said last about its connections.
-    pub(super) trouble: Option<String>,
     /// The producer is given up.
     pub(super) closed: bool,
 }
@@ -27,6 +27,8 @@ pub(super) struct State {
 pub(super) struct Reports {
     state: Mutex<State>,
     changed: Condvar,
+    /// What librdkafka said about its connections.
+    pub(super) heard: Heard,
 }
 
 impl Reports {
@@ -95,7 +97,7 @@ pub(super) struct Context(pub(super) Arc<Reports>);
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "librdkafka");
-        self.0.lock().trouble = Some(format!("{error}: {reason}"));
+        self.0.heard.hear(&error, reason);
     }
 }
 
