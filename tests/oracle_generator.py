@@ -33,12 +33,15 @@ FEATURES = {
     "date": 5,
     "row_errors": 3,
     "abs": 3,
+    "aggregate_distinct": 20,
     "aggregate_of_aggregate": 20,
     "aggregate_of_expression": 20,
     "aggregate_of_rows": 20,
     "arithmetic": 20,
     "avg": 20,
     "between": 3,
+    "bits": 20,
+    "bool_aggregate": 20,
     "case": 20,
     "case_of_text": 3,
     "cast": 20,
@@ -63,6 +66,7 @@ FEATURES = {
     "last_value": 20,
     "length": 3,
     "like": 3,
+    "list": 3,
     "logic": 20,
     "max": 20,
     "min": 20,
@@ -73,6 +77,7 @@ FEATURES = {
     "ordered": 3,
     "over_updating": 20,
     "pad": 3,
+    "percentile": 3,
     "projection": 20,
     "regexp": 3,
     "repeat": 3,
@@ -91,6 +96,7 @@ FEATURES = {
     "trim": 3,
     "union": 20,
     "union_all": 20,
+    "variance": 20,
     "view": 20,
     "view_over_view": 20,
     "where": 20,
@@ -507,7 +513,7 @@ class Generator:
 
     def aggregate(self, relation: Relation) -> Value:
         forms = ["count_star", "count", "sum", "sum", "sum_double", "avg", "extreme", "extreme", "end", "end"]
-        forms += [form for form in ("spread", "all", "bits", "distinct", "list", "middle") if form in LATER]
+        forms += ["spread", "all", "bits", "distinct", "list", "middle"]
         return getattr(self, f"aggregate_{self.pick(forms)}")(relation)
 
     def aggregate_spread(self, relation: Relation) -> Value:
