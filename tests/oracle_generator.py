@@ -66,7 +66,7 @@ FEATURES = {
     "last_value": 20,
     "length": 3,
     "like": 3,
-    "list": 3,
+    "list": 2,
     "logic": 20,
     "max": 20,
     "min": 20,
@@ -537,14 +537,18 @@ class Generator:
         return Value(self.filtered(text, relation), "BIGINT", BIG)
 
     def aggregate_distinct(self, relation: Relation) -> Value:
-        self.use("aggregate_distinct")
         if self.chance(0.7):
+            value = self.any_argument(relation).text
+            if not any(c.name in value for c in relation.columns):
+                return self.aggregate_count(relation)  # DISTINCT of a constant is refused
+            self.use("aggregate_distinct")
             function = self.pick(["count(DISTINCT ", "count(DISTINCT ", "approx_distinct("])
-            text = f"{function}{self.any_argument(relation).text})"
+            text = f"{function}{value})"
             return Value(self.filtered(text, relation), "BIGINT", relation.rows, fuzzy=function[0] == "a")
-        argument = self.argument(relation, "BIGINT")
-        if argument.bound * relation.rows >= SAFE:
+        argument = self.column(relation, "BIGINT")
+        if argument is None or argument.bound * relation.rows >= SAFE:
             return self.aggregate_count(relation)
+        self.use("aggregate_distinct")
         text = self.filtered(f"sum(DISTINCT {argument.text})", relation)
         return Value(text, "BIGINT", argument.bound * relation.rows)
 
