@@ -151,6 +151,11 @@ pub struct FileSource {
     pub monitor: Option<Duration>,
 }
 
+impl FileSource {
+    /// Endings of files that are compressed in a way that is not read.
+    pub const NOT_READ: [&str; 5] = [".zst", ".bz2", ".xz", ".lz4", ".zip"];
+}
+
 /// A seeded generator of telemetry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Simulator {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::process::{Process, check_ledger, tidemill, until};
+use super::process::{Cluster, check_ledger, tidemill, until};
 use super::{Dataflow, Ended};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -101,19 +102,20 @@ fn what_cannot_be_read_ends_the_run_with_its_name() {
     fails(&dataflow.run(), "is not UTF-8");
 }
 
-use std::os::unix::ffi::OsStrExt;
-
 /// A run that goes on until it is stopped.
 struct Live<'d> {
     dataflow: &'d Dataflow,
-    process: Process,
+    cluster: Cluster,
 }
 
 impl<'d> Live<'d> {
-    fn start(dataflow: &'d Dataflow) -> Live<'d> {
-        let mut command = tidemill(&["run", "--no-http", "--workers", "2"]);
-        command.arg(dataflow.path()).env("TIDEMILL_STATE_DIR", dataflow.path().join("state"));
-        Live { dataflow, process: Process::spawn(&mut command) }
+    fn start(dataflow: &'d Dataflow, processes: usize) -> Live<'d> {
+        let cluster = Cluster::spawn(processes, |_| {
+            let mut command = tidemill(&["run", "--no-http", "--workers", "2"]);
+            command.arg(dataflow.path()).env("TIDEMILL_STATE_DIR", dataflow.path().join("state"));
+            command
+        });
+        Live { dataflow, cluster }
     }
 
     /// Waits until the file of the sink has these lines.
@@ -122,17 +124,17 @@ impl<'d> Live<'d> {
         let path = self.dataflow.path().join("rows.jsonl");
         let text = || fs::read_to_string(&path).unwrap_or_default();
         let wanted: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        until(&wanted, LONG, || text() + &self.process.log(), || text() == wanted);
+        until(&wanted, LONG, || text() + &self.cluster.log(), || text() == wanted);
     }
 
-    fn stop(mut self) -> String {
-        let id = self.process.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill").success());
-        assert!(self.process.wait().success(), "{}", self.process.log());
-        let line = self.process.last_line();
-        let ledger = line.strip_prefix("ledger ").and_then(|json| serde_json::from_str(json).ok());
-        check_ledger(&ledger.unwrap_or_else(|| panic!("no ledger: {}", self.process.log())));
-        self.process.log()
+    fn stop(mut self) {
+        for process in &self.cluster.processes {
+            let id = process.child.id().to_string();
+            assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill").success());
+        }
+        let codes = self.cluster.wait();
+        assert!(codes.iter().all(|code| *code == Some(0)), "{codes:?} {}", self.cluster.log());
+        check_ledger(&self.cluster.ledger());
     }
 }
 
@@ -143,10 +145,19 @@ fn append(folder: &Path, name: &str, content: impl AsRef<[u8]>) {
 
 #[test]
 fn a_folder_that_grows_is_read_on_and_on() {
+    grows(1);
+}
+
+#[test]
+fn a_folder_that_grows_is_read_by_two_processes() {
+    grows(2);
+}
+
+fn grows(processes: usize) {
     let dataflow =
         Dataflow::new("a BIGINT, f TEXT METADATA FROM 'topic'", "source.monitor-interval = '20ms'");
     let folder = dataflow.path().join("in");
-    let live = Live::start(&dataflow);
+    let live = Live::start(&dataflow, processes);
     append(&folder, "b.jsonl", "{\"a\":1}\n{\"a\":");
     let mut rows = vec!["{\"a\":1,\"f\":\"in/b.jsonl\"}"];
     live.writes(&rows);
@@ -178,11 +189,11 @@ fn a_file_that_is_cut_while_it_is_read_ends_the_process_with_its_name() {
     let dataflow = Dataflow::new("a BIGINT", "source.monitor-interval = '20ms'");
     let folder = dataflow.path().join("in");
     append(&folder, "a.jsonl", "{\"a\":1}\n{\"a\":2}\n");
-    let mut live = Live::start(&dataflow);
+    let mut live = Live::start(&dataflow, 1);
     live.writes(&["{\"a\":1}", "{\"a\":2}"]);
     fs::write(folder.join("a.jsonl"), "{\"a\":3}\n").expect("written");
-    assert_eq!(live.process.wait().code(), Some(1), "{}", live.process.log());
-    let log = live.process.log();
+    assert_eq!(live.cluster.wait(), [Some(1)], "{}", live.cluster.log());
+    let log = live.cluster.log();
     assert!(log.contains("'in/a.jsonl' was cut to 8 bytes, of which 16 had been read"), "{log}");
     let rows = fs::read_to_string(dataflow.path().join("rows.jsonl")).expect("the file");
     assert_eq!(rows, "{\"a\":1}\n{\"a\":2}\n");
@@ -192,7 +203,7 @@ fn a_file_that_is_cut_while_it_is_read_ends_the_process_with_its_name() {
 fn without_an_interval_a_run_over_a_folder_ends_with_it() {
     let dataflow = Dataflow::new("a BIGINT", "");
     dataflow.file("a.jsonl", "{\"a\":1}\n");
-    let mut live = Live::start(&dataflow);
-    assert!(live.process.wait().success(), "{}", live.process.log());
+    let mut live = Live::start(&dataflow, 1);
+    assert_eq!(live.cluster.wait(), [Some(0)], "{}", live.cluster.log());
     live.writes(&["{\"a\":1}"]);
 }

@@ -125,8 +125,12 @@ fn file(reader: &mut Reader<'_>) -> Option<SourceConnector> {
         Ok(interval)
     });
     let monitor = interval.and_then(|interval| reader.take(interval));
-    let path = reader.required("path", "input/telemetry.jsonl")?.value.clone();
-    Some(SourceConnector::File(FileSource { path, monitor }))
+    let value = reader.required("path", "input/telemetry.jsonl")?;
+    if let Some(ending) = FileSource::NOT_READ.iter().find(|ending| value.value.ends_with(**ending)) {
+        let error = Diagnostic::new(value.span, format!("{ending} files are not read"));
+        reader.report(error.hint("compress them with gzip: .gz files are read as they are"));
+    }
+    Some(SourceConnector::File(FileSource { path: value.value.clone(), monitor }))
 }
 
 fn simulator(reader: &mut Reader<'_>) -> Simulator {

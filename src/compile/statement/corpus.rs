@@ -168,6 +168,7 @@ const WRONG_SOURCE_OPTIONS: &[&str] = &[
     "connector = 'file', path = 'x', format = 'csv', csv.null-literal = 'a,b', csv.header = 'maybe'",
     "connector = 'file', path = 'x', format = 'csv', csv.delimiter = ';'",
     "connector = 'simulator', format = 'csv'",
+    "connector = 'file', path = 'input/*.jsonl.zst'",
     "connector = 'file', path = 'x', source.monitor-interval = '0s', source.path.regex-pattern = '.*'",
     "connector = 'kafka', topic = 'x', format = 'jsn'",
     "connector = 'kafka', topic = 'x', timestamp_format = 'rfc3339'",

@@ -4,7 +4,7 @@ use std::io::ErrorKind as IoKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::plan::Format;
+use crate::plan::{FileSource, Format};
 
 /// What a folder is searched for, each also with `.gz`.
 const JSON: &[&str] = &[".jsonl", ".ndjson", ".json"];
@@ -58,8 +58,7 @@ impl Find {
         for entry in std::fs::read_dir(path).map_err(|error| self.failed("list", &self.path, error))? {
             let entry = entry.map_err(|error| self.failed("list", &self.path, error))?;
             let Some(name) = self.wanted(&entry.path())? else { continue };
-            let plain = name.strip_suffix(".gz").unwrap_or(&name);
-            if self.extensions.iter().any(|extension| plain.ends_with(extension)) {
+            if self.is_ours(name.strip_suffix(".gz").unwrap_or(&name)) {
                 let named = format!("{}/{name}", self.path.trim_end_matches('/'));
                 files.extend(self.readable(&entry.path(), named)?);
             }
@@ -93,7 +92,21 @@ impl Find {
         let name = self.text(path.file_name().unwrap_or_default().into())?;
         let begins = [".", "#", "~$"].iter().any(|beginning| name.starts_with(beginning));
         let ends = ["~", ".unfinished", ".tmp", ".part", ".swp"].iter().any(|ending| name.ends_with(ending));
+        let is_compressed =
+            |ending: &&str| name.strip_suffix(ending).is_some_and(|plain| self.is_ours(plain));
+        if !begins && FileSource::NOT_READ.iter().any(is_compressed) {
+            // To leave it out in silence would lose what is in it.
+            return Err(Error::config(format!(
+                "'{name}' in '{}' is compressed in a way that is not read",
+                self.path
+            ))
+            .hint("compress it with gzip (.gz), or move it away"));
+        }
         Ok((!begins && !ends).then_some(name))
+    }
+
+    fn is_ours(&self, plain: &str) -> bool {
+        self.extensions.iter().any(|extension| plain.ends_with(extension))
     }
 
     /// `named` if it is a file; folders, sockets and the like are none. A link that leads nowhere is an error:

@@ -114,6 +114,11 @@ fn a_path_is_a_file_a_folder_or_a_glob() {
     assert_eq!(names(&input, "*.jsonl"), ["10.jsonl", "9.jsonl"]);
     assert_eq!(names(&input, "notes.txt"), ["notes.txt"]);
     assert_eq!(names(folder.path(), "in*/[ab].*").len(), 2);
+    std::fs::write(input.join("d.jsonl.zst"), "").expect("written");
+    for path in ["input [1]", "input*/*"] {
+        let error = connector(folder.path(), path).find(None).expect_err("another way to compress");
+        assert!(error.to_string().starts_with("'d.jsonl.zst' in 'input"), "{error}");
+    }
     for nothing in ["gone.jsonl", "*.csv", "a[", "input [1]/sub.jsonl"] {
         let error = connector(folder.path(), nothing).find(None).expect_err(nothing);
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
