@@ -42,7 +42,7 @@ pub fn load(dataflow: &DataflowPath, settings: &Settings) -> Result<Plan> {
         directory: &dataflow.directory,
         parameters: &settings.parameters,
     };
-    compile::compile(&request).map_err(|mistakes| Error::config(mistakes.to_string().trim_end().to_owned()))
+    Ok(compile::compile(&request)?)
 }
 
 /// Runs a dataflow to its end or until it is stopped.

@@ -1,6 +1,7 @@
 //! What queries can name: relations, functions, types.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
@@ -15,8 +16,10 @@ use datafusion_functions_aggregate::planner::AggregateFunctionPlanner;
 use datafusion_sql::sqlparser::ast;
 
 use super::aggregate;
+use super::ast::Statement;
 use super::flow::Flow;
 use super::function::json;
+use super::refuse::query::normalized;
 use super::types::TIMESTAMP;
 use crate::plan;
 
@@ -28,6 +31,54 @@ pub(super) struct Catalog {
     aggregates: HashMap<String, Arc<AggregateUDF>>,
     planners: Vec<Arc<dyn ExprPlanner>>,
     options: ConfigOptions,
+    pub statements: Statements,
+}
+
+/// What is known of all statements before they are compiled.
+#[derive(Debug, Default)]
+pub(super) struct Statements {
+    /// The view or sink that is being compiled.
+    pub owner: String,
+    pub sinks: BTreeSet<String>,
+    /// The relations that each view reads.
+    pub reads: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Statements {
+    /// Looks at all statements.
+    pub fn of(statements: &[Statement]) -> Statements {
+        let mut known = Statements::default();
+        for statement in statements {
+            match statement {
+                Statement::Sink(create) => {
+                    known.sinks.insert(create.name.value.clone());
+                }
+                Statement::View(create) => {
+                    let reads = known.reads.entry(create.name.value.clone()).or_default();
+                    let _ = ast::visit_relations(&create.query, |relation| {
+                        reads.extend(relation.0.last().and_then(|part| part.as_ident()).map(normalized));
+                        ControlFlow::<()>::Continue(())
+                    });
+                }
+                Statement::Source(_) | Statement::Broken(_) => {}
+            }
+        }
+        known
+    }
+
+    /// Whether the view `from` reads `to`, itself or through others.
+    pub fn leads(&self, from: &str, to: &str) -> bool {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
+        while let Some(view) = open.pop() {
+            if view == to {
+                return true;
+            }
+            if seen.insert(view) {
+                open.extend(self.reads.get(view).into_iter().flatten().map(String::as_str));
+            }
+        }
+        false
+    }
 }
 
 impl Catalog {
@@ -53,6 +104,7 @@ impl Catalog {
             aggregates,
             planners,
             options: ConfigOptions::default(),
+            statements: Statements::default(),
         }
     }
 

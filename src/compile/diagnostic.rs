@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use datafusion_sql::sqlparser::tokenizer::Span;
+use datafusion_sql::sqlparser::tokenizer::{Location, Span};
 
+use crate::error::Error;
 use crate::nearest::nearest;
 
 /// One mistake.
@@ -91,10 +92,31 @@ fn write_line(
     width: usize,
 ) -> fmt::Result {
     let number = number.to_string();
+    // A control character would do something to the terminal.
+    let line = line.replace(|c: char| c.is_control() && c != '\t', "\u{fffd}");
+    let (line, skipped, width) = cut(&line, skipped, width);
+    let line = line.as_str();
     // A tab stays a tab, so that the carets stand below their characters however wide it is shown.
     let indent: String = line.chars().take(skipped).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     writeln!(f, "  {number} | {line}")?;
     writeln!(f, "  {:blank$} | {indent}{}", "", "^".repeat(width), blank = number.len())
+}
+
+/// The part of a long line around the `width` characters behind the `skipped` first ones.
+fn cut(line: &str, skipped: usize, width: usize) -> (String, usize, usize) {
+    const SHOWN: usize = 160;
+    const BEFORE: usize = 60;
+    let length = line.chars().count();
+    if length <= SHOWN {
+        return (line.to_owned(), skipped, width);
+    }
+    let from = skipped.saturating_sub(BEFORE).min(length);
+    let to = (from + SHOWN).min(length);
+    let (before, behind) = (if from > 0 { "..." } else { "" }, if to < length { "..." } else { "" });
+    let part: String = line.chars().skip(from).take(to - from).collect();
+    let skipped = skipped - from + before.len();
+    let room = (part.chars().count() + before.len()).saturating_sub(skipped);
+    (format!("{before}{part}{behind}"), skipped, width.min(room).max(1))
 }
 
 impl fmt::Display for Diagnostics {
@@ -113,14 +135,50 @@ impl fmt::Display for Diagnostics {
 
 impl std::error::Error for Diagnostics {}
 
+impl From<Diagnostics> for Error {
+    /// All mistakes of the file, each on lines of its own.
+    fn from(mistakes: Diagnostics) -> Error {
+        let count = match mistakes.list.len() {
+            1 => "1 mistake".to_owned(),
+            count => format!("{count} mistakes"),
+        };
+        Error::config(format!("{} has {count}\n\n{}", mistakes.file, mistakes.to_string().trim_end()))
+    }
+}
+
+/// The text of a dataflow file, or where it stops to be text.
+pub fn text(file: &str, bytes: Vec<u8>) -> Result<String, Diagnostics> {
+    String::from_utf8(bytes).map_err(|error| {
+        let bytes = error.as_bytes();
+        let good = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        let line = good.matches('\n').count() + 1;
+        let column = good.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let place = |column: usize| Location::new(line as u64, column as u64);
+        let byte = bytes.get(good.len()).copied().unwrap_or_default();
+        let message = format!("the byte 0x{byte:02X} is not UTF-8");
+        let mistake = Diagnostic::new(Span::new(place(column), place(column + 1)), message);
+        let hint = "save the file as UTF-8; it seems to have another encoding, such as Latin-1 or UTF-16";
+        Diagnostics::new(file, String::from_utf8_lossy(bytes), vec![mistake.hint(hint)])
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use datafusion_sql::sqlparser::tokenizer::Location;
-
     use super::*;
 
     fn span(line: u64, from: u64, to: u64) -> Span {
         Span::new(Location::new(line, from), Location::new(line, to))
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_with_the_mistake_is_shown() {
+        let text = format!("{}wrong{}", "ü, ".repeat(1000), " and so on".repeat(1000));
+        let list = vec![Diagnostic::new(span(1, 3001, 3006), "wrong").hint("write right")];
+        let shown = Diagnostics::new("d.sql", text, list).to_string();
+        let [_, line, carets, _] = shown.lines().collect::<Vec<_>>()[..] else { panic!("{shown}") };
+        assert!(line.len() < 240 && line.contains("...") && line.ends_with("..."), "{shown}");
+        let at = |text: &str, part: &str| text.find(part).map(|byte| text[..byte].chars().count());
+        assert_eq!(at(line, "wrong"), at(carets, "^^^^^"), "{shown}");
     }
 
     #[test]

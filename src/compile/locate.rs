@@ -10,17 +10,58 @@ use datafusion_sql::sqlparser::ast::{self, GroupByExpr, SelectItem, SetExpr, Spa
 use datafusion_sql::sqlparser::tokenizer::Span;
 
 use super::catalog::Catalog;
+use super::diagnostic::Diagnostic;
 use super::expression::{self, Scope, condition};
 use super::flow::ColumnInfo;
-use super::problem::{known, overlap};
-use super::query;
+use super::problem::{Problem, known, overlap};
 use super::refuse::query::normalized;
+use super::{query, refuse};
 
 /// The culprits in a query. Its relations must be known.
 pub(super) fn in_query(catalog: &Catalog, query: &ast::Query) -> Vec<Span> {
-    let mut search = Search { catalog, ctes: Vec::new(), found: Vec::new() };
+    let mut search = Search { catalog, ctes: Vec::new(), found: Vec::new(), unknown: None };
     search.query(query);
     search.found
+}
+
+/// All names in a query that are none of the columns, if one of them is among `problems`: the planner stops at
+/// the first. Empty where they cannot be found.
+pub(super) fn unknown_columns(
+    catalog: &Catalog,
+    query: &ast::Query,
+    problems: &[Problem],
+) -> Vec<Diagnostic> {
+    let is_name = |problem: &Problem| {
+        problem.message.starts_with("there is no column ")
+            || problem.message.starts_with("there is no relation ")
+    };
+    if !problems.iter().all(is_name) {
+        return Vec::new();
+    }
+    let mut search = Search { catalog, ctes: Vec::new(), found: Vec::new(), unknown: Some(Vec::new()) };
+    search.query(query);
+    let mut unknown = search.unknown.unwrap_or_default();
+    unknown.sort_by_key(|diagnostic| diagnostic.span.start);
+    unknown.dedup();
+    unknown
+}
+
+/// The item of GROUP BY that names an aggregate of the SELECT list.
+pub(super) fn grouped_aggregate(catalog: &Catalog, query: &ast::Query) -> Option<Span> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let GroupByExpr::Expressions(exprs, _) = &select.group_by else { return None };
+    let made_by_aggregate = |name: &str| {
+        select.projection.iter().any(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias } => {
+                normalized(alias) == name && refuse::expression::has_aggregate(catalog, expr)
+            }
+            _ => false,
+        })
+    };
+    exprs.iter().find_map(|expr| match expr {
+        ast::Expr::Identifier(ident) => made_by_aggregate(&normalized(ident)).then_some(ident.span),
+        _ => None,
+    })
 }
 
 /// The culprits in an expression over the columns of `schema`.
@@ -66,6 +107,8 @@ struct Search<'a> {
     catalog: &'a Catalog,
     ctes: Vec<ast::Cte>,
     found: Vec<Span>,
+    /// `Some`: only names that are no columns are looked for.
+    unknown: Option<Vec<Diagnostic>>,
 }
 
 impl Search<'_> {
@@ -106,6 +149,24 @@ impl Search<'_> {
             GroupByExpr::Expressions(exprs, _) => exprs,
             GroupByExpr::All(_) => &[],
         };
+        if let Some(unknown) = &mut self.unknown {
+            let aliases = select.projection.iter().filter_map(|item| match item {
+                SelectItem::ExprWithAlias { alias, .. } => Some(normalized(alias)),
+                _ => None,
+            });
+            let mut names = Names {
+                catalog: self.catalog,
+                schema: &schema,
+                aliases: aliases.collect(),
+                depth: 0,
+                sees: false,
+                found: unknown,
+            };
+            items.chain(&select.selection).for_each(|expr| names.visit(expr));
+            names.sees = true;
+            groups.iter().chain(&select.having).for_each(|expr| names.visit(expr));
+            return;
+        }
         for expr in items.chain(groups) {
             self.found.extend(in_expression(self.catalog, expr, &schema));
         }
@@ -152,6 +213,73 @@ impl Search<'_> {
         let (planned, schema, columns) = without_aggregates(planned, schema)?;
         let scope = Scope { schema: &schema, columns: &columns, no_now: None };
         condition(&planned, &scope, "WHERE").is_err().then(|| expr.span()).filter(known)
+    }
+}
+
+/// Collects names that are no columns of `schema`.
+struct Names<'a> {
+    catalog: &'a Catalog,
+    schema: &'a DFSchemaRef,
+    /// Names of the SELECT list.
+    aliases: Vec<String>,
+    /// Number of subqueries around the place: they have columns of their own.
+    depth: usize,
+    /// Whether the aliases can be used: behind GROUP BY and HAVING.
+    sees: bool,
+    found: &'a mut Vec<Diagnostic>,
+}
+
+impl Names<'_> {
+    fn visit(&mut self, expr: &ast::Expr) {
+        let _ = ast::Visit::visit(expr, self);
+    }
+}
+
+impl ast::Visitor for Names<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
+        let ident = match expr {
+            ast::Expr::Identifier(ident) => Some(ident),
+            ast::Expr::CompoundIdentifier(_) => None,
+            _ => return ControlFlow::Continue(()),
+        };
+        let alias = ident.is_some_and(|ident| self.aliases.contains(&normalized(ident)));
+        if self.depth > 0 || !known(&expr.span()) || alias && self.sees {
+            return ControlFlow::Continue(());
+        }
+        let Err(error) = query::expression(self.catalog, expr, self.schema) else {
+            return ControlFlow::Continue(());
+        };
+        let Some(mut problem) = query::problems(&error).into_iter().next() else {
+            return ControlFlow::Continue(());
+        };
+        let near = problem.hint.as_ref().is_some_and(|hint| hint.starts_with("did you mean"));
+        if let Some(ident) = ident.filter(|_| !near) {
+            if alias {
+                let hint = "it is a name of the SELECT list, which only GROUP BY and HAVING see: repeat its expression, \
+                            or put the SELECT into a view";
+                problem.hint = Some(hint.to_owned());
+            } else if let Some(hint) = refuse::elsewhere::column(&ident.value.to_lowercase()) {
+                problem.hint = Some(hint.to_owned());
+            } else if ident.quote_style == Some('"') {
+                let text = ident.value.replace('\'', "''");
+                problem.hint =
+                    Some(format!("double quotes are for names; a text stands in single quotes: '{text}'"));
+            }
+        }
+        self.found.push(problem.into_diagnostic(&[], None, expr.span()));
+        ControlFlow::Continue(())
     }
 }
 

@@ -46,7 +46,7 @@ use datafusion_sql::sqlparser::tokenizer::Span;
 
 use self::aggregate::Retention;
 use self::ast::{CreateSink, CreateSource, CreateView, Name, SinkInput, Statement};
-use self::catalog::Catalog;
+use self::catalog::{Catalog, Statements};
 use self::diagnostic::{Diagnostic, Diagnostics};
 use self::flow::Flow;
 use self::graph::Graph;
@@ -89,6 +89,7 @@ fn compile_here(request: &Request) -> Result<Plan, Diagnostics> {
     let (statements, diagnostics) = statement::parse(request.text, request.parameters);
     let (graph, retention) = Default::default();
     let mut compiler = Compiler { catalog: Catalog::new(), graph, diagnostics, retention };
+    compiler.catalog.statements = Statements::of(&statements);
     let names = statements.iter().map(name_of);
     let names: Vec<(String, Span)> = names.map(|name| (name.value.clone(), name.span)).collect();
     for (index, statement) in statements.iter().enumerate() {
@@ -107,6 +108,7 @@ fn compile_here(request: &Request) -> Result<Plan, Diagnostics> {
         }
         let later =
             |wanted: &str| after.iter().find(|(name, _)| name == wanted).map(|(_, span)| span.start.line);
+        compiler.catalog.statements.owner.clone_from(&name.value);
         compiler.statement(statement, &later);
     }
     compiler.finish(request)
@@ -242,6 +244,17 @@ impl Compiler {
 
     /// Reports what is wrong with a query, at its place.
     fn report(&mut self, problems: Vec<Problem>, query: &datafusion_sql::sqlparser::ast::Query, span: Span) {
+        let unknown = locate::unknown_columns(&self.catalog, query, &problems);
+        if !unknown.is_empty() {
+            self.diagnostics.extend(unknown);
+            return;
+        }
+        let grouped = problems.iter().any(|problem| problem.message.ends_with("cannot be used here"));
+        if let Some(place) = grouped.then(|| locate::grouped_aggregate(&self.catalog, query)).flatten() {
+            let error = Diagnostic::new(place, "GROUP BY cannot use what an aggregate function makes");
+            self.diagnostics.push(error.hint("put it into a view, and group that"));
+            return;
+        }
         let unplaced = problems.iter().any(|problem| !matches!(problem.place, Place::At(_)));
         let culprits = if unplaced { locate::in_query(&self.catalog, query) } else { Vec::new() };
         let placed = problems.into_iter().map(|problem| {

@@ -65,6 +65,16 @@ impl Naming {
                 Some(_) if taken && !first => format!("#{number}"),
                 Some(name) => name,
                 None if first => {
+                    if let SelectItem::UnnamedExpr(ast::Expr::Value(value)) = item
+                        && let ast::Value::SingleQuotedString(text) = &value.value
+                    {
+                        let error =
+                            Diagnostic::new(span, format!("the text '{text}' as a column needs a name"));
+                        let hint = "single quotes are for texts: a column stands without quotes, or in double ones; \
+                                    a text needs AS name";
+                        self.diagnostics.push(error.hint(hint));
+                        continue;
+                    }
                     let message = "a column that is computed needs a name";
                     self.diagnostics.push(Diagnostic::new(span, message).hint("add AS and a name"));
                     continue;

@@ -76,7 +76,17 @@ fn problem(error: &DataFusionError) -> Problem {
         DataFusionError::SchemaError(schema_error, _) => schema_problem(schema_error),
         _ => None,
     };
-    problem.unwrap_or_else(|| failed(error)).or_at(place)
+    match problem {
+        Some(problem) => problem.or_at(place),
+        // The planner names one operand only.
+        None if is_about_types(error) => failed(error).near(place),
+        None => failed(error).or_at(place),
+    }
+}
+
+fn is_about_types(error: &DataFusionError) -> bool {
+    let message = error.find_root().message();
+    ["coerce", "infer common argument", "result type for"].iter().any(|part| message.contains(part))
 }
 
 fn schema_problem(error: &SchemaError) -> Option<Problem> {
@@ -88,7 +98,11 @@ fn schema_problem(error: &SchemaError) -> Option<Problem> {
             {
                 problem = Problem::new(format!("there is no relation `{relation}` in FROM"));
                 let names = valid_fields.iter().filter_map(|valid| valid.relation.as_ref());
-                problem.hint = text::did_you_mean(relation.table(), names.map(|name| name.table()));
+                let mut names: Vec<&str> = names.map(|name| name.table()).collect();
+                names.sort_unstable();
+                names.dedup();
+                problem.hint = text::did_you_mean(relation.table(), names.iter().copied());
+                problem.hint = problem.hint.or_else(|| Some(format!("FROM has {}", names.join(", "))));
                 return Some(problem);
             }
             let names: Vec<_> = valid_fields.iter().map(|valid| valid.name.as_str()).collect();

@@ -4,6 +4,7 @@
 //! knows the place of what it refuses. So syntax is looked at first, where everything has its place.
 
 pub(super) mod call;
+pub(super) mod elsewhere;
 pub(super) mod expression;
 pub(super) mod function;
 pub(super) mod planned;

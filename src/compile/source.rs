@@ -152,7 +152,8 @@ fn constant(
     let kind = definition.kind.sql_name();
     if matches!(&default.ast, Ast::Value(value) if matches!(value.value, Value::Null)) {
         if definition.not_null {
-            return Err(Diagnostic::new(default.span, "DEFAULT NULL on a column that is NOT NULL"));
+            let error = Diagnostic::new(default.span, "DEFAULT NULL on a column that is NOT NULL");
+            return Err(error.hint("remove one of the two"));
         }
         return Ok(None);
     }
@@ -166,7 +167,13 @@ fn constant(
     let located = |problem: Problem| problem.into_diagnostic(&[], None, default.span);
     let planned = planned(default, catalog, &empty).map_err(|diagnostic| {
         let is_column = diagnostic.message.starts_with("there is no column");
-        if is_column { Diagnostic::new(default.span, "DEFAULT has to be a constant") } else { diagnostic }
+        let constant = || {
+            let error = Diagnostic::new(default.span, "DEFAULT has to be a constant");
+            error.hint(
+                "compute it in a view: coalesce(column, expression) AS column; texts stand in single quotes",
+            )
+        };
+        if is_column { constant() } else { diagnostic }
     })?;
     let compiled = compile(&planned, &Scope::over(&empty)).map_err(located)?;
     let value = guard::constant(&compiled.expr.physical).map_err(|error| located(failed(&error)))?;
@@ -185,18 +192,33 @@ fn constant(
     );
     if !fits {
         let found = types::name(&compiled.data_type);
-        return Err(Diagnostic::new(
-            default.span,
-            format!("the column is {kind}, but its DEFAULT is {found}"),
-        ));
+        let message = format!("the column is {kind}, but its DEFAULT is {found}");
+        return Err(Diagnostic::new(default.span, message).hint(example(definition.kind)));
     }
     if definition.kind == ColumnType::Json {
-        valid_json(&value).map_err(|message| Diagnostic::new(default.span, message))?;
+        valid_json(&value)
+            .map_err(|message| Diagnostic::new(default.span, message).hint(example(ColumnType::Json)))?;
     }
     let options = CastOptions { safe: false, ..CastOptions::default() };
-    let value = cast_with_options(&value, &definition.kind.arrow_type(), &options)
-        .map_err(|_| Diagnostic::new(default.span, format!("`{}` is no {kind}", default.text)))?;
+    let value = cast_with_options(&value, &definition.kind.arrow_type(), &options).map_err(|_| {
+        let error = Diagnostic::new(default.span, format!("`{}` is no {kind}", default.text));
+        error.hint(example(definition.kind))
+    })?;
     Ok((value.null_count() == 0).then_some(ArrayRef1(value)))
+}
+
+/// A value of each type, for hints.
+fn example(kind: ColumnType) -> &'static str {
+    match kind {
+        ColumnType::Text => "write a text, as in DEFAULT 'none'",
+        ColumnType::BigInt => "write an integer of 64 bits, as in DEFAULT 0",
+        ColumnType::Int => "write an integer of 32 bits, as in DEFAULT 0, or declare the column as BIGINT",
+        ColumnType::Double => "write a number, as in DEFAULT 0.5",
+        ColumnType::Boolean => "write DEFAULT true or DEFAULT false",
+        ColumnType::Timestamp => "write RFC 3339, as in DEFAULT '2025-01-31T12:00:00Z'",
+        ColumnType::Date => "write a day, as in DEFAULT '2025-01-31'",
+        ColumnType::Json => "write JSON as a text, as in DEFAULT '{}'",
+    }
 }
 
 fn valid_json(value: &dyn Array) -> Result<(), String> {
@@ -260,14 +282,17 @@ fn watermark(
     let Some(index) = names().position(|name| name == column.value) else {
         let message = format!("there is no column `{}`", text::name(&column.value));
         let mut diagnostic = Diagnostic::new(column.span, message);
-        diagnostic.hint = text::did_you_mean(&column.value, names());
+        diagnostic.hint = text::did_you_mean(&column.value, names()).or_else(|| {
+            Some(format!("the columns are {}", names().map(text::name).collect::<Vec<_>>().join(", ")))
+        });
         return Err(diagnostic);
     };
     let declared = &create.columns[index];
     if declared.kind != ColumnType::Timestamp {
         let message =
             format!("the column is {}, but a watermark needs a TIMESTAMP", declared.kind.sql_name());
-        return Err(Diagnostic::new(column.span, message));
+        let hint = format!("declare it as {} TIMESTAMP", text::name(&column.value));
+        return Err(Diagnostic::new(column.span, message).hint(hint));
     }
     if declared.metadata == Some(Metadata::IngestionTime) {
         let message = "the ingestion time is no event time";
@@ -312,7 +337,10 @@ fn delay(
     let total = total.and_then(|days| days.checked_add(interval.nanoseconds));
     match total {
         Some(total) if total >= 0 => Ok(Some(total)),
-        Some(_) => Err(Diagnostic::new(span, "a watermark cannot be ahead of the event time")),
-        None => Err(Diagnostic::new(span, "the interval is too long")),
+        Some(_) => {
+            let error = Diagnostic::new(span, "a watermark cannot be ahead of the event time");
+            Err(error.hint("write an interval of 0 or more"))
+        }
+        None => Err(Diagnostic::new(span, "the interval is too long").hint("write a shorter one")),
     }
 }

@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod corpus;
+mod explain;
 mod refusal;
 mod source_body;
 mod tokens;
@@ -13,7 +14,7 @@ mod with;
 
 use std::collections::BTreeMap;
 
-use datafusion_sql::sqlparser::tokenizer::{Span, Token};
+use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
 
 use super::ast::{CreateSink, CreateSource, CreateView, Name, Options, SinkInput, Statement};
 use super::diagnostic::Diagnostic;
@@ -38,29 +39,49 @@ impl Context<'_> {
 /// relation only its name is left, as [`Statement::Broken`].
 pub fn parse(text: &str, parameters: &BTreeMap<String, String>) -> (Vec<Statement>, Vec<Diagnostic>) {
     let source = SourceText::new(text);
-    let (tokens, lexical) = source.tokenize();
-    let mut context = Context { parameters, diagnostics: Vec::new() };
+    let (mut tokens, lexical) = source.tokenize();
+    let mut context = Context { parameters, diagnostics: explain::foreign_comments(&mut tokens, &source) };
     let mut statements = Vec::new();
     let mut from = 0;
     while from < tokens.len() {
         let end = tokens[from..].iter().position(|token| token.token == Token::SemiColon);
-        let to = end.map_or(tokens.len(), |end| from + end);
+        let mut to = end.map_or(tokens.len(), |end| from + end);
+        let mut end = end;
+        if let Some(begin) = forgotten_end(&tokens[from..to]) {
+            let error =
+                Diagnostic::new(tokens[from + begin].span, "a `;` is missing in front of this statement");
+            context.diagnostics.push(error.hint("end the one before it with `;`"));
+            (to, end) = (from + begin, Some(begin));
+        }
         let slice = Tokens::new(&tokens[from..to], end.map(|end| tokens[from + end].span), &source);
         // What is cut off by a character that is no token would only give errors that follow from it.
         let cut_off = end.is_none() && lexical.is_some();
         if !slice.is_empty() && !cut_off {
             statements.extend(statement(&mut context, slice));
         }
-        from = to + 1;
+        from = to + usize::from(tokens.get(to).is_some_and(|token| token.token == Token::SemiColon));
     }
     let mut diagnostics = context.diagnostics;
     diagnostics.extend(lexical);
     if statements.is_empty() && diagnostics.is_empty() {
-        let nothing = Diagnostic::new(Span::empty(), "there is no statement in this file");
+        let start = tokens::one_character(Location::new(1, 1));
+        let nothing = Diagnostic::new(start, "there is no statement in this file");
         diagnostics.push(nothing.hint("start with CREATE SOURCE name ( ... ) WITH ( ... )"));
     }
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
     (statements, diagnostics)
+}
+
+/// Where a statement begins without one that has ended before it.
+fn forgotten_end(tokens: &[TokenWithSpan]) -> Option<usize> {
+    let is = |index: usize, words: &[&str]| match tokens.get(index).map(|token| &token.token) {
+        Some(Token::Word(word)) if word.quote_style.is_none() => {
+            words.iter().any(|wanted| word.value.eq_ignore_ascii_case(wanted))
+        }
+        _ => false,
+    };
+    const MADE: &[&str] = &["SOURCE", "VIEW", "MATERIALIZED", "SINK", "TABLE", "STREAM"];
+    (1..tokens.len()).find(|index| is(*index, &["CREATE"]) && is(index + 1, MADE))
 }
 
 /// What the words behind CREATE make, and how many words that are.
@@ -85,6 +106,14 @@ fn statement(context: &mut Context<'_>, tokens: Tokens<'_>) -> Option<Statement>
         context.diagnostics.push(diagnostic);
         return name.map(Statement::Broken);
     };
+    if let Some(strange) = explain::strange(&tokens) {
+        context.diagnostics.push(strange);
+        return tokens
+            .name(words, "a name")
+            .ok()
+            .filter(|_| !matches!(kind, Kind::Sink))
+            .map(Statement::Broken);
+    }
     let name = context.take(statement_name(&tokens, words, kind))?;
     let before = context.diagnostics.len();
     let parsed = match tokens.unbalanced() {
@@ -117,6 +146,10 @@ fn statement_name(tokens: &Tokens<'_>, index: usize, kind: Kind) -> Result<Name,
         Kind::Sink => "the name of the sink",
     };
     let name = tokens.name(index, what)?;
+    if tokens.get(index + 1) == Some(&Token::Minus) {
+        let error = Diagnostic::new(tokens.at(index + 1), "a name has no `-` in it");
+        return Err(error.hint("write `_`, or put the name into double quotes"));
+    }
     if tokens.get(index + 1) == Some(&Token::Period) {
         let span = tokens.range(index, index + 3).span();
         let message = "names have no schema or database in front";
@@ -170,12 +203,14 @@ fn create_view(
     }
     if !tokens.is(at, "AS") {
         let message = format!("expected AS and a SELECT, found {}", tokens.show(at));
-        return context.take(Err(Diagnostic::new(tokens.at(at), message)));
+        let example = format!("CREATE VIEW {} AS SELECT ... FROM ...", name.value);
+        return context.take(Err(Diagnostic::new(tokens.at(at), message).hint(example)));
     }
     let query = tokens.from(at + 1);
     if let Some(with) = trailing_with(query) {
         let error = Diagnostic::new(query.at(with), "WITH ( ... ) of a view stands before AS");
-        let example = format!("CREATE VIEW {} WITH ( ... ) AS SELECT ...", name.value);
+        let example = "a view writes nowhere: for a topic, file or collection write CREATE SINK name FROM";
+        let example = format!("{example} {} WITH ( ... )", name.value);
         return context.take(Err(error.hint(example)));
     }
     let parsed = parse_query(context, query)?;

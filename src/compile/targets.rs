@@ -45,9 +45,19 @@ fn reads_back(source: &Source, sink: &Sink) -> bool {
     }
 }
 
-/// A path without the parts that lead nowhere.
+/// A path without the parts that lead nowhere, and there and back.
 fn plain(path: &str) -> PathBuf {
-    Path::new(path).components().filter(|part| *part != Component::CurDir).collect()
+    let mut plain = PathBuf::new();
+    for part in Path::new(path).components() {
+        match (part, plain.components().next_back()) {
+            (Component::CurDir, _) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => {
+                plain.pop();
+            }
+            _ => plain.push(part),
+        }
+    }
+    plain
 }
 
 /// Whether a name can be the name of a file, as those of sources and sinks have to be.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::compile::diagnostic;
 use crate::error::{Error, Result};
 use crate::nearest::nearest;
 
@@ -34,8 +35,10 @@ impl DataflowPath {
 
     /// The SQL text.
     pub fn read(&self) -> Result<String> {
-        std::fs::read_to_string(&self.file)
-            .map_err(|error| Error::config(format!("cannot read '{}'", self.file.display())).caused_by(error))
+        let bytes = std::fs::read(&self.file).map_err(|error| {
+            Error::config(format!("cannot read '{}'", self.file.display())).caused_by(error)
+        })?;
+        Ok(diagnostic::text(&self.file.display().to_string(), bytes)?)
     }
 
     fn of_file(file: &Path) -> Result<DataflowPath> {

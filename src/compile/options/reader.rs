@@ -175,6 +175,30 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Options of other systems, with those that do the same here.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("kafka_topic", "topic"),
+    ("topics", "topic"),
+    ("value_format", "format"),
+    ("value.format", "format"),
+    ("key_format", "key.format"),
+    ("primary_key", "key"),
+    ("primary-key", "key"),
+    ("key.fields", "key"),
+    ("type", "mode"),
+    ("sink.delivery-guarantee", "delivery"),
+    ("sink.delivery.guarantee", "delivery"),
+    ("sink.parallelism", "shards"),
+    ("sink.partitions", "partitions"),
+    ("replicas", "replication"),
+    ("auto.offset.reset", "scan.startup.mode"),
+    ("startup.mode", "scan.startup.mode"),
+    ("rows-per-second", "rate"),
+    ("number-of-rows", "count"),
+    ("json.timestamp-format.standard", "timestamp_format"),
+    ("table", "collection"),
+];
+
 /// Settings that some systems take as options. Here they come from the configuration.
 const CONNECTION: &[&str] = &[
     "bootstrap.servers",
@@ -200,6 +224,15 @@ fn unknown(entry: &OptionEntry, known: &Known<'_>) -> Diagnostic {
         return error.hint("connections come from the configuration, so that one file runs everywhere");
     }
     let error = Diagnostic::new(span, format!("unknown option `{key}` of {}", known.what));
+    if key == "timestamp" || key == "timestamp_column" {
+        return error.hint(
+            "event time is declared among the columns: WATERMARK FOR at AS at - INTERVAL '10 seconds'",
+        );
+    }
+    let same = ELSEWHERE.iter().find(|(elsewhere, _)| *elsewhere == key).map(|(_, same)| *same);
+    if let Some(same) = same.filter(|same| known.options.contains(same)) {
+        return error.hint(format!("the same is `{same}` here"));
+    }
     let mut all = known.options.clone();
     all.sort_unstable();
     match nearest(key, &all) {

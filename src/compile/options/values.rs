@@ -14,7 +14,8 @@ pub(super) fn integer(value: &Name, range: RangeInclusive<i64>) -> Result<i64, D
             (from, i64::MAX) => format!("expected a whole number from {from} on"),
             (from, to) => format!("expected a whole number from {from} to {to}"),
         };
-        Diagnostic::new(value.span, format!("{expected}, found '{}'", value.value))
+        let error = Diagnostic::new(value.span, format!("{expected}, found '{}'", value.value));
+        error.hint(format!("write one, such as {}", (*range.start()).max(1)))
     })
 }
 
@@ -22,7 +23,9 @@ pub(super) fn integer(value: &Name, range: RangeInclusive<i64>) -> Result<i64, D
 pub(super) fn share(value: &Name) -> Result<f64, Diagnostic> {
     let parsed = value.value.trim().parse::<f64>();
     parsed.ok().filter(|number| (0.0..=1.0).contains(number)).ok_or_else(|| {
-        Diagnostic::new(value.span, format!("expected a share from 0 to 1, found '{}'", value.value))
+        let error =
+            Diagnostic::new(value.span, format!("expected a share from 0 to 1, found '{}'", value.value));
+        error.hint("write 0.01 for one in a hundred")
     })
 }
 
@@ -88,7 +91,9 @@ pub(super) fn list(value: &Name, what: &str) -> Result<Vec<Name>, Diagnostic> {
                 "" => format!("expected {what}, found nothing"),
                 _ => format!("expected {what}, one part of the list is empty"),
             };
-            return Err(Diagnostic::new(value.span, message));
+            return Err(
+                Diagnostic::new(value.span, message).hint("write the names with commas between: 'a, b'")
+            );
         }
         if names.iter().any(|other| other.value == name) {
             return Err(Diagnostic::new(place, format!("`{name}` stands twice")).hint("remove one of them"));

@@ -9,6 +9,7 @@ use datafusion_sql::sqlparser::ast::{
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
 
+use super::elsewhere;
 use super::expression::Clause;
 use super::query::normalized;
 use crate::compile::aggregate::functions::SUPPORTED;
@@ -58,9 +59,21 @@ pub(super) fn check(catalog: &Catalog, call: &Function, clause: Clause, nested: 
             return error(format!("window functions (`{name}`) are not supported yet"), hint);
         }
         let mut diagnostic = Diagnostic::new(place(call), format!("there is no function `{name}`"));
-        diagnostic.hint = text::did_you_mean(&name, catalog.function_names());
-        return Some(diagnostic);
+        diagnostic.hint = elsewhere::function(&name).map(str::to_owned);
+        diagnostic.hint = diagnostic.hint.or_else(|| text::did_you_mean(&name, catalog.function_names()));
+        return Some(match diagnostic.hint {
+            Some(_) => diagnostic,
+            None => diagnostic.hint("docs/functions.md lists all functions"),
+        });
     };
+    if let FunctionArguments::List(list) = &call.args
+        && list.args.iter().any(|argument| !matches!(argument, FunctionArg::Unnamed(_)))
+    {
+        return error(
+            format!("the arguments of `{name}` have no names"),
+            "write the values alone, in their order",
+        );
+    }
     if call.filter.is_some() || !call.within_group.is_empty() {
         return error(format!("`{name}` is no aggregate function"), "FILTER belongs behind an aggregate");
     }

@@ -9,12 +9,19 @@ use super::call;
 use crate::compile::catalog::Catalog;
 use crate::compile::diagnostic::Diagnostic;
 use crate::compile::problem::or_else;
+use crate::nearest::nearest;
 
 /// Looks at an expression of a source.
 pub(in crate::compile) fn expression(catalog: &Catalog, expr: &ast::Expr, span: Span) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     Walk::new(catalog, Clause::Rule, span, &mut found).over(expr);
     found
+}
+
+/// Whether an aggregate function is called in an expression.
+pub(in crate::compile) fn has_aggregate(catalog: &Catalog, expr: &ast::Expr) -> bool {
+    let mut ignored = Vec::new();
+    Walk::new(catalog, Clause::Select, Span::empty(), &mut ignored).over(expr).is_some()
 }
 
 /// Where an expression stands.
@@ -77,6 +84,9 @@ impl<'a> Walk<'a> {
         {
             return too_large(number).map(|error| Diagnostic { span: expr.span(), ..error });
         }
+        if let Some(unknown) = unknown_type(expr) {
+            return Some(unknown);
+        }
         let (what, hint) = refused(expr)?;
         Some(Diagnostic::new(expr.span(), format!("{what} is not supported yet")).hint(hint))
     }
@@ -125,6 +135,17 @@ fn too_large(number: &str) -> Option<Diagnostic> {
     Some(error.hint(format!("write {number}.0 if a DOUBLE is meant")))
 }
 
+/// The type of a cast that is none of SQL's.
+fn unknown_type(expr: &ast::Expr) -> Option<Diagnostic> {
+    const TYPES: [&str; 8] = ["TEXT", "STRING", "VARCHAR", "BIGINT", "INT", "DOUBLE", "BOOLEAN", "TIMESTAMP"];
+    let ast::Expr::Cast { data_type: ast::DataType::Custom(name, _), .. } = expr else { return None };
+    let error = Diagnostic::new(name.span(), format!("unknown type `{name}`"));
+    Some(match nearest(&name.to_string(), &TYPES) {
+        Some(near) => error.hint(format!("did you mean {near}?")),
+        None => error.hint("types are TEXT, BIGINT, INT, DOUBLE, BOOLEAN, TIMESTAMP"),
+    })
+}
+
 /// Kinds of expressions that are refused, with a hint.
 fn refused(expr: &ast::Expr) -> Option<(&'static str, &'static str)> {
     use ast::Expr as E;
@@ -137,7 +158,10 @@ fn refused(expr: &ast::Expr) -> Option<(&'static str, &'static str)> {
         E::GroupingSets(_) => ("GROUPING SETS", "write one view per grouping"),
         E::Cube(_) => ("CUBE", "write one view per grouping"),
         E::Rollup(_) => ("ROLLUP", "write one view per grouping"),
-        E::JsonAccess { .. } | E::CompoundFieldAccess { .. } => ("access to a field of a value", FIELD),
+        E::JsonAccess { .. } | E::CompoundFieldAccess { .. } => (
+            "access to a part of a value",
+            "of JSON write payload -> 'a' ->> 'b', of a text substr(text, from, length)",
+        ),
         E::BinaryOp { op, .. } => {
             use ast::BinaryOperator as O;
             match op {

@@ -35,7 +35,7 @@ fn node(expr: &Expr, scope: &Scope) -> Result<(), Problem> {
             whole_days(&binary.left, &binary.right, scope)
         }
         Expr::Literal(ScalarValue::Float64(Some(value)), _) if !value.is_finite() => {
-            Err(Problem::new("the number is too large for a DOUBLE"))
+            Err(Problem::new("the number is too large for a DOUBLE").hint("the largest is about 1.8e308"))
         }
         Expr::Not(inner) => boolean("NOT", inner, scope),
         Expr::InList(list) => list.list.iter().try_for_each(|value| comparable(&list.expr, value, scope)),

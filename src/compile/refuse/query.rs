@@ -155,8 +155,10 @@ impl Look<'_> {
                 if !modifiers.is_empty() {
                     self.refuse(select.group_by.span(), "GROUP BY with a modifier", "name the columns only");
                 }
-                exprs.iter().for_each(|expr| self.walk(expr, Clause::GroupBy));
-                exprs.iter().for_each(|expr| self.grouped_constant(expr, &select.projection));
+                exprs.iter().for_each(|expr| {
+                    self.grouped_constant(expr, &select.projection);
+                    self.group(expr, select);
+                });
             }
         }
         if let Some(having) = &select.having {
@@ -242,6 +244,41 @@ impl Look<'_> {
         }
     }
 
+    /// An item of GROUP BY, which may be the number of an item of the SELECT list.
+    fn group(&mut self, expr: &ast::Expr, select: &ast::Select) {
+        let items = &select.projection;
+        let star = items
+            .iter()
+            .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+        let number = match expr {
+            ast::Expr::Value(value) if !star => match &value.value {
+                ast::Value::Number(number, _) => Some(number),
+                _ => None,
+            },
+            _ => None,
+        };
+        let index = |number: &String| number.parse::<usize>().ok()?.checked_sub(1);
+        let meant = number.and_then(index).and_then(|index| items.get(index));
+        if let (Some(number), None) = (number, meant) {
+            let message = format!("GROUP BY {number}, but the SELECT list has {} columns", items.len());
+            let error = Diagnostic::new(or_else(expr.span(), self.span), message);
+            return self
+                .findings
+                .diagnostics
+                .push(error.hint("write the name of a column, or a number from 1 on"));
+        }
+        if let Some(SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }) = meant {
+            let mut ignored = Vec::new();
+            if Walk::new(self.catalog, Clause::Select, self.span, &mut ignored).over(item).is_some() {
+                let message = format!("GROUP BY cannot use `{expr}`: it is made by an aggregate function");
+                let error = Diagnostic::new(or_else(expr.span(), self.span), message);
+                let hint = "group by columns; to group by an aggregate, put it into a view and group that";
+                return self.findings.diagnostics.push(error.hint(hint));
+            }
+        }
+        self.walk(expr, Clause::GroupBy);
+    }
+
     fn walk(&mut self, expr: &ast::Expr, clause: Clause) {
         Walk::new(self.catalog, clause, self.span, &mut self.findings.diagnostics).over(expr);
     }
@@ -308,6 +345,19 @@ pub(in crate::compile) fn unknown(
     later: &dyn Fn(&str) -> Option<u64>,
 ) -> Diagnostic {
     let name = text::name(wanted);
+    let error = |message: String, hint: &str| Diagnostic::new(span, message).hint(hint);
+    let statements = &catalog.statements;
+    if wanted == statements.owner {
+        return error(format!("`{name}` reads itself"), "read a source, or a view above it");
+    }
+    if later(wanted).is_some() && statements.leads(wanted, &statements.owner) {
+        let message = format!("`{}` and `{name}` read each other", text::name(&statements.owner));
+        return error(message, "no view can read what is made from it: let one of them read something else");
+    }
+    if statements.sinks.contains(wanted) {
+        let message = format!("`{name}` is a sink, which cannot be read");
+        return error(message, "read what it reads, or put its SELECT into a view that both read");
+    }
     if let Some(line) = later(wanted) {
         let message = format!("`{name}` is defined further down, in line {line}");
         return Diagnostic::new(span, message)

@@ -65,6 +65,15 @@ const CLAUSES: &[(&[&str], &str)] = &[
     (&["CONNECT", "BY"], "recursive queries are not planned"),
     (&["WITH", "RECURSIVE"], "recursive queries are not planned"),
     (&["INTO"], "write CREATE SINK name AS SELECT ... WITH ( ... )"),
+    (&["FROM", "TABLE"], "windows as functions in FROM come later; group by date_trunc('minute', time)"),
+    (&["WINDOW", "TUMBLING"], "windows come later; group by date_trunc('minute', time)"),
+    (&["WINDOW", "HOPPING"], "windows come later; group by date_trunc('minute', time)"),
+    (&["WINDOW", "SESSION"], "windows come later"),
+    (&["QUALIFY"], "the newest row of each key is last_value(x ORDER BY time) with GROUP BY key"),
+    (&["CLUSTER", "BY"], "remove it: rows are distributed by the key of the view"),
+    (&["SORT", "BY"], "remove it: a relation has no order; sort where it is read"),
+    (&["RETURNING"], "remove it"),
+    (&["PREWHERE"], "use WHERE"),
 ];
 
 /// Why a statement that is none of ours is refused, and the name that it would have made.
@@ -94,9 +103,8 @@ pub(super) fn statement(tokens: &Tokens<'_>) -> (Diagnostic, Option<Name>) {
     }
     let message = format!("expected SOURCE, VIEW, MATERIALIZED VIEW or SINK, found {}", tokens.show(at));
     let error = Diagnostic::new(tokens.at(at), message);
-    let near = nearest(&what, &["SOURCE", "VIEW", "MATERIALIZED VIEW", "SINK"]).map(str::to_owned);
-    let error = near.into_iter().fold(error, |error, near| error.hint(format!("did you mean {near}?")));
-    (error, name)
+    let near = nearest(&what, &["SOURCE", "VIEW", "MATERIALIZED", "SINK"]);
+    (error.hint(near.map_or(STATEMENTS.to_owned(), |near| format!("did you mean {near}?"))), name)
 }
 
 const STATEMENTS: &str = "statements are CREATE SOURCE, CREATE VIEW, CREATE MATERIALIZED VIEW, CREATE SINK";
@@ -119,6 +127,16 @@ fn other(tokens: &Tokens<'_>, word: &str) -> Diagnostic {
 /// The clauses of a query that are refused before the planner could drop them in silence.
 pub(super) fn clauses(query: &Tokens<'_>) -> Vec<Diagnostic> {
     let mut found = Vec::new();
+    let partition =
+        query.depths().find(|(index, depth, _)| *depth == 0 && query.are(*index, &["PARTITION", "BY"]));
+    if let Some((index, _, _)) = partition {
+        let error = Diagnostic::new(query.range(index, index + 2).span(), "PARTITION BY is not supported");
+        found.push(
+            error.hint(
+                "remove it: a Kafka sink has the option key = 'column', a view is keyed by its GROUP BY",
+            ),
+        );
+    }
     for index in 0..query.len() {
         let clause = CLAUSES.iter().find(|(words, _)| query.are(index, words));
         if let Some((words, hint)) = clause {

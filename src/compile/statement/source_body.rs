@@ -20,7 +20,7 @@ pub(super) struct Body {
 /// Parses all items; those that are wrong are reported and left out.
 pub(super) fn parse(context: &mut Context<'_>, tokens: Tokens<'_>) -> Body {
     let mut body = Body::default();
-    for item in tokens.split_commas() {
+    for item in items(tokens) {
         if let Err(diagnostic) = parse_item(context, &mut body, item) {
             context.diagnostics.push(diagnostic);
         }
@@ -28,10 +28,39 @@ pub(super) fn parse(context: &mut Context<'_>, tokens: Tokens<'_>) -> Body {
     body
 }
 
+/// The pieces between commas, but for commas in a type of another system: `ROW<lat DOUBLE, lon DOUBLE>`.
+fn items(tokens: Tokens<'_>) -> Vec<Tokens<'_>> {
+    let mut items = Vec::new();
+    let (mut from, mut open) = (0, 0_usize);
+    for (index, depth, token) in tokens.depths() {
+        match token {
+            Token::Lt if index > 0 && tokens.word(index - 1).is_some_and(types::is_compound) => open += 1,
+            Token::Gt => open = open.saturating_sub(1),
+            Token::ShiftRight => open = open.saturating_sub(2),
+            Token::Comma if depth == 0 && open == 0 => {
+                items.push(tokens.range(from, index));
+                from = index + 1;
+            }
+            _ => {}
+        }
+    }
+    items.push(tokens.from(from));
+    items
+}
+
 fn parse_item(context: &mut Context<'_>, body: &mut Body, item: Tokens<'_>) -> Result<(), Diagnostic> {
     if item.is_empty() {
         let message = format!("expected a column, found {}", item.show(0));
         return Err(Diagnostic::new(item.at(0), message).hint("remove the comma before it"));
+    }
+    if let Some(next) = forgotten_comma(item) {
+        let message = format!("a comma is missing in front of {}", item.show(next));
+        context
+            .diagnostics
+            .push(Diagnostic::new(item.at(next), message).hint("columns have commas between them"));
+        let first = parse_item(context, body, item.range(0, next));
+        context.take(first);
+        return parse_item(context, body, item.from(next));
     }
     if item.is(0, "CHECK") && item.get(1) == Some(&Token::LParen) {
         body.checks.push(check(item)?);
@@ -54,6 +83,19 @@ fn parse_item(context: &mut Context<'_>, body: &mut Body, item: Tokens<'_>) -> R
     }
     body.columns.push(column);
     Ok(())
+}
+
+/// Where a line goes on with another column, or rule, though no comma has ended the one before it.
+fn forgotten_comma(item: Tokens<'_>) -> Option<usize> {
+    let begins = |index: usize| {
+        let next_line = item.at(index - 1).start.line < item.at(index).start.line;
+        let column = matches!(item.get(index), Some(Token::Word(_)))
+            && item.word(index + 1).is_some_and(types::is_type)
+            && !item.is(index, "DEFAULT");
+        next_line && (column || item.are(index, &["WATERMARK", "FOR"]))
+    };
+    let outside = item.depths().filter(|(index, depth, _)| *depth == 0 && *index > 1);
+    outside.map(|(index, _, _)| index).find(|index| begins(*index))
 }
 
 fn refuse_constraint(item: Tokens<'_>) -> Result<(), Diagnostic> {
@@ -101,6 +143,9 @@ fn column(
     let name = item.name(0, "the name of a column")?;
     let starts = clause_starts(item);
     let kind_tokens = item.range(1, starts.first().copied().unwrap_or(item.len()));
+    if kind_tokens.is_empty() && (item.is(1, "AS") || item.is(1, "GENERATED")) {
+        return Err(refused_clause(item.from(1), "AS"));
+    }
     if kind_tokens.is_empty() {
         let message = format!("column `{}` has no type", name.value);
         return Err(Diagnostic::new(name.span, message).hint(types::ALL));
@@ -185,7 +230,9 @@ fn parse_clause(
         }
         "METADATA" => {
             column.metadata = Some(metadata(clause)?);
-            clause.end(3, "METADATA FROM '...'")?;
+            let virtual_ = "remove it: columns of a source are only read";
+            let end = clause.end(3, "METADATA FROM '...'");
+            end.map_err(|error| if clause.is(3, "VIRTUAL") { error.hint(virtual_) } else { error })?;
         }
         _ => return Err(refused_clause(clause, &word)),
     }
@@ -211,7 +258,8 @@ fn path(literal: &Name) -> Result<Vec<String>, Diagnostic> {
         let length = part.chars().count();
         if part.trim().is_empty() {
             let message = "a path consists of the names of fields with dots between them; one is empty";
-            return Err(Diagnostic::new(literal.part(from, from + length.max(1)), message));
+            let error = Diagnostic::new(literal.part(from, from + length.max(1)), message);
+            return Err(error.hint("write PATH 'position.lat'"));
         }
         if part.contains(['[', ']', '$', '*']) {
             let message = format!("`{part}` is not the name of a field; JSONPath is not supported yet");
@@ -238,7 +286,12 @@ const METADATA: &[(&str, Metadata, ColumnType)] = &[
 fn metadata(clause: Tokens<'_>) -> Result<Metadata, Diagnostic> {
     if !clause.is(1, "FROM") {
         let message = format!("expected FROM, found {}", clause.show(1));
-        return Err(Diagnostic::new(clause.at(1), message).hint("METADATA FROM 'offset'"));
+        let name = if clause.is(1, "VIRTUAL") {
+            "write METADATA FROM 'partition', with the name of what is wanted"
+        } else {
+            "write METADATA FROM 'offset'"
+        };
+        return Err(Diagnostic::new(clause.at(1), message).hint(name));
     }
     let literal = clause.string(2, "what is known about a record")?;
     let found = METADATA.iter().find(|(name, _, _)| *name == literal.value);

@@ -5,12 +5,13 @@ use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
+use super::explain;
 use crate::compile::ast::{Expression, Name};
 use crate::compile::diagnostic::Diagnostic;
 use crate::compile::dialect::TidemillDialect;
 
 /// Nested brackets and subqueries; deeper ones would need more stack than a thread may have.
-const DEPTH_MAX: usize = 64;
+pub(super) const DEPTH_MAX: usize = 64;
 /// Operators in one expression and branches in one UNION: planning recurses over them.
 const OPERATORS_MAX: usize = 200;
 
@@ -36,7 +37,7 @@ impl<'a> SourceText<'a> {
         start + rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at)
     }
 
-    fn slice(&self, span: Span) -> &'a str {
+    pub(super) fn slice(&self, span: Span) -> &'a str {
         let (from, to) = (self.byte(span.start), self.byte(span.end));
         self.text.get(from..to).unwrap_or_default()
     }
@@ -46,15 +47,39 @@ impl<'a> SourceText<'a> {
         let mut tokens = Vec::new();
         let result = Tokenizer::new(&TidemillDialect, self.text).tokenize_with_location_into_buf(&mut tokens);
         tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
-        let error = result.err().map(|error| {
-            let message = match error.message.as_str() {
-                "Unterminated string literal" => "the text in quotes does not end".to_owned(),
-                other => lower_first(other),
-            };
-            Diagnostic::new(one_character(error.location), message)
-                .hint("nothing behind this place has been looked at")
-        });
+        let error = result.err().map(|error| self.lexical(&tokens, &error.message, error.location));
         (tokens, error)
+    }
+
+    /// Something that begins and does not end. The tokenizer stops at the last quote, though the one without
+    /// a partner is an earlier one, whose text goes over the end of its line.
+    fn lexical(&self, tokens: &[TokenWithSpan], message: &str, location: Location) -> Diagnostic {
+        let over_lines = |token: &&TokenWithSpan| {
+            let quoted = matches!(&token.token, Token::SingleQuotedString(_))
+                || matches!(&token.token, Token::Word(word) if word.quote_style.is_some());
+            quoted && token.span.start.line < token.span.end.line
+        };
+        let first = tokens.iter().find(over_lines).map(|token| token.span.start);
+        let (what, hint, location) = if message.contains("string literal") {
+            ("the text in quotes does not end", "close it with '", first.unwrap_or(location))
+        } else if message.contains("close delimiter") {
+            ("the name in quotes does not end", "close it with \"", first.unwrap_or(location))
+        } else if message.contains("comment") {
+            let from = tokens.last().map_or(0, |last| self.byte(last.span.end));
+            let start = self.text[from..].find("/*").map_or(from, |at| from + at);
+            ("the comment does not end", "close it with */; comments nest", self.location(start))
+        } else {
+            let error = Diagnostic::new(one_character(location), lower_first(message.trim_end_matches('.')));
+            return error.hint("nothing behind this place has been looked at");
+        };
+        let hint = format!("{hint}. Nothing behind this place has been looked at");
+        Diagnostic::new(one_character(location), what).hint(hint)
+    }
+
+    fn location(&self, byte: usize) -> Location {
+        let line = self.lines.partition_point(|start| *start <= byte).max(1);
+        let column = self.text[self.lines[line - 1]..byte].chars().count() + 1;
+        Location::new(line as u64, column as u64)
     }
 }
 
@@ -99,6 +124,11 @@ impl<'a> Tokens<'a> {
 
     pub(super) fn get(&self, index: usize) -> Option<&'a Token> {
         self.list.get(index).map(|token| &token.token)
+    }
+
+    /// The token that starts at a place.
+    pub(super) fn find(&self, location: Location) -> Option<usize> {
+        self.list.iter().position(|token| token.span.start == location)
     }
 
     /// Place of a token, or of the end.
@@ -178,13 +208,15 @@ impl<'a> Tokens<'a> {
     pub(super) fn group(&self, index: usize) -> Result<(Tokens<'a>, usize), Diagnostic> {
         if self.get(index) != Some(&Token::LParen) {
             let message = format!("expected `(`, found {}", self.show(index));
-            return Err(Diagnostic::new(self.at(index), message));
+            return Err(
+                Diagnostic::new(self.at(index), message).hint("what follows stands in brackets: ( ... )")
+            );
         }
         let rest = self.from(index);
         let close = rest.depths().find(|(i, depth, _)| *i > 0 && *depth == 0).map(|(i, _, _)| i);
         match close {
             Some(close) => Ok((rest.range(1, close), index + close + 1)),
-            None => Err(Diagnostic::new(self.at(index), "this `(` is never closed")),
+            None => Err(Diagnostic::new(self.at(index), "this `(` is never closed").hint("close it")),
         }
     }
 
@@ -220,7 +252,14 @@ impl<'a> Tokens<'a> {
             Some(Token::SingleQuotedString(_)) => {
                 return Err(expected(Some("names stand in double quotes, texts in single ones")));
             }
-            _ => return Err(expected(None)),
+            Some(Token::Number(..)) => {
+                return Err(expected(Some(
+                    "names begin with a letter or `_`; others stand in double quotes",
+                )));
+            }
+            _ => {
+                return Err(expected(Some("a name begins with a letter or `_`, or stands in double quotes")));
+            }
         };
         if value.is_empty() {
             return Err(expected(Some("a name has at least one character")));
@@ -237,7 +276,7 @@ impl<'a> Tokens<'a> {
             Some(Token::SingleQuotedString(value)) => Ok(Name { value: value.clone(), span: self.at(index) }),
             _ => {
                 let message = format!("expected {what} in single quotes, found {}", self.show(index));
-                Err(Diagnostic::new(self.at(index), message))
+                Err(Diagnostic::new(self.at(index), message).hint("texts stand in single quotes: 'text'"))
             }
         }
     }
@@ -248,13 +287,14 @@ impl<'a> Tokens<'a> {
             return Ok(());
         }
         let message = format!("unexpected {} behind {behind}", self.show(index));
-        Err(Diagnostic::new(self.at(index), message))
+        Err(Diagnostic::new(self.at(index), message).hint("remove it, or is a comma missing in front of it?"))
     }
 
     /// All of it as one expression.
     pub(super) fn expression(&self, what: &str) -> Result<Expression, Diagnostic> {
         if self.is_empty() {
-            return Err(Diagnostic::new(self.end, format!("expected {what}, found {}", self.show(0))));
+            let error = Diagnostic::new(self.end, format!("expected {what}, found {}", self.show(0)));
+            return Err(error.hint("write one, or remove what asks for it"));
         }
         let ast = self.parse(|parser| parser.parse_expr())?;
         Ok(Expression { ast, span: self.span(), text: self.text().to_owned() })
@@ -263,7 +303,7 @@ impl<'a> Tokens<'a> {
     /// All of it as one query.
     pub(super) fn query(&self) -> Result<Box<ast::Query>, Diagnostic> {
         if self.is_empty() {
-            return Err(Diagnostic::new(self.end, "expected a SELECT"));
+            return Err(Diagnostic::new(self.end, "expected a SELECT").hint("write SELECT ... FROM ..."));
         }
         self.parse(|parser| parser.parse_query())
     }
@@ -276,11 +316,11 @@ impl<'a> Tokens<'a> {
         let mut parser = Parser::new(&TidemillDialect)
             .with_recursion_limit(DEPTH_MAX)
             .with_tokens_with_locations(self.list.to_vec());
-        let parsed = parse(&mut parser).map_err(|error| self.explain(&error, parser.index()))?;
+        let parsed = parse(&mut parser).map_err(|error| explain::error(self, &error, parser.index()))?;
         let rest = parser.index();
         match parser.peek_token_ref().token {
             Token::EOF => Ok(parsed),
-            _ => Err(Diagnostic::new(self.at(rest), format!("unexpected {} here", self.show(rest)))),
+            _ => Err(explain::unexpected(self, rest)),
         }
     }
 
@@ -303,36 +343,6 @@ impl<'a> Tokens<'a> {
             }
         }
         Ok(())
-    }
-
-    /// The parser's error with its place, which it gives as text only.
-    fn explain(&self, error: &ParserError, index: usize) -> Diagnostic {
-        let text = match error {
-            ParserError::RecursionLimitExceeded => {
-                let message = format!("nested more than {DEPTH_MAX} levels deep");
-                return Diagnostic::new(self.at(0), message).hint("split it over several views");
-            }
-            ParserError::ParserError(text) | ParserError::TokenizerError(text) => text,
-        };
-        let (message, location) = split_location(text);
-        let found = match location {
-            Some(location) => self.list.iter().position(|token| token.span.start == location),
-            None if message.ends_with("EOF") => Some(self.len()),
-            None => Some(index),
-        };
-        let span = match (found, location) {
-            (Some(found), _) => self.at(found),
-            (None, Some(location)) => one_character(location),
-            (None, None) => self.end,
-        };
-        let message = match (message.split_once(", found: "), found) {
-            (Some((expected, _)), Some(found)) => {
-                let expected = expected.trim_start_matches("Expected: ");
-                format!("expected {expected}, found {}", self.show(found))
-            }
-            _ => lower_first(message),
-        };
-        Diagnostic::new(span, message)
     }
 }
 
@@ -369,23 +379,11 @@ fn is_operator(token: &Token) -> bool {
     }
 }
 
-/// `message at Line: 5, Column: 3`
-fn split_location(text: &str) -> (&str, Option<Location>) {
-    let parsed = text.rsplit_once(" at Line: ").and_then(|(message, place)| {
-        let (line, column) = place.split_once(", Column: ")?;
-        Some((message, Location::new(line.parse().ok()?, column.parse().ok()?)))
-    });
-    match parsed {
-        Some((message, location)) => (message, Some(location)),
-        None => (text, None),
-    }
-}
-
 pub(super) fn one_character(at: Location) -> Span {
     Span::new(at, Location::new(at.line, at.column + 1))
 }
 
-fn lower_first(text: &str) -> String {
+pub(super) fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     let second_is_upper = text.chars().nth(1).is_some_and(char::is_uppercase);
     match chars.next() {

@@ -56,11 +56,44 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("ARRAY", "JSON"),
     ("BYTEA", "TEXT"),
     ("BYTES", "TEXT"),
+    ("BLOB", "TEXT"),
+    ("BINARY", "TEXT"),
+    ("VARBINARY", "TEXT"),
+    ("NVARCHAR", "TEXT"),
+    ("BIGSERIAL", "BIGINT"),
+    ("SERIAL", "INT"),
+    ("INT32", "INT"),
+    ("INT16", "INT"),
+    ("SHORT", "INT"),
+    ("UINT64", "BIGINT"),
+    ("UINT32", "BIGINT"),
+    ("FLOAT64", "DOUBLE"),
+    ("FLOAT32", "DOUBLE"),
+    ("FLOAT4", "DOUBLE"),
+    ("MONEY", "DOUBLE"),
+    ("DATETIME2", "TIMESTAMP"),
+    ("TIME", "TEXT"),
+    ("INTERVAL", "BIGINT, of seconds for example"),
+    ("MULTISET", "JSON"),
+    ("VARIANT", "JSON"),
+    ("OBJECT", "JSON"),
+    ("SUPER", "JSON"),
 ];
 
 /// The name of a type.
 pub(super) fn name(kind: ColumnType) -> &'static str {
     KNOWN.iter().find(|(_, known)| *known == kind).map_or("TEXT", |(name, _)| *name)
+}
+
+/// Whether a type begins with this word.
+pub(super) fn is_type(word: &str) -> bool {
+    let known = KNOWN.iter().map(|(name, _)| *name).chain(ELSEWHERE.iter().map(|(name, _)| *name));
+    known.filter_map(|name| name.split(' ').next()).any(|name| name.eq_ignore_ascii_case(word))
+}
+
+/// Whether `<` may stand behind this word: a type of several parts in other systems.
+pub(super) fn is_compound(word: &str) -> bool {
+    ["ARRAY", "ROW", "MAP", "STRUCT", "MULTISET"].iter().any(|name| name.eq_ignore_ascii_case(word))
 }
 
 /// The type that the tokens name, all of them.

@@ -21,11 +21,20 @@ pub(super) fn clause(
     }
     if !tokens.is(index, "WITH") {
         let message = format!("expected WITH ( ... ), found {}", tokens.show(index));
-        return context.take(Err(Diagnostic::new(tokens.at(index), message)));
+        let misspelt = tokens.word(index).and_then(|word| nearest(word, &["WITH"]));
+        let hint =
+            misspelt.map_or("options stand behind WITH: WITH (connector = '...')", |_| "did you mean WITH?");
+        return context.take(Err(Diagnostic::new(tokens.at(index), message).hint(hint)));
     }
-    let (group, next) = context.take(tokens.group(index + 1))?;
+    let brackets = "options stand in brackets: WITH (connector = '...', ...)";
+    let (group, next) = context.take(tokens.group(index + 1).map_err(|error| error.hint(brackets)))?;
     let options = options(context, group, tokens.range(index, next).span());
-    context.take(tokens.end(next, "WITH ( ... )").map_err(|e| e.hint("statements end with `;`")))?;
+    let hint = match tokens.word(next).map(str::to_uppercase).as_deref() {
+        Some("FORMAT" | "ENCODE") => "the format is an option: WITH (format = 'json')",
+        Some("AS") => "in a sink the SELECT stands before WITH: CREATE SINK name AS SELECT ... WITH ( ... )",
+        _ => "statements end with `;`",
+    };
+    context.take(tokens.end(next, "WITH ( ... )").map_err(|error| error.hint(hint)))?;
     Some(options)
 }
 
@@ -53,8 +62,14 @@ fn entry(item: Tokens<'_>) -> Result<OptionEntry, Diagnostic> {
     }
     let equals = (0..item.len()).find(|index| item.get(*index) == Some(&Token::Eq));
     let Some(equals) = equals else {
+        let name = item.word(0).unwrap_or("name");
         let message = format!("option `{}` has no value", item.text());
-        return Err(Diagnostic::new(item.span(), message).hint(format!("{} = '...'", item.text())));
+        let message = if item.len() > 1 {
+            format!("expected {name} = '...', found `{}`", item.text())
+        } else {
+            message
+        };
+        return Err(Diagnostic::new(item.span(), message).hint(format!("write {name} = '...'")));
     };
     let key = key(item.range(0, equals))?;
     let value = item.from(equals + 1);
@@ -69,7 +84,11 @@ fn entry(item: Tokens<'_>) -> Result<OptionEntry, Diagnostic> {
             let found = if value.is_empty() { value.show(0) } else { format!("`{}`", value.text()) };
             let message = format!("expected the value of `{}` in single quotes, found {found}", key.value);
             let error = Diagnostic::new(value.span(), message);
-            return Err(error.hint(format!("{} = '...'", key.value)));
+            let inside = match value.get(0) {
+                Some(Token::Word(word)) if value.len() == 1 => word.value.as_str(),
+                _ => "...",
+            };
+            return Err(error.hint(format!("write {} = '{inside}'", key.value)));
         }
     };
     let used = 1 + usize::from(value.get(0) == Some(&Token::Minus));

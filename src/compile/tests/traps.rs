@@ -161,8 +161,8 @@ fn results_of_case_have_one_type() {
         ),
         ("coalesce(s, i)", "refused: TEXT is used where"),
         ("NOT i", "refused: NOT needs a BOOLEAN"),
-        ("i AND b", "refused: BIGINT AND BOOLEAN"),
-        ("b = 1", "refused: BOOLEAN = BIGINT"),
+        ("i AND b", "refused: AND stands between conditions, but here are BIGINT and BOOLEAN"),
+        ("b = 1", "refused: BOOLEAN and BIGINT cannot be compared"),
     ]);
 }
 
@@ -313,7 +313,7 @@ fn parts_of_texts_are_those_of_standard_sql() {
         ("i ^ 2", "refused: the operator ^ is not supported yet"),
         ("regexp_like(s, 'B', 'i')", "true | false | NULL | false"),
         ("regexp_like(s, 'b', 'g')", "refused: global"),
-        ("regexp_like(s, '(')", "refused: regex parse error: unclosed group"),
+        ("regexp_like(s, '(')", "refused: unclosed group"),
         ("regexp_replace(s, '[ab]', 'x')", "xbc | Äé 12 | NULL | ''"),
         ("regexp_replace(s, '[ab]', 'x', 'g')", "xxc | Äé 12 | NULL | ''"),
         ("regexp_count(s, '[a-z]')", "3 | 0 | NULL | 0"),

@@ -1,0 +1,108 @@
+//! Functions and columns of other systems, by name, with what does the same here.
+
+/// Functions that do not exist here, in lower case.
+const FUNCTIONS: &[(&str, &str)] = &[
+    ("latest_by_offset", "write last_value(x ORDER BY time): the newest by event time, not by offset"),
+    ("earliest_by_offset", "write first_value(x ORDER BY time): the oldest by event time, not by offset"),
+    ("any_value", "write min(x), max(x) or first_value(x ORDER BY time), which do not depend on chance"),
+    ("arg_max", "write last_value(x ORDER BY y)"),
+    ("argmax", "write last_value(x ORDER BY y)"),
+    ("max_by", "write last_value(x ORDER BY y)"),
+    ("arg_min", "write first_value(x ORDER BY y)"),
+    ("argmin", "write first_value(x ORDER BY y)"),
+    ("min_by", "write first_value(x ORDER BY y)"),
+    ("topk", "sort where the result is read; the greatest is max(x)"),
+    ("listagg", "write string_agg(x, ',')"),
+    ("group_concat", "write string_agg(x, ',')"),
+    ("collect_list", "write array_agg(x)"),
+    ("collect_set", "group by x in a view, and aggregate that"),
+    ("count_distinct", "write count(DISTINCT x)"),
+    ("count_if", "write count(*) FILTER (WHERE condition)"),
+    ("countif", "write count(*) FILTER (WHERE condition)"),
+    ("sum_if", "write sum(x) FILTER (WHERE condition)"),
+    ("sumif", "write sum(x) FILTER (WHERE condition)"),
+    ("proctime", "select now() AS time, or declare a column as TIMESTAMP METADATA FROM 'ingestion_time'"),
+    (
+        "processing_time",
+        "select now() AS time, or declare a column as TIMESTAMP METADATA FROM 'ingestion_time'",
+    ),
+    ("getdate", "select now() AS time"),
+    ("sysdate", "select now() AS time"),
+    ("current_watermark", "the watermark of a source is in the metrics and in /v1/status"),
+    ("extractjsonfield", "write column ->> 'field', or declare a column with PATH 'a.b'"),
+    ("json_value", "write column ->> 'field', or declare a column with PATH 'a.b'"),
+    ("json_query", "write column -> 'field', or declare a column with PATH 'a.b'"),
+    ("json_extract", "write column -> 'field', or declare a column with PATH 'a.b'"),
+    ("json_extract_scalar", "write column ->> 'field', or declare a column with PATH 'a.b'"),
+    ("json_extract_path_text", "write column -> 'a' ->> 'b', or declare a column with PATH 'a.b'"),
+    ("jsonb_extract_path_text", "write column -> 'a' ->> 'b', or declare a column with PATH 'a.b'"),
+    ("get_json_object", "write column ->> 'field', or declare a column with PATH 'a.b'"),
+    ("parse_json", "declare the column of the source as JSON"),
+    ("string_to_array", "the n-th part is split_part(text, ',', n)"),
+    ("split", "the n-th part is split_part(text, ',', n)"),
+    ("split_index", "write split_part(text, ',', n), with n from 1"),
+    ("regexp_extract", "write regexp_substr or regexp_replace, see docs/functions.md"),
+    ("explode", "a record is one row: send one record per element"),
+    ("unnest", "a record is one row: send one record per element"),
+    ("flatten", "a record is one row: send one record per element"),
+    ("unix_timestamp", "write extract(epoch FROM time)"),
+    ("unix_millis", "write extract(epoch FROM time) * 1000"),
+    ("epoch_ms", "write to_timestamp_millis(number), or extract(epoch FROM time) * 1000"),
+    ("to_timestamp_ltz", "write to_timestamp_millis(number) or to_timestamp_seconds(number)"),
+    ("from_epoch_milliseconds", "write to_timestamp_millis(number)"),
+    ("stringtotimestamp", "write to_timestamp(text, format), with a format such as '%Y-%m-%d'"),
+    ("timestamptostring", "write to_char(time, format), with a format such as '%Y-%m-%d'"),
+    ("format_timestamp", "write to_char(time, format), with a format such as '%Y-%m-%d'"),
+    ("strftime", "write to_char(time, '%Y-%m-%d')"),
+    ("timestampdiff", "write extract(epoch FROM a) - extract(epoch FROM b), which gives seconds"),
+    ("datediff", "write extract(epoch FROM a) - extract(epoch FROM b), which gives seconds"),
+    ("date_diff", "write extract(epoch FROM a) - extract(epoch FROM b), which gives seconds"),
+    ("timestampadd", "write time + INTERVAL '5 minutes'"),
+    ("dateadd", "write time + INTERVAL '5 minutes'"),
+    ("date_add", "write time + INTERVAL '5 minutes'"),
+    ("date_sub", "write time - INTERVAL '5 minutes'"),
+    ("year", "write extract(year FROM time)"),
+    ("month", "write extract(month FROM time)"),
+    ("day", "write extract(day FROM time)"),
+    ("dayofweek", "write extract(dow FROM time)"),
+    ("hour", "write extract(hour FROM time)"),
+    ("minute", "write extract(minute FROM time)"),
+    ("second", "write extract(second FROM time)"),
+    ("ucase", "write upper(text)"),
+    ("lcase", "write lower(text)"),
+    ("len", "write length(text)"),
+    ("isnull", "write x IS NULL"),
+    ("if", "write CASE WHEN condition THEN a ELSE b END"),
+    ("iif", "write CASE WHEN condition THEN a ELSE b END"),
+    ("decode_case", "write CASE x WHEN ... THEN ... END"),
+    ("safe_cast", "write TRY_CAST(x AS type)"),
+    ("convert", "write CAST(x AS type)"),
+    ("to_number", "write CAST(text AS DOUBLE)"),
+    ("toint64", "write CAST(x AS BIGINT)"),
+    ("rowid", "declare a column as BIGINT METADATA FROM 'offset'"),
+    ("rand", "results would differ when rows are read again"),
+];
+
+/// Columns that other systems have without a declaration.
+const COLUMNS: &[(&str, &str)] = &[
+    ("rowtime", "declare it in the source: rowtime TIMESTAMP METADATA FROM 'timestamp'"),
+    ("_rw_timestamp", "declare it in the source: rowtime TIMESTAMP METADATA FROM 'ingestion_time'"),
+    ("proctime", "declare it in the source: proctime TIMESTAMP METADATA FROM 'ingestion_time'"),
+    ("rowpartition", "declare it in the source: rowpartition BIGINT METADATA FROM 'partition'"),
+    ("rowoffset", "declare it in the source: rowoffset BIGINT METADATA FROM 'offset'"),
+    ("rowkey", "declare it in the source: rowkey TEXT METADATA FROM 'key'"),
+    ("windowstart", "windows come later; group by date_trunc('minute', time) AS window_start"),
+    ("windowend", "windows come later; group by date_trunc('minute', time) AS window_start"),
+    ("window_start", "windows come later; group by date_trunc('minute', time) AS window_start"),
+    ("window_end", "windows come later; group by date_trunc('minute', time) AS window_start"),
+];
+
+/// What to write instead of a function of another system.
+pub(super) fn function(name: &str) -> Option<&'static str> {
+    FUNCTIONS.iter().find(|(known, _)| *known == name).map(|(_, instead)| *instead)
+}
+
+/// What to write instead of a column of another system.
+pub(in crate::compile) fn column(name: &str) -> Option<&'static str> {
+    COLUMNS.iter().find(|(known, _)| *known == name).map(|(_, instead)| *instead)
+}

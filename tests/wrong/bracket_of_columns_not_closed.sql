@@ -1,0 +1,6 @@
+CREATE SOURCE events (
+    id     BIGINT,
+    device TEXT
+WITH (connector = 'kafka', topic = 'events');
+
+CREATE SINK out FROM events WITH (connector = 'stdout');

@@ -1,0 +1,4 @@
+CREATE SOURCE events (
+    id BIGINT,
+    ID TEXT
+) WITH (connector = 'kafka', topic = 'events');

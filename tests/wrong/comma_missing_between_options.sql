@@ -1,0 +1,2 @@
+CREATE SOURCE events (id BIGINT)
+WITH (connector = 'kafka' topic = 'events');

@@ -1,0 +1,13 @@
+CREATE SOURCE events (
+    id      BIGINT    NOT NULL,
+    device  TEXT      NOT NULL,
+    value   DOUBLE,
+    ok      BOOLEAN,
+    at      TIMESTAMP NOT NULL,
+    payload JSON      METADATA FROM 'payload'
+) WITH (connector = 'kafka', topic = 'events', format = 'json');
+
+CREATE VIEW counts AS
+SELECT device, ok, count(*) AS n FROM events GROUP BY device, ok;
+
+CREATE SINK out FROM counts WITH (connector = 'mongodb', collection = 'c', mode = 'upsert', document = 'n');

@@ -1,0 +1,4 @@
+CREATE SOURCE events (
+    id  BIGINT,
+    two AS id * 2
+) WITH (connector = 'kafka', topic = 'events');

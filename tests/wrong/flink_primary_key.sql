@@ -1,0 +1,5 @@
+CREATE SOURCE events (
+    id   BIGINT,
+    name TEXT,
+    PRIMARY KEY (id) NOT ENFORCED
+) WITH (connector = 'kafka', topic = 'events');

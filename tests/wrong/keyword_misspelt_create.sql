@@ -1,0 +1,1 @@
+CRAETE SOURCE events (id BIGINT) WITH (connector = 'kafka', topic = 'events');

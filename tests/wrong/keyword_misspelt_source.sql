@@ -1,0 +1,1 @@
+CREATE SUORCE events (id BIGINT) WITH (connector = 'kafka', topic = 'events');

@@ -1,0 +1,1 @@
+CREATE SOURCE events (id BIGINT) WTIH (connector = 'kafka', topic = 'events');

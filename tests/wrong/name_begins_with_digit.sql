@@ -1,0 +1,1 @@
+CREATE SOURCE 2fast (id BIGINT) WITH (connector = 'kafka', topic = 'events');

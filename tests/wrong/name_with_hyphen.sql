@@ -1,0 +1,1 @@
+CREATE SOURCE my-events (id BIGINT) WITH (connector = 'kafka', topic = 'events');

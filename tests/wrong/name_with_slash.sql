@@ -1,0 +1,1 @@
+CREATE SOURCE "a/b" (id BIGINT) WITH (connector = 'kafka', topic = 'events');

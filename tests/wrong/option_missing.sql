@@ -1,0 +1,3 @@
+CREATE SOURCE events (id BIGINT) WITH (connector = 'kafka');
+CREATE SINK a FROM events WITH (connector = 'mongodb', mode = 'append');
+CREATE SINK b FROM events WITH (topic = 'b');

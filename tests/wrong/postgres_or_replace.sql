@@ -1,0 +1,1 @@
+CREATE OR REPLACE SOURCE events (id BIGINT) WITH (connector = 'kafka', topic = 'events');

@@ -1,0 +1,1 @@
+CREATE SOURCE public.events (id BIGINT) WITH (connector = 'kafka', topic = 'events');

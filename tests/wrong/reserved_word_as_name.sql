@@ -1,0 +1,1 @@
+CREATE SOURCE select (id BIGINT) WITH (connector = 'kafka', topic = 'events');

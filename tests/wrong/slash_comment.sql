@@ -1,0 +1,2 @@
+// my dataflow
+CREATE SOURCE events (id BIGINT) WITH (connector = 'kafka', topic = 'events');

@@ -1,0 +1,12 @@
+CREATE SOURCE events (
+    id      BIGINT    NOT NULL,
+    device  TEXT      NOT NULL,
+    value   DOUBLE,
+    ok      BOOLEAN,
+    at      TIMESTAMP NOT NULL,
+    payload JSON      METADATA FROM 'payload'
+) WITH (connector = 'kafka', topic = 'events', format = 'json');
+
+CREATE SINK out AS
+SELECT device FROM events QUALIFY row_number() OVER (PARTITION BY device ORDER BY at) = 1
+WITH (connector = 'stdout');

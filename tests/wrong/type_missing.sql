@@ -1,0 +1,4 @@
+CREATE SOURCE events (
+    id,
+    device TEXT
+) WITH (connector = 'kafka', topic = 'events');

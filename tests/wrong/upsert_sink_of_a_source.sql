@@ -1,0 +1,10 @@
+CREATE SOURCE events (
+    id      BIGINT    NOT NULL,
+    device  TEXT      NOT NULL,
+    value   DOUBLE,
+    ok      BOOLEAN,
+    at      TIMESTAMP NOT NULL,
+    payload JSON      METADATA FROM 'payload'
+) WITH (connector = 'kafka', topic = 'events', format = 'json');
+
+CREATE SINK out FROM events WITH (connector = 'mongodb', collection = 'events', mode = 'upsert', key = 'id');

@@ -1,0 +1,1 @@
+CREATE SOURCE events (id BIGINT, device TEXT);
