@@ -191,11 +191,13 @@ impl<'s> Network<'s, '_> {
         let account = self.ledger.layout().account(to);
         let mut arrivals = Vec::new();
         for (index, leg) in self.plan.legs.iter().enumerate().filter(|(_, leg)| leg.to == to) {
-            let rows = match leg.from {
-                Upstream::Source(source) => self.sources[source].clone(),
-                Upstream::Operator(operator) => self.operators[operator].clone(),
+            let (rows, key) = match leg.from {
+                Upstream::Source(source) => (self.sources[source].clone(), None),
+                Upstream::Operator(operator) => {
+                    (self.operators[operator].clone(), self.plan.operators[operator].key())
+                }
             };
-            let steps = Steps::new(leg.name.clone(), leg.steps.clone());
+            let steps = Steps::new(leg.name.clone(), leg.steps.clone()).with_key(key);
             let out = harness::leg(rows, steps, leg, (index, account), self.ledger.clone());
             self.letters.push(out.letters);
             arrivals.push(exchange(out.rows, &leg.name, leg.schema.clone(), split(leg), self.fail));

@@ -29,5 +29,6 @@ pub mod time;
 pub mod topic_log;
 pub mod transform;
 pub mod unwind;
+pub mod wording;
 pub mod worker;
 pub mod write;

@@ -162,6 +162,7 @@ pub struct QueryArgs {
     pub view: String,
     /// Key: plain text for a key of one column, else a JSON object of the key columns; none for a view that has
     /// one row without key
+    #[arg(allow_hyphen_values = true)]
     pub key: Option<String>,
     /// Address of a process of the dataflow; without it that of the settings
     #[arg(long, value_name = "HOST:PORT")]

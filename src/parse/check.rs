@@ -10,7 +10,7 @@ use super::fault::shortened;
 use crate::dead_letter::Reason;
 use crate::plan::Expr;
 use crate::record::Reject;
-use crate::unwind;
+use crate::{unwind, wording};
 
 /// Evaluates the checks in order, each on the rows that passed those before it, so that a check may rely on
 /// an earlier one. Gives the rows that are left; what was wrong with the others is added to `rejects`.
@@ -63,7 +63,8 @@ impl Judged<'_> {
             }
             Err(error) if count == 1 => {
                 let rule = self.rule();
-                let error = format!("{rule} failed{}: {}", self.operands(rows, 0), error.strip_backtrace());
+                let why = wording::error(&error.strip_backtrace());
+                let error = format!("{rule} failed{}: {why}", self.operands(rows, 0));
                 self.reject(start, Reason::Expression, error, rule);
             }
             Err(_) => {
@@ -76,7 +77,8 @@ impl Judged<'_> {
 
     fn evaluate(&self, rows: &RecordBatch) -> Result<BooleanArray> {
         let evaluate = || self.check.physical.evaluate(rows)?.into_array(rows.num_rows());
-        let verdicts = unwind::catch(evaluate).map_err(DataFusionError::Execution)??;
+        let verdicts =
+            unwind::catch(evaluate).map_err(|_| DataFusionError::Execution(wording::panic()))??;
         Ok(datafusion_common::cast::as_boolean_array(&verdicts)?.clone())
     }
 

@@ -27,6 +27,13 @@ impl Operator {
         }
     }
 
+    /// Columns by which its rows are known, where it gives the row that replaces another one directly behind it.
+    pub fn key(&self) -> Option<Vec<usize>> {
+        match self {
+            Operator::Aggregation(aggregation) => Some((0..aggregation.keys.len()).collect()),
+        }
+    }
+
     /// Number of inputs.
     pub fn ports(&self) -> u16 {
         match self {

@@ -20,7 +20,7 @@ use crate::plan::Expr;
 use crate::time::NANOS_PER_MILLI;
 use crate::transform::Output;
 use crate::transform::letter::row_json;
-use crate::unwind;
+use crate::{unwind, wording};
 
 /// Longest text that an expression may give: no document holds more, and functions such as `repeat` could fill
 /// the memory with one row.
@@ -99,14 +99,26 @@ impl Failed {
         self.0.is_empty()
     }
 
+    /// The rows that failed.
+    pub fn rows(&self) -> impl Iterator<Item = usize> {
+        self.0.keys().copied()
+    }
+
     /// Counts the failed rows as dead and writes their letters. A row that is taken back had its letter when
-    /// it was added. Gives the mask of the good rows.
-    pub fn report(self, batch: &Batch, stage: &str, out: &mut Output) -> BooleanArray {
+    /// it was added; one of which `is_known` says so takes the place of a row that failed, too. Gives the mask
+    /// of the good rows.
+    pub fn report(
+        self,
+        batch: &Batch,
+        stage: &str,
+        out: &mut Output,
+        is_known: impl Fn(usize) -> bool,
+    ) -> BooleanArray {
         let mut good = vec![true; batch.len()];
         for (row, failure) in self.0 {
             good[row] = false;
             out.dead += batch.diff(row);
-            if batch.diff(row) > 0 {
+            if batch.diff(row) > 0 && !is_known(row) {
                 let origin = batch.origin.as_ref().map(|origin| origin.row(row));
                 out.letters.push(DeadLetter {
                     origin,
@@ -130,12 +142,12 @@ impl Failed {
 /// Evaluates over all of `rows` or fails as a whole.
 fn attempt(expr: &Expr, rows: &RecordBatch, to: &DataType) -> Result<ArrayRef, String> {
     let evaluate = || expr.physical.evaluate(rows).and_then(|value| value.into_array(rows.num_rows()));
-    let values = unwind::catch(evaluate)?.map_err(|error| message(&error))?;
+    let values = unwind::catch(evaluate).map_err(|_| wording::panic())?.map_err(|error| message(&error))?;
     let values = if values.data_type() == to {
         values
     } else {
         let options = CastOptions { safe: false, ..CastOptions::default() };
-        cast_with_options(&values, to, &options).map_err(|error| error.to_string())?
+        cast_with_options(&values, to, &options).map_err(|error| wording::error(&error.to_string()))?
     };
     match longest_text(&values) {
         longest if longest > TEXT_BYTES_MAX => {
@@ -181,8 +193,8 @@ fn isolate(
 /// The innermost error without its decoration: it names the value.
 fn message(error: &DataFusionError) -> String {
     match error.find_root() {
-        DataFusionError::ArrowError(error, _) => error.to_string(),
-        root => root.strip_backtrace(),
+        DataFusionError::ArrowError(error, _) => wording::error(&error.to_string()),
+        root => wording::error(&root.strip_backtrace()),
     }
 }
 

@@ -40,7 +40,7 @@ impl FinalRows {
             let key = keys.as_ref().map_or(Vec::new(), |keys| keys.row(row).as_ref().to_vec());
             let mut text = Vec::new();
             self.writer.line(None, &changes.rows, row, &mut text);
-            self.change(key, *op, text);
+            self.change(key, *op, text)?;
         }
         Ok(())
     }
@@ -56,24 +56,22 @@ impl FinalRows {
         out
     }
 
-    fn change(&mut self, key: Vec<u8>, op: Op, text: Vec<u8>) {
-        let diff = if op == Op::Delete { -1 } else { 1 };
-        match self.lines.entry(key) {
-            Entry::Occupied(mut entry) if self.key.is_none() => {
-                entry.get_mut().count += diff;
-                if entry.get().count == 0 {
-                    entry.remove();
-                }
+    fn change(&mut self, key: Vec<u8>, op: Op, text: Vec<u8>) -> Result<()> {
+        match (self.lines.entry(key), op) {
+            (Entry::Vacant(_), Op::Delete) => {
+                let row = String::from_utf8_lossy(&text);
+                return Err(Error::internal(format!(
+                    "a row was taken back that is not there: {}",
+                    row.trim_end()
+                )));
             }
-            Entry::Occupied(entry) if op == Op::Delete => {
-                entry.remove();
-            }
-            Entry::Occupied(mut entry) => entry.get_mut().text = text,
-            Entry::Vacant(_) if op == Op::Delete && self.key.is_some() => {}
-            Entry::Vacant(entry) => {
-                entry.insert(Line { text, count: diff });
-            }
+            (Entry::Occupied(mut entry), Op::Delete) if entry.get().count > 1 => entry.get_mut().count -= 1,
+            (Entry::Occupied(entry), Op::Delete) => _ = entry.remove(),
+            (Entry::Occupied(mut entry), _) if self.key.is_none() => entry.get_mut().count += 1,
+            (Entry::Occupied(mut entry), _) => entry.get_mut().text = text,
+            (Entry::Vacant(entry), _) => _ = entry.insert(Line { text, count: 1 }),
         }
+        Ok(())
     }
 }
 

@@ -4,10 +4,11 @@
 //! canonical bytes of key and row.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Float64Type, SchemaRef};
 
 use crate::batch::{Batch, RowOrigin};
 use crate::canonical;
@@ -22,6 +23,7 @@ pub fn consolidate(schema: &SchemaRef, key: Option<&[usize]>, batches: &[Batch])
     if batches.iter().all(|batch| batch.origin.is_some() && batch.diffs.is_none()) {
         return by_origin(rows, batches, wall_ms);
     }
+    let rows = one_of_equals(rows)?;
     let diffs: Vec<i64> = batches.iter().flat_map(|b| (0..b.len()).map(|row| b.diff(row))).collect();
     let every: Vec<usize> = (0..schema.fields().len()).collect();
     let key_columns = key.unwrap_or(&every);
@@ -60,6 +62,29 @@ pub fn consolidate(schema: &SchemaRef, key: Option<&[usize]>, batches: &[Batch])
     Ok(Changes { rows, ops, origins: None, wall_ms })
 }
 
+/// Rows whose floats are written as they are compared: of -0.0 and 0.0, and of all NaNs, only one is left. Else
+/// a row that is taken back would not be the one that was added, and which of them is seen would be chance.
+fn one_of_equals(rows: RecordBatch) -> Result<RecordBatch> {
+    let (schema, columns, count) = rows.into_parts();
+    let column = |column: ArrayRef| match column.as_primitive_opt::<Float64Type>() {
+        Some(floats) => Arc::new(floats.unary::<_, Float64Type>(canonical_float)) as ArrayRef,
+        None => column,
+    };
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
+    let columns = columns.into_iter().map(column).collect();
+    RecordBatch::try_new_with_options(schema, columns, &options).map_err(internal)
+}
+
+fn canonical_float(value: f64) -> f64 {
+    if value == 0.0 {
+        0.0
+    } else if value.is_nan() {
+        f64::NAN
+    } else {
+        value
+    }
+}
+
 fn by_origin(rows: RecordBatch, batches: &[Batch], wall_ms: i64) -> Result<Changes> {
     let origins = batches.iter().filter_map(|batch| batch.origin.as_ref().map(|o| (o, batch.len())));
     let origins: Vec<RowOrigin> =
@@ -95,9 +120,7 @@ pub fn diff_of(op: Op) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{AsArray, Int64Array, UInt64Array};
+    use arrow::array::{Float64Array, Int64Array, UInt64Array};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 
     use super::*;
@@ -148,6 +171,28 @@ mod tests {
     fn without_a_key_equal_rows_are_counted() {
         let rows = [(1, 10, 2), (1, 10, -1), (2, 5, -1)];
         assert_eq!(changes(None, &rows), [(Op::Insert, 1, 10), (Op::Delete, 2, 5)]);
+    }
+
+    #[test]
+    fn floats_that_are_equal_are_one_row() {
+        let field = Field::new("d", DataType::Float64, true);
+        let schema: SchemaRef = Arc::new(Schema::new(vec![field]));
+        let column: ArrayRef = Arc::new(Float64Array::from(vec![-0.0, 0.0, -f64::NAN, f64::NAN, 1.0]));
+        let rows = RecordBatch::try_new(schema.clone(), vec![column]).expect("one column");
+        let diffs = Some(Int64Array::from(vec![1, -1, 1, 1, 1]));
+        let batch = Batch { rows, diffs, origin: None, wall_ms: 7 };
+        let changes = consolidate(&schema, None, &[batch]).expect("consolidates");
+        let bits: Vec<u64> = changes
+            .rows
+            .column(0)
+            .as_primitive::<Float64Type>()
+            .values()
+            .iter()
+            .map(|d| d.to_bits())
+            .collect();
+        assert_eq!(changes.ops, [Op::Insert; 3]);
+        assert_eq!(bits.iter().filter(|bits| **bits == f64::NAN.to_bits()).count(), 2);
+        assert!(bits.contains(&1.0_f64.to_bits()));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use arrow::datatypes::{DataType, FieldRef};
 use serde_json::Value;
 
+use crate::wording;
+
 /// One value per key column, in their order, each as fits its column. Without text there is no key, which is
 /// right only where there are no key columns.
 pub fn parse(text: Option<&str>, columns: &[FieldRef]) -> Result<Vec<Value>, String> {
@@ -62,7 +64,8 @@ fn typed(value: &Value, column: &FieldRef) -> Result<Value, String> {
         Value::Number(_) | Value::Bool(_) => from_text(&value.to_string()),
         Value::Array(_) | Value::Object(_) => None,
     };
-    typed.ok_or_else(|| format!("{value} is no {} for the key column {}", column.data_type(), column.name()))
+    let kind = wording::sql_types(&column.data_type().to_string());
+    typed.ok_or_else(|| format!("{value} is no {kind} for the key column {}", column.name()))
 }
 
 fn is_text(kind: &DataType) -> bool {

@@ -95,7 +95,7 @@ impl Inputs {
         let failed = evaluation.finish();
         let mut batch = batch.clone();
         if !failed.is_empty() {
-            let good = failed.report(&batch, stage, out);
+            let good = failed.report(&batch, stage, out, |_| false);
             keys.iter_mut().for_each(|key| *key = kept(key, &good));
             columns.iter_mut().for_each(|columns| columns.keep(&good));
             batch = batch.filter(&good).expect("masks of one length");

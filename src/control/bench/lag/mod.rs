@@ -279,7 +279,7 @@ fn judge(args: &LagArgs, settings: &Settings, report: &mut Report) -> Result<()>
     };
     let slowest = |percentile| (percentile, report.slowest(percentile));
     let percentiles = slo.percentiles().map(slowest).filter_map(|(p, found)| Some((p, found?))).collect();
-    let facts = Facts { percentiles, lost: report.lost(), backfill_mb_per_s };
+    let facts = Facts { percentiles, lost: report.is_measured().then(|| report.lost()), backfill_mb_per_s };
     report.verdicts = slo.verdicts(&facts);
     Ok(())
 }

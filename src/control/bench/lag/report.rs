@@ -56,6 +56,11 @@ impl Report {
         Report { title, left_out, steps, unaccounted, verdicts: Vec::new() }
     }
 
+    /// Whether any event was looked for.
+    pub fn is_measured(&self) -> bool {
+        self.steps.iter().flat_map(|step| &step.routes).any(|route| route.expected > 0)
+    }
+
     /// Events that did not arrive somewhere.
     pub fn lost(&self) -> u64 {
         self.steps.iter().flat_map(|step| &step.routes).map(Route::lost).sum()

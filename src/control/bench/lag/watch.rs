@@ -21,6 +21,8 @@ use crate::settings::Settings;
 
 /// How long a watcher waits for something before it looks whether it shall stop.
 const WAIT: Duration = Duration::from_millis(100);
+/// How long a row of a view is looked for; then its event counts as lost.
+const SAMPLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two looks at a row that is not there yet.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -56,7 +58,9 @@ impl Watching {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            while !self.stopped() {
+            // One that never shows must not hide those behind it.
+            let since = Instant::now();
+            while !self.stopped() && since.elapsed() < SAMPLE_TIMEOUT {
                 // A row that is not there yet is an error of the query, too.
                 let row = query::get(address, view, Some(&sample.key)).ok();
                 let row = row.and_then(|row| serde_json::from_str::<Value>(&row).ok());
