@@ -43,7 +43,9 @@ impl Steps {
             }
             batch = match step {
                 Step::Filter(predicate) => keep(predicate, batch, &self.stage, (out, &mut replaced)),
-                Step::Project { exprs, schema } => project(exprs, schema, &batch, &self.stage, (out, &mut replaced)),
+                Step::Project { exprs, schema } => {
+                    project(exprs, schema, &batch, &self.stage, (out, &mut replaced))
+                }
             };
         }
         if !batch.is_empty() {

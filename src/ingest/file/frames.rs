@@ -9,6 +9,9 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 /// Bytes beside a record that fits: a BOM and the end of its line.
 const BESIDE: usize = BOM.len() + 2;
 
+/// So much of a record that is too large is kept anyway, since a dead letter shows it.
+const SHOWN_BYTES: usize = 256 << 10;
+
 /// The record that is being read. Of one that is too large only the beginning is kept.
 #[derive(Debug)]
 pub(super) struct Frames {
@@ -74,7 +77,7 @@ impl Frames {
     fn keep(&mut self, taken: usize, input: &mut dyn BufRead) {
         if let Ok(available) = input.fill_buf() {
             let part = &available[..taken.min(available.len())];
-            let room = self.max_record_bytes.saturating_add(BESIDE).saturating_sub(self.bytes.len());
+            let room = self.kept_max().saturating_add(BESIDE).saturating_sub(self.bytes.len());
             self.bytes.extend_from_slice(&part[..part.len().min(room)]);
             self.size += part.len() as u64;
             self.last = match part {
@@ -85,6 +88,11 @@ impl Frames {
         }
         input.consume(taken);
         self.position += taken as u64;
+    }
+
+    /// Bytes of a record that are kept at most.
+    fn kept_max(&self) -> usize {
+        self.max_record_bytes.max(SHOWN_BYTES)
     }
 
     /// Bytes taken from the input so far.
@@ -121,7 +129,7 @@ impl Frames {
         if size <= self.max_record_bytes as u64 {
             return Some((payload, 0));
         }
-        let payload = whole_characters(&payload[..kept.min(self.max_record_bytes)]);
+        let payload = whole_characters(&payload[..kept.min(self.kept_max())]);
         Some((payload, size - payload.len() as u64))
     }
 

@@ -128,7 +128,8 @@ fn a_row_that_replaces_one_that_failed_has_no_letter_of_its_own() {
     let steps = Steps::new("v->s", vec![Step::Filter(small), project]);
     steps.with_key(Some(vec![1])).apply(rows, &mut out);
     // a failed before and does again; b begins to fail; c does no longer; d is new and fails; e is filtered.
-    let letters: Vec<_> = out.letters.iter().map(|letter| letter.row.as_deref().unwrap_or_default()).collect();
+    let letters: Vec<_> =
+        out.letters.iter().map(|letter| letter.row.as_deref().unwrap_or_default()).collect();
     assert_eq!(letters, [r#"{"n":0,"t":"b"}"#, r#"{"n":0,"t":"d"}"#]);
     assert_eq!((out.dead, out.filtered), (1, 1));
     assert_eq!(out.batches[0].diffs.as_ref().expect("diffs").values(), &[-1, 1]);
