@@ -10,7 +10,7 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 const BESIDE: usize = BOM.len() + 2;
 
 /// So much of a record that is too large is kept anyway, since a dead letter shows it.
-const SHOWN_BYTES: usize = 256 << 10;
+pub(super) const SHOWN_BYTES: usize = 256 << 10;
 
 /// The record that is being read. Of one that is too large only the beginning is kept.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use super::frames::SHOWN_BYTES;
 use super::records::READ_BYTES;
 use super::*;
 use crate::csv::Dialect;
@@ -61,18 +62,18 @@ fn lines_become_records_and_blank_lines_none() {
 }
 
 #[test]
-fn of_a_long_line_only_what_shows_that_it_is_too_long() {
+fn of_a_long_line_only_what_a_dead_letter_shows() {
     let folder = tempfile::tempdir().expect("a folder");
     let (fits, long) = ("f".repeat(MAX), " ".repeat(3 * READ_BYTES));
     let text = format!("{fits}\r\n{fits}+\r\n{long}x\n\u{feff}{fits}\n{fits}");
     std::fs::write(folder.path().join("a.jsonl"), text).expect("written");
     let (out, _) = read(folder.path(), "a.jsonl");
     let sizes: Vec<_> = out.payloads(0).iter().map(String::len).collect();
-    assert_eq!(sizes, [MAX; 5]);
+    assert_eq!(sizes, [MAX, MAX + 1, SHOWN_BYTES, MAX + 3, MAX]);
     let left_out = |offset| out.left_out.get(&(0, offset)).copied();
     assert_eq!(
         [0, 1, 2, 3, 4].map(left_out),
-        [None, Some(1), Some(3 * READ_BYTES as u64 + 1 - 16), Some(3), None]
+        [None, None, Some((3 * READ_BYTES + 1 - SHOWN_BYTES) as u64), None, None]
     );
 }
 
