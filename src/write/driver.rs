@@ -172,7 +172,7 @@ impl Driver {
         let (sink, mut open) = (&self.parts.sink, BTreeMap::new());
         for (shard, outbox) in &*self.parts.shards.borrow() {
             let Some(batches) = batches.get(shard) else { continue };
-            let changes: Changes = consolidate(&sink.schema, sink.key.as_deref(), batches)?;
+            let changes: Changes = consolidate(&sink.schema, sink.key.as_deref(), sink.changes, batches)?;
             if changes.ops.is_empty() {
                 continue;
             }

@@ -13,17 +13,25 @@ use arrow::datatypes::{Float64Type, SchemaRef};
 use crate::batch::{Batch, RowOrigin};
 use crate::canonical;
 use crate::error::{Error, Result};
+use crate::plan::ChangeMode;
 use crate::write::{Changes, Op};
 
 /// Brings the batches of one epoch into the form that a sink gets. `key` is that of the relation, if it has
 /// one; without it each row stands for itself.
-pub fn consolidate(schema: &SchemaRef, key: Option<&[usize]>, batches: &[Batch]) -> Result<Changes> {
+pub fn consolidate(
+    schema: &SchemaRef,
+    key: Option<&[usize]>,
+    mode: ChangeMode,
+    batches: &[Batch],
+) -> Result<Changes> {
     let wall_ms = batches.first().map_or(0, |batch| batch.wall_ms);
-    let rows = concat_batches(schema, batches.iter().map(|batch| &batch.rows)).map_err(internal)?;
+    let mut rows = concat_batches(schema, batches.iter().map(|batch| &batch.rows)).map_err(internal)?;
+    if mode == ChangeMode::Updating {
+        rows = one_of_equals(rows)?;
+    }
     if batches.iter().all(|batch| batch.origin.is_some() && batch.diffs.is_none()) {
         return by_origin(rows, batches, wall_ms);
     }
-    let rows = one_of_equals(rows)?;
     let diffs: Vec<i64> = batches.iter().flat_map(|b| (0..b.len()).map(|row| b.diff(row))).collect();
     let every: Vec<usize> = (0..schema.fields().len()).collect();
     let key_columns = key.unwrap_or(&every);
@@ -148,7 +156,8 @@ mod tests {
 
     fn changes(key: Option<&[usize]>, rows: &[(i64, i64, i64)]) -> Vec<(Op, i64, i64)> {
         let (front, back) = rows.split_at(rows.len() / 2);
-        let changes = consolidate(&schema(), key, &[batch(front), batch(back)]).expect("consolidates");
+        let changes = consolidate(&schema(), key, ChangeMode::Updating, &[batch(front), batch(back)])
+            .expect("consolidates");
         let value = |column: usize, row| changes.rows.column(column).as_primitive::<Int64Type>().value(row);
         let rows = changes.ops.iter().enumerate();
         rows.map(|(row, op)| (*op, value(0, row), value(1, row))).collect()
@@ -181,7 +190,7 @@ mod tests {
         let rows = RecordBatch::try_new(schema.clone(), vec![column]).expect("one column");
         let diffs = Some(Int64Array::from(vec![1, -1, 1, 1, 1]));
         let batch = Batch { rows, diffs, origin: None, wall_ms: 7 };
-        let changes = consolidate(&schema, None, &[batch]).expect("consolidates");
+        let changes = consolidate(&schema, None, ChangeMode::Updating, &[batch]).expect("consolidates");
         let bits: Vec<u64> = changes
             .rows
             .column(0)
@@ -208,7 +217,7 @@ mod tests {
             ..batch(rows)
         };
         let batches = [with_origin(&[(5, 0, 1), (9, 0, 1)], &[5, 9]), with_origin(&[(2, 0, 1)], &[2])];
-        let changes = consolidate(&schema(), None, &batches).expect("consolidates");
+        let changes = consolidate(&schema(), None, ChangeMode::AppendOnly, &batches).expect("consolidates");
         assert_eq!(changes.rows.column(0).as_primitive::<Int64Type>().values(), &[2, 5, 9]);
         assert_eq!(changes.origins.expect("origins")[0].offset, 2);
     }

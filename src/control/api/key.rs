@@ -118,7 +118,7 @@ mod tests {
         }
         let number = [column("n", DataType::Int64)];
         assert_eq!(parse(Some("-7"), &number), Ok(vec![json!(-7)]));
-        assert_eq!(parse(Some("x"), &number), Err("\"x\" is no Int64 for the key column n".to_string()));
+        assert_eq!(parse(Some("x"), &number), Err("\"x\" is no BIGINT for the key column n".to_string()));
     }
 
     #[test]
@@ -138,7 +138,7 @@ mod tests {
             ("x", "the key is a JSON object of a, b"),
             (r#"{"a":"x"}"#, "the key column b is missing"),
             (r#"{"a":"x","b":1,"c":2}"#, "'c' is no key column"),
-            (r#"{"a":1,"b":1}"#, "1 is no Utf8 for the key column a"),
+            (r#"{"a":1,"b":1}"#, "1 is no TEXT for the key column a"),
             (r#"{"a":"x","b":1.5}"#, "1.5 is no Int32"),
         ] {
             let error = parse(Some(text), &columns).expect_err("refused");
