@@ -139,7 +139,7 @@ mod tests {
             (r#"{"a":"x"}"#, "the key column b is missing"),
             (r#"{"a":"x","b":1,"c":2}"#, "'c' is no key column"),
             (r#"{"a":1,"b":1}"#, "1 is no TEXT for the key column a"),
-            (r#"{"a":"x","b":1.5}"#, "1.5 is no Int32"),
+            (r#"{"a":"x","b":1.5}"#, "1.5 is no INT"),
         ] {
             let error = parse(Some(text), &columns).expect_err("refused");
             assert!(error.contains(expected), "{text}: {error}");
