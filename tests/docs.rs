@@ -12,6 +12,8 @@ mod bounded;
 mod example;
 #[path = "support/process.rs"]
 mod process;
+#[path = "docs/reference.rs"]
+mod reference;
 #[path = "docs/statements.rs"]
 mod statements;
 
