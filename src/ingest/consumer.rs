@@ -1,8 +1,8 @@
 //! The consumer thread: reads partitions, decodes their records, and queues them for the cut.
 //!
-//! One thread serves all partitions that a worker has of one source, also those that are found later. It reads a partition while the queue of
-//! the partition has room, so that the backlog stays where it came from. After every `read` everything is
-//! handed on: at low load the latency is that of one read.
+//! One thread serves all partitions that a worker has of one source, also those that are found later. It reads a
+//! partition while the queue of the partition has room, so that the backlog stays where it came from. After every
+//! `read` everything is handed on: at low load the latency is that of one read.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};

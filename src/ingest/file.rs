@@ -81,11 +81,13 @@ struct FileReader {
 
 impl Reader for FileReader {
     fn add(&mut self, partitions: &[FoundPartition]) -> Result<()> {
-        for found in partitions {
+        let grows = self.monitor.is_some();
+        let open = |found: &FoundPartition| {
             let name = found.partition.name.to_string();
-            let grows = self.monitor.is_some();
-            self.files.push(Records::open(&self.find, name, &self.format, self.max_record_bytes, grows)?);
-        }
+            Records::open(&self.find, name, &self.format, self.max_record_bytes, grows)
+        };
+        let files: Vec<_> = partitions.iter().map(open).collect::<Result<_>>()?;
+        self.files.extend(files);
         Ok(())
     }
 

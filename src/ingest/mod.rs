@@ -68,7 +68,8 @@ pub trait Connector: Send + Sync {
 
 /// Reads records of several partitions; lives on one consumer thread.
 pub trait Reader: Send {
-    /// Takes on more partitions. They are named by their place behind those that the reader has.
+    /// Takes on more partitions. They are named by their place behind those that the reader has. All of them or,
+    /// with an error, none: after one that says that the other side is away, the call is repeated.
     fn add(&mut self, partitions: &[FoundPartition]) -> Result<()>;
 
     /// Hands records of wanted partitions to `out`, at most a few thousand in one call, waiting for the first

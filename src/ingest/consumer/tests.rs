@@ -43,10 +43,16 @@ struct Numbers {
     next: Vec<u64>,
     limits: Vec<u64>,
     steps: Vec<Result<&'static [u8]>>,
+    /// How often partitions are not taken on.
+    refusals: usize,
 }
 
 impl Reader for Numbers {
     fn add(&mut self, partitions: &[FoundPartition]) -> Result<()> {
+        if self.refusals > 0 {
+            self.refusals -= 1;
+            return Err(Error::away("not now"));
+        }
         // The limit of a partition is told as its end.
         self.limits.extend(partitions.iter().filter_map(|found| found.to));
         self.next.resize(self.limits.len(), 0);
@@ -93,8 +99,11 @@ struct Started {
 }
 
 fn start(limits: &[u64], steps: Vec<Result<&'static [u8]>>) -> Started {
+    start_with(limits, Numbers { next: vec![], limits: vec![], steps, refusals: 0 })
+}
+
+fn start_with(limits: &[u64], reader: Numbers) -> Started {
     let inputs = (0..).zip(limits).map(|(id, limit)| input(id, *limit)).collect();
-    let reader = Numbers { next: vec![], limits: vec![], steps };
     let settings = ConsumerSettings {
         read_ahead: Limits { records: 1_000, bytes: 1 << 20 },
         chunk: Limits { records: 64, bytes: 1 << 20 },
@@ -150,6 +159,19 @@ fn a_source_that_is_away_is_waited_for() {
         start(&[100], vec![Err(Error::away("gone")), Err(Error::away("gone")), Ok(b"x")]);
     woken.recv_timeout(LONG).expect("back again");
     assert_eq!(queues[0].queued_records(), 100);
+    assert!(handle.take_error().is_none());
+}
+
+#[test]
+fn partitions_that_were_not_taken_on_are_added_once_with_those_that_came_meanwhile() {
+    let reader = Numbers { next: vec![], limits: vec![], steps: vec![], refusals: 3 };
+    let Started { handle, mut queues, woken } = start_with(&[100, 200], reader);
+    queues.extend(handle.add(vec![input(2, 300)]));
+    while queues.iter().any(|queue| !queue.ended()) {
+        woken.recv_timeout(LONG).expect("goes on");
+    }
+    let counts: Vec<_> = queues.iter().map(PartitionQueue::queued_records).collect();
+    assert_eq!(counts, [100, 200, 300]);
     assert!(handle.take_error().is_none());
 }
 

@@ -64,38 +64,65 @@ impl KafkaReader {
         KafkaReader { properties, topics: Vec::new(), partitions: 0, headers, thread: Arc::default() }
     }
 
-    /// Place of a topic; connects to one that is new.
-    fn topic(&mut self, name: &str) -> Result<usize> {
-        if let Some(place) = self.topics.iter().position(|topic| topic.name == name) {
-            return Ok(place);
-        }
+    /// A topic of which nothing is read yet. Connects in the background.
+    fn topic(&self, name: &str) -> Result<Topic> {
         let mut client = connect(&self.properties)?;
         let thread = self.thread.clone();
         client.set_nonempty_callback(move || thread.get().map_or((), Thread::unpark));
-        self.topics.push(Topic::new(name, client));
-        Ok(self.topics.len() - 1)
+        Ok(Topic::new(name, client))
     }
+
+    /// Has the clients fetch all of these, or none of them.
+    fn assign(&self, added: &BTreeMap<usize, Added>) -> Result<()> {
+        for (place, Added { list, .. }) in added {
+            let Err(error) = self.topics[*place].client.incremental_assign(list) else { continue };
+            for (place, Added { list, .. }) in added.range(..place) {
+                let undone = self.topics[*place].client.incremental_unassign(list);
+                undone.map_err(|error| Error::internal("cannot let go of partitions").caused_by(error))?;
+            }
+            return Err(Error::internal("cannot assign partitions").caused_by(error));
+        }
+        Ok(())
+    }
+}
+
+/// Partitions of one topic that are about to be read.
+#[derive(Default)]
+struct Added {
+    list: TopicPartitionList,
+    slots: Vec<Slot>,
 }
 
 impl Reader for KafkaReader {
     fn add(&mut self, partitions: &[FoundPartition]) -> Result<()> {
-        let mut lists: BTreeMap<usize, TopicPartitionList> = BTreeMap::new();
-        for found in partitions {
-            let place = self.topic(&found.partition.name)?;
-            let slot = Slot::new(self.partitions, found);
+        let mut new: Vec<Topic> = Vec::new();
+        let mut added: BTreeMap<usize, Added> = BTreeMap::new();
+        for (found, index) in partitions.iter().zip(self.partitions..) {
+            let name = &*found.partition.name;
+            let place = match self.topics.iter().chain(&new).position(|topic| topic.name == name) {
+                Some(place) => place,
+                None => {
+                    new.push(self.topic(name)?);
+                    self.topics.len() + new.len() - 1
+                }
+            };
+            let slot = Slot::new(index, found);
             let offset = Offset::Offset(i64::try_from(slot.next).unwrap_or(i64::MAX));
-            lists
-                .entry(place)
-                .or_default()
-                .add_partition_offset(&found.partition.name, slot.number, offset)
+            let Added { list, slots } = added.entry(place).or_default();
+            list.add_partition_offset(name, slot.number, offset)
                 .map_err(|error| Error::internal("cannot assign a partition").caused_by(error))?;
-            self.topics[place].add(slot);
-            self.partitions += 1;
+            slots.push(slot);
         }
-        for (place, list) in lists {
-            let assigned = self.topics[place].client.incremental_assign(&list);
-            assigned.map_err(|error| Error::internal("cannot assign partitions").caused_by(error))?;
+        let before = self.topics.len();
+        self.topics.append(&mut new);
+        if let Err(error) = self.assign(&added) {
+            self.topics.truncate(before);
+            return Err(error);
         }
+        for (place, Added { slots, .. }) in added {
+            slots.into_iter().for_each(|slot| self.topics[place].add(slot));
+        }
+        self.partitions += partitions.len();
         Ok(())
     }
 
@@ -237,7 +264,44 @@ fn position(client: &Client, topic: &str, number: i32) -> Option<u64> {
 }
 
 /// Whether the topic that is read does not exist any more. It did when its partitions were found.
-fn is_gone(error: &KafkaError) -> bool {
+pub(super) fn is_gone(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
     matches!(error.rdkafka_error_code(), Some(UnknownTopic | UnknownTopicOrPartition | UnknownPartition))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Partition;
+
+    fn found(topic: &str, number: u32) -> FoundPartition {
+        FoundPartition::whole(Partition { id: number, name: topic.into(), number })
+    }
+
+    /// Numbers of partitions and their places among those of the reader.
+    type Places = Vec<(i32, usize)>;
+
+    /// Per topic its name, its partitions, and how many of them its client fetches.
+    fn read(reader: &KafkaReader) -> Vec<(&str, Places, usize)> {
+        let slots = |topic: &Topic| topic.slots.iter().map(|slot| (slot.number, slot.index)).collect();
+        let fetched = |topic: &Topic| topic.client.assignment().expect("an assignment").count();
+        reader.topics.iter().map(|topic| (topic.name.as_str(), slots(topic), fetched(topic))).collect()
+    }
+
+    #[test]
+    fn partitions_are_taken_on_all_or_none_so_that_it_can_be_tried_again() {
+        // Nobody listens there, and to assign nobody is needed.
+        let properties = [("bootstrap.servers", "127.0.0.1:1"), ("group.id", "test")];
+        let properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut reader = KafkaReader::new(properties.into(), false);
+        reader.add(&[found("a", 0)]).expect("taken on");
+        // The client of `b` refuses a partition that is there twice; that of `a` was asked before.
+        for _ in 0..2 {
+            reader.add(&[found("a", 1), found("b", 0), found("b", 0)]).expect_err("refused");
+            assert_eq!(read(&reader), [("a", vec![(0, 0)], 1)]);
+        }
+        reader.add(&[found("b", 0), found("a", 1)]).expect("taken on");
+        assert_eq!(read(&reader), [("a", vec![(0, 0), (1, 2)], 2), ("b", vec![(0, 1)], 1)]);
+        assert_eq!(reader.partitions, 3);
+    }
 }
