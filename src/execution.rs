@@ -48,6 +48,8 @@ pub struct Execution {
     /// Where every sink writes a file instead of what its connector says.
     pub output: Option<PathBuf>,
     pub blackhole: bool,
+    /// Whether files or a simulator are read instead of what the sources name.
+    pub stand_in: bool,
     /// The open state directory; on process 0 of a run that keeps state.
     pub lineage: Mutex<Option<Lineage>>,
     /// Per source of the plan how to reach it, and whether anything reads it.
@@ -235,6 +237,7 @@ impl Execution {
                 &execution.plan,
                 &execution.settings,
                 execution.output.clone(),
+                execution.stand_in,
                 health,
             )?))
         })

@@ -227,6 +227,7 @@ fn prepare(
         bounded: request.bounded,
         output: request.output.clone(),
         blackhole: request.blackhole,
+        stand_in: request.input.is_some() || request.simulator.is_some(),
         lineage: Mutex::new(lineage),
         sources,
         findings: Arc::default(),

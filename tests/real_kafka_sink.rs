@@ -209,7 +209,7 @@ fn real_dead_letters_are_in_the_topic_beside_that_of_their_source() {
         parameters: &BTreeMap::new(),
     };
     let plan = compile(&request).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    let mut writer = DeadLetterWriter::new(&plan, &here(), None, Health::new()).expect("a writer");
+    let mut writer = DeadLetterWriter::new(&plan, &here(), None, false, Health::new()).expect("a writer");
     writer.open(&identity()).expect("open");
     let letter = |offset: u64, payload: Vec<u8>| AddressedLetter {
         letter: DeadLetter {

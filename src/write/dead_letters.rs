@@ -6,7 +6,8 @@
 //! | `file`, and `topic` of other connectors | `dead_letters/<source>.dlq.jsonl` in the state directory | the same |
 //! | `drop` | nowhere | nowhere |
 //!
-//! A run with an output directory writes `<source>.dlq.jsonl` there.
+//! A run with an output directory writes `<source>.dlq.jsonl` there. `<topic>` is that of the record; where files or a
+//! simulator stand for the source it is the first one that the source names, else the source's name.
 
 mod encode;
 
@@ -51,6 +52,8 @@ pub struct DeadLetterWriter {
     targets: Vec<Target>,
     /// Names of the sources of the plan.
     sources: Vec<String>,
+    /// Whether something else is read than what the sources name.
+    stand_in: bool,
     state_dir: PathBuf,
     /// Whether what an earlier run has left is removed: so it is in an output directory.
     anew: bool,
@@ -63,23 +66,26 @@ pub struct DeadLetterWriter {
 }
 
 impl DeadLetterWriter {
-    /// The writer for the sources of `plan`; with an output directory all letters go to files there.
+    /// The writer for the sources of `plan`; with an output directory all letters go to files there. `stand_in`:
+    /// something else is read than what the sources name, so that their records are of no topic.
     pub fn new(
         plan: &Plan,
         settings: &Settings,
         output: Option<PathBuf>,
+        stand_in: bool,
         health: Arc<Health>,
     ) -> Result<Self> {
         let targets: Vec<Target> =
             plan.sources.iter().map(|source| target(source, settings, output.as_deref())).collect();
         let servers = settings.kafka.bootstrap_servers.as_deref().unwrap_or_default();
-        let topics = topics(plan, &targets);
+        let topics = topics(plan, &targets, stand_in);
         let delivery =
             Delivery::new(NAME, servers, &settings.kafka, &BTreeMap::new(), topics, health.clone());
         Ok(DeadLetterWriter {
             sender: Sender { dataflow: plan.name.clone(), consumer_id: CONSUMER.to_owned() },
             targets,
             sources: plan.sources.iter().map(|source| source.name.clone()).collect(),
+            stand_in,
             state_dir: settings.state_dir.clone(),
             anew: output.is_some(),
             delivery,
@@ -113,7 +119,7 @@ impl DeadLetterWriter {
         match target {
             Target::Drop => Ok(()),
             Target::Topic(first) => {
-                let topic = dead_letter_topic(letter, &first);
+                let topic = self.topic(letter, &first);
                 self.delivery.add_topic(topic_spec(topic.clone()))?;
                 let key = letter.record.key.clone();
                 let room = key.as_ref().map_or(0, Vec::len);
@@ -124,7 +130,7 @@ impl DeadLetterWriter {
             }
             Target::Embedded(first) => {
                 let value = encode(&self.sender, epoch, letter, usize::MAX)?;
-                self.put_embedded(dead_letter_topic(letter, &first), epoch, letter, &value)
+                self.put_embedded(self.topic(letter, &first), epoch, letter, &value)
             }
             Target::File(path) => {
                 let mut line = encode(&self.sender, epoch, letter, usize::MAX)?;
@@ -140,6 +146,12 @@ impl DeadLetterWriter {
                 Ok(())
             }
         }
+    }
+
+    /// The topic of a letter, where that of letters without a record belongs to `first`.
+    fn topic(&self, letter: &AddressedLetter, first: &str) -> String {
+        let of_record = !self.stand_in && !letter.topic.is_empty();
+        dead_letter_topic(if of_record { &letter.topic } else { first })
     }
 
     fn put_embedded(
@@ -233,12 +245,16 @@ fn remove(path: &Path) -> Result<()> {
 
 /// The topics on brokers that sources in use may need, as far as they are known by name; those of a pattern's
 /// topics are created when they are needed.
-fn topics(plan: &Plan, targets: &[Target]) -> Vec<TopicSpec> {
+fn topics(plan: &Plan, targets: &[Target], stand_in: bool) -> Vec<TopicSpec> {
     let mut names = Vec::new();
     for (index, (source, target)) in plan.sources.iter().zip(targets).enumerate() {
         let used = plan.legs.iter().any(|leg| leg.sources.contains(&index));
-        if let (true, Target::Topic(_), SourceConnector::Kafka(kafka)) = (used, target, &source.connector) {
-            names.extend(kafka.topics.named().iter().map(|topic| format!("{topic}.dlq")));
+        match (target, &source.connector) {
+            (Target::Topic(first), _) if used && stand_in => names.push(dead_letter_topic(first)),
+            (Target::Topic(_), SourceConnector::Kafka(kafka)) if used => {
+                names.extend(kafka.topics.named().iter().map(|topic| dead_letter_topic(topic)));
+            }
+            _ => {}
         }
     }
     names.sort_unstable();
@@ -250,8 +266,7 @@ fn topic_spec(name: String) -> TopicSpec {
     TopicSpec { name, partitions: 1, replication: -1 }
 }
 
-fn dead_letter_topic(letter: &AddressedLetter, first: &str) -> String {
-    let topic = if letter.topic.is_empty() { first } else { &letter.topic };
+fn dead_letter_topic(topic: &str) -> String {
     format!("{topic}.dlq")
 }
 

@@ -4,7 +4,7 @@ use super::super::testing::{identity, read_topic, settings, source};
 use super::*;
 use crate::batch::RowOrigin;
 use crate::dead_letter::{DeadLetter, RawRecord, Reason};
-use crate::plan::{FileSource, KafkaSource, StartupMode, Topics};
+use crate::plan::{FileSource, KafkaSource, StartupMode, TopicPattern, Topics};
 
 fn kafka(topics: &[&str]) -> SourceConnector {
     SourceConnector::Kafka(KafkaSource {
@@ -84,8 +84,8 @@ fn lines(path: PathBuf) -> Vec<String> {
 #[test]
 fn letters_go_where_the_policy_of_their_source_says() {
     let state = tempfile::tempdir().expect("folder");
-    let mut writer =
-        DeadLetterWriter::new(&plan(), &settings(state.path()), None, Health::new()).expect("a writer");
+    let mut writer = DeadLetterWriter::new(&plan(), &settings(state.path()), None, false, Health::new())
+        .expect("a writer");
     write(&mut writer);
     let topic = |name| -> Vec<String> {
         let records = read_topic(state.path(), name).into_iter();
@@ -111,7 +111,7 @@ fn with_an_output_directory_every_run_leaves_its_own_letters_there() {
     let output = state.path().join("out");
     for _ in 0..2 {
         let output = Some(output.clone());
-        let writer = DeadLetterWriter::new(&plan(), &settings(state.path()), output, Health::new());
+        let writer = DeadLetterWriter::new(&plan(), &settings(state.path()), output, false, Health::new());
         write(&mut writer.expect("a writer"));
     }
     insta::assert_snapshot!(lines(output.join("telemetry.dlq.jsonl")).join("\n"), @r#"
@@ -121,4 +121,26 @@ fn with_an_output_directory_every_run_leaves_its_own_letters_there() {
     "#);
     assert_eq!(lines(output.join("recorded.dlq.jsonl")).len(), 2);
     assert!(!output.join("dropped.dlq.jsonl").exists() && !state.path().join("topics").exists());
+}
+
+#[test]
+fn letters_of_files_that_stand_for_a_topic_go_to_the_topic_of_the_source() {
+    let state = tempfile::tempdir().expect("folder");
+    let mut plan = plan();
+    let any = Topics::Pattern(TopicPattern::new(".*").expect("an expression"));
+    let kafka = KafkaSource {
+        topics: any,
+        startup: StartupMode::Earliest,
+        find_interval: None,
+        properties: BTreeMap::new(),
+    };
+    plan.sources.push(source("many", SourceConnector::Kafka(kafka), DeadLetterPolicy::Topic));
+    let writer = DeadLetterWriter::new(&plan, &settings(state.path()), None, true, Health::new());
+    let mut writer = writer.expect("a writer");
+    writer.open(&identity()).expect("open");
+    let letters = vec![letter(0, "telemetry/0.jsonl", 1), letter(0, "", 2), letter(4, "many/0.jsonl", 3)];
+    writer.write(7, letters).expect("written");
+    writer.confirm().expect("confirmed");
+    let topics = ["one.dlq", "many.dlq"].map(|name| read_topic(state.path(), name).len());
+    assert_eq!((topics, crate::topic_log::topics(state.path()).len()), ([2, 1], 2));
 }
