@@ -5,10 +5,12 @@ mod process;
 #[path = "support/reading.rs"]
 mod reading;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use process::{Cluster, until};
+use process::{Cluster, Process, until};
 use reading::{Reading, Row, finish};
 use tidemill::topic_log::{TopicWriter, partition_path, topic_directory};
 
@@ -122,4 +124,16 @@ fn a_new_partition_of_a_named_topic_is_read_from_its_beginning_also_with_latest(
     );
     let ledger = finish(&mut cluster);
     assert_eq!(ledger["read"]["records"], reading.rows().len(), "{ledger:#}");
+}
+
+#[test]
+fn a_process_that_leaves_its_output_to_another_does_not_hold_up_its_test() {
+    let mut command = Command::new("sh");
+    // The child of the process inherits the pipe, and lives on.
+    let mut process = Process::spawn(command.args(["-c", "sleep 50 & echo $!"]));
+    let waited = catch_unwind(AssertUnwindSafe(|| process.wait()));
+    let child = process.last_line();
+    assert!(Command::new("kill").arg(&child).status().expect("kill").success(), "no {child}");
+    let told = waited.expect_err("its output goes on");
+    assert!(told.downcast_ref::<String>().is_some_and(|told| told.contains("its output has ended")));
 }

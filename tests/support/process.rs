@@ -17,6 +17,8 @@ use tempfile::TempDir;
 /// How long a process may take to end: less than the test runner gives to the whole test, so that it is this
 /// that fails, with the process's output.
 const END_TIMEOUT: Duration = Duration::from_secs(50);
+/// How long the output of a process that has ended may go on.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often something outside of this process is looked at.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -57,16 +59,19 @@ impl Process {
 
     /// Waits for the end. Fails, with all output, if there is none in time.
     pub fn wait(&mut self) -> ExitStatus {
-        until("the process has ended", END_TIMEOUT, || self.log(), || self.child_status());
-        // Only now is the output complete.
-        self.readers.drain(..).for_each(|reader| reader.join().expect("a reader"));
-        self.child.wait().expect("a status")
-    }
-
-    fn child_status(&self) -> bool {
-        // Of a zombie there is no command line left; `try_wait` would need the child to be borrowed mutably.
-        let path = format!("/proc/{}/cmdline", self.child.id());
-        fs::read(path).map_or(true, |line| line.is_empty())
+        let Process { child, output, readers } = self;
+        let log = || output.lock().expect("no panic under this lock").all.clone();
+        let mut status = None;
+        until("the process has ended", END_TIMEOUT, log, || {
+            status = child.try_wait().expect("a status");
+            status.is_some()
+        });
+        // Only with its end the output is complete. Who else has inherited the pipe does not hold up the test.
+        until("its output has ended with it", OUTPUT_TIMEOUT, log, || {
+            readers.iter().all(JoinHandle::is_finished)
+        });
+        readers.drain(..).for_each(|reader| reader.join().expect("a reader"));
+        status.expect("it has ended")
     }
 
     /// Everything that was printed so far.
