@@ -64,6 +64,31 @@ pub fn supports(data_type: &DataType) -> bool {
         || matches!(data_type, Timestamp(TimeUnit::Nanosecond, None))
 }
 
+/// Whether a value of a row is NULL.
+///
+/// # Panics
+///
+/// On bytes that are no canonical row.
+pub fn has_null(mut row: &[u8]) -> bool {
+    while let Some((tag, rest)) = row.split_first() {
+        let length = match *tag {
+            NULL => return true,
+            BOOLEAN => 1,
+            INT32 => 4,
+            UTF8 => text_length(rest),
+            _ => 8,
+        };
+        row = &rest[length..];
+    }
+    false
+}
+
+/// Length of an encoded text, with its end.
+fn text_length(text: &[u8]) -> usize {
+    let ends = |at: &usize| text[*at] == 0 && text.get(at + 1) != Some(&ESCAPED);
+    (0..text.len()).find(ends).map_or(text.len(), |end| end + 1)
+}
+
 /// The bits of a double, brought into the order of the numbers as unsigned integers; -0.0 as 0.0, one NaN.
 pub fn ordered_bits(value: f64) -> u64 {
     // Adding 0.0 turns -0.0 into 0.0 and changes nothing else.

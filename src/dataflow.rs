@@ -14,6 +14,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use timely::dataflow::operators::{Concatenate, Probe};
 use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::SyncActivator;
@@ -27,16 +28,18 @@ use crate::ingest::binder::{self, Journal};
 use crate::ingest::driver::{SourceParts, cut_on_ticks};
 use crate::ingest::ticker::{self, Gauge, Pace, TickerControl};
 use crate::ledger::Ledger;
-use crate::plan::{Aggregation, Downstream, Leg, Operator, Plan, Upstream};
+use crate::plan::{Downstream, Expr, Leg, Operator, Plan, Upstream};
 use crate::route::exchange::{Destination, exchange};
 use crate::route::shard::{split_by_shard, worker_of_shard};
 use crate::route::split::split;
 use crate::time::{Epoch, EpochClose};
 use crate::transform::aggregate::KeyedState;
+use crate::transform::arrange::{self, Kept};
 use crate::transform::eval::Evaluation;
 use crate::transform::harness::{self, Outputs, StatefulParts};
+use crate::transform::join::{self, JoinParts, Matcher};
 use crate::transform::steps::Steps;
-use crate::transform::view::{self, ViewReader};
+use crate::transform::view::ViewReader;
 use crate::write::driver::{self as sinks, SinkParts, Start};
 use crate::write::letters::{self, LetterCounts, Records};
 use crate::write::outbox::Outbox;
@@ -93,6 +96,8 @@ pub fn build(scope: Scope<'_, Epoch>, parts: Parts) -> Result<Running> {
         fail,
         sources: cuts.iter().map(|cut| cut.rows.clone()).collect(),
         operators: Vec::new(),
+        arrangements: plan.arrangements.iter().map(|_| None).collect(),
+        counted: Vec::new(),
         letters: cuts.iter().map(|cut| cut.letters.clone()).collect(),
     };
 
@@ -102,15 +107,9 @@ pub fn build(scope: Scope<'_, Epoch>, parts: Parts) -> Result<Running> {
         network.operators.push(out.rows);
     }
 
-    let (mut views, mut counted) = (Vec::new(), Vec::new());
-    for (index, view) in plan.views.iter().enumerate() {
-        let to = Downstream::View(index);
-        let rows = network.arrivals(scope, to, |_| by_columns(view.key.clone(), scope.peers()));
-        let account = ledger.layout().account(to);
-        let (reader, done) =
-            view::arrange(rows, view.clone(), account, ledger.clone(), &gauge.computed, fail)?;
-        views.push(reader);
-        counted.push(done);
+    let mut views = Vec::new();
+    for view in &plan.views {
+        views.push(ViewReader::new(view, network.arrangement(scope, view.arrangement)?)?);
     }
 
     for ((index, sink), (shards, woken)) in plan.sinks.iter().enumerate().zip(shards.into_iter().zip(woken)) {
@@ -127,7 +126,8 @@ pub fn build(scope: Scope<'_, Epoch>, parts: Parts) -> Result<Running> {
     let addressed = letters::address(all_letters, bound.closes, records);
     let confirmed = letters::write(addressed, durable, (parts.letter_counts, ledger.clone()), parts.letters)
         .probe_with(&gauge.confirmed);
-    counted.push(confirmed);
+    let counted = network.counted.into_iter().map(|counted| counted.probe_with(&gauge.computed));
+    let counted = counted.chain([confirmed]).collect::<Vec<_>>();
     let settled = settlement::settle(scope.concatenate(counted), ledger.clone(), epoch_interval);
     Ok(Running { views, settled })
 }
@@ -141,6 +141,10 @@ struct Network<'s, 'p> {
     fail: fn(&Error) -> !,
     sources: Vec<StreamVec<'s, Epoch, Batch>>,
     operators: Vec<StreamVec<'s, Epoch, Batch>>,
+    /// Built when the first reader asks. Nothing may hold one beyond the wiring: it would keep all its past.
+    arrangements: Vec<Option<Kept<'s>>>,
+    /// Their frontiers pass an epoch when the arrangements have counted it.
+    counted: Vec<StreamVec<'s, Epoch, ()>>,
     letters: Vec<StreamVec<'s, Epoch, DeadLetter>>,
 }
 
@@ -153,16 +157,42 @@ impl<'s> Network<'s, '_> {
         operator: &Operator,
         closes: StreamVec<'s, Epoch, EpochClose>,
     ) -> Result<Outputs<'s>> {
-        let parts = self.stateful(index, operator);
         let (worker, workers) = (scope.index(), scope.peers());
         match operator {
             Operator::Aggregation(plan) => {
-                let split = |leg: &Leg| by_group(leg.port, plan, workers);
+                let types = plan.schema.fields().iter().map(|field| field.data_type().clone());
+                let types: Vec<_> = types.collect();
+                let split = |leg: &Leg| by_group(leg.port, &plan.keys, &types, workers);
                 let rows = self.arrivals(scope, Downstream::Operator(index), split);
                 let state = Box::new(KeyedState::new(plan, worker, workers)?);
-                Ok(harness::stateful(rows, closes, state, parts))
+                Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
+            }
+            Operator::Join(plan) => {
+                let [left, right] = [plan.left, plan.right].map(|side| &self.plan.arrangements[side].schema);
+                let matcher = Matcher::new(plan, left, right)?;
+                let left = self.arrangement(scope, plan.left)?.arranged.clone();
+                let right = self.arrangement(scope, plan.right)?.arranged.clone();
+                let parts = JoinParts { index, matcher, ledger: self.ledger.clone(), fail: self.fail };
+                Ok(join::join([left, right], closes, parts))
             }
         }
+    }
+
+    /// An arrangement, built behind the legs that lead to it.
+    fn arrangement(&mut self, scope: Scope<'s, Epoch>, index: usize) -> Result<&Kept<'s>> {
+        if self.arrangements[index].is_none() {
+            let plan = &self.plan.arrangements[index];
+            let split = |leg: &Leg| by_group(leg.port, &plan.key, &plan.key_types, scope.peers());
+            let to = Downstream::Arrangement(index);
+            let rows = self.arrivals(scope, to, split);
+            let account = self.ledger.layout().account(to);
+            let (kept, letters, counted) =
+                arrange::arrange(rows, plan, (account, self.ledger.clone()), self.fail)?;
+            self.letters.push(letters);
+            self.counted.push(counted);
+            self.arrangements[index] = Some(kept);
+        }
+        Ok(self.arrangements[index].as_ref().expect("it was built above"))
     }
 
     /// What the driver of an operator must know.
@@ -207,25 +237,15 @@ impl<'s> Network<'s, '_> {
 }
 
 /// To the worker of the key group; the slot is the input of the operator.
-fn by_group(port: u16, aggregation: &Aggregation, workers: usize) -> Split {
-    let keys = aggregation.keys.clone();
-    let types: Vec<_> = aggregation.schema.fields().iter().map(|field| field.data_type().clone()).collect();
+fn by_group(port: u16, keys: &[Expr], types: &[DataType], workers: usize) -> Split {
+    let (keys, types) = (keys.to_vec(), types.to_vec());
     Box::new(move |batch| {
-        // A row whose key cannot be evaluated counts as NULL here; the aggregation makes a letter of it.
+        // A row whose key cannot be evaluated counts as NULL here; who keeps the rows makes a letter of it.
         let mut evaluation = Evaluation::new(&batch);
         let columns = keys.iter().zip(&types).map(|(key, to)| evaluation.column(key, to));
         let columns: Vec<_> = columns.collect();
         let parts = split(&batch, &columns, workers).into_iter();
         parts.map(|(worker, part)| (Destination { worker, slot: port }, part)).collect()
-    })
-}
-
-/// To the worker of the key group of these columns.
-fn by_columns(key: Vec<usize>, workers: usize) -> Split {
-    Box::new(move |batch| {
-        let columns: Vec<_> = key.iter().map(|column| batch.rows.column(*column).clone()).collect();
-        let parts = split(&batch, &columns, workers).into_iter();
-        parts.map(|(worker, part)| (Destination { worker, slot: 0 }, part)).collect()
     })
 }
 

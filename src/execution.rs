@@ -23,7 +23,7 @@ use crate::ingest::queue::{Limits, PartitionQueue};
 use crate::ingest::ticker::Pace;
 use crate::ledger::Layout;
 use crate::parse;
-use crate::plan::{Downstream, Plan};
+use crate::plan::{Downstream, Operator, Plan};
 use crate::record::{FoundPartition, PartitionNames};
 use crate::route::shard::worker_of_shard;
 use crate::settings::Settings;
@@ -251,11 +251,19 @@ impl Execution {
             leg.and_then(|leg| leg.sources.first().copied())
         };
         let operators = self.plan.operators.iter().enumerate();
-        let of_operator = operators
-            .map(|(index, operator)| (operator.name().to_owned(), below(Downstream::Operator(index))));
+        let of_operator = operators.map(|(index, operator)| {
+            let input = match operator {
+                Operator::Aggregation(_) => Downstream::Operator(index),
+                Operator::Join(join) => Downstream::Arrangement(join.left),
+            };
+            (operator.name().to_owned(), below(input))
+        });
+        let arrangements = self.plan.arrangements.iter().enumerate();
+        let of_arrangement =
+            arrangements.map(|(index, kept)| (kept.name.clone(), below(Downstream::Arrangement(index))));
         let sinks = self.plan.sinks.iter().enumerate();
         let of_sink = sinks.map(|(index, sink)| (sink.name.clone(), below(Downstream::Sink(index))));
-        let all = of_leg.chain(of_operator).chain(of_sink);
+        let all = of_leg.chain(of_operator).chain(of_arrangement).chain(of_sink);
         all.filter_map(|(stage, source)| Some((stage, source?))).collect()
     }
 

@@ -1,7 +1,7 @@
 //! The compiled dataflow: what [`crate::compile`] makes of a SQL file and every stage is built from.
 //!
 //! A plan is a graph of *legs*. A leg leads from a source, or from the output of an [`Operator`], through
-//! filters and projections to the next operator, served view or sink. `CREATE VIEW` and UNION ALL leave
+//! filters and projections to the next operator, arrangement or sink. `CREATE VIEW` and UNION ALL leave
 //! no trace but steps and further legs; so every row has one leg to be accounted in, for each consumer.
 //!
 //! Nothing in a plan is left to parse: expressions are compiled, names are resolved, options are typed.
@@ -24,7 +24,7 @@ use crate::csv::Dialect;
 pub use self::aggregate::{Aggregate, AggregateFunction, Growth, OrderBy, Parameter};
 pub use self::column::{ArrayRef1, Column, ColumnOrigin, ColumnType, JSON_TYPE, Metadata, field, is_json};
 pub use self::kafka::{KafkaSource, StartupMode, TopicPattern, Topics};
-pub use self::operator::{Aggregation, Operator};
+pub use self::operator::{Aggregation, Arrangement, Join, JoinKind, Operator};
 
 /// A whole dataflow.
 #[derive(Clone, Debug)]
@@ -37,12 +37,25 @@ pub struct Plan {
     pub sources: Vec<Source>,
     /// Every place that keeps state, in an order in which each comes after those that it reads.
     pub operators: Vec<Operator>,
+    /// Rows kept by key, for joins and live reads.
+    pub arrangements: Vec<Arrangement>,
     /// Materialized views that have a key and so can be read live.
     pub views: Vec<ServedView>,
     /// `CREATE SINK`, in the order of the file.
     pub sinks: Vec<Sink>,
     /// How rows get from one to the other.
     pub legs: Vec<Leg>,
+}
+
+impl Plan {
+    /// Whatever keeps rows or groups and is not read live, by name.
+    pub fn states(&self) -> impl Iterator<Item = (&str, Downstream)> {
+        let operators = self.operators.iter().enumerate().filter(|(_, operator)| operator.ports() > 0);
+        let operators = operators.map(|(index, operator)| (operator.name(), Downstream::Operator(index)));
+        let arrangements = self.arrangements.iter().enumerate().filter(|(_, kept)| !kept.served);
+        let arrangements = arrangements.map(|(index, kept)| (&*kept.name, Downstream::Arrangement(index)));
+        operators.chain(arrangements)
+    }
 }
 
 /// Where a leg begins.
@@ -59,8 +72,8 @@ pub enum Upstream {
 pub enum Downstream {
     /// Index into [`Plan::operators`].
     Operator(usize),
-    /// Index into [`Plan::views`].
-    View(usize),
+    /// Index into [`Plan::arrangements`].
+    Arrangement(usize),
     /// Index into [`Plan::sinks`].
     Sink(usize),
 }
@@ -231,6 +244,8 @@ pub struct ServedView {
     pub schema: SchemaRef,
     /// Indices of the key columns in `schema`.
     pub key: Vec<usize>,
+    /// The arrangement by that key, as an index into [`Plan::arrangements`].
+    pub arrangement: usize,
 }
 
 // ------------------------------------------------------------------------------------------------ sinks

@@ -54,10 +54,9 @@ impl Fleet {
         let request = Request { file, text: &text, name, directory: &directory, parameters: &parameters };
         let plan = compile(&request).unwrap_or_else(|errors| panic!("{errors:?}"));
         assert_eq!(plan.operators.len(), 2, "latest states, and totals over them");
-        let states = [0, 1].map(|index| match &plan.operators[index] {
-            plan::Operator::Aggregation(aggregation) => KeyedState::new(aggregation, 0, 1).expect("a state"),
-            #[expect(unreachable_patterns, reason = "there will be other operators")]
-            other => panic!("{} is no aggregation", other.name()),
+        let states = [0, 1].map(|index| {
+            let aggregation = plan.operators[index].aggregation().expect("a GROUP BY");
+            KeyedState::new(aggregation, 0, 1).expect("a state")
         });
         let mut fleet = Fleet { plan, states, epoch: 0, records: 0 };
         let each = |vehicle: usize| SIGNALS.map(|name| (vehicle, name, (vehicle % 2) as i64));

@@ -86,6 +86,7 @@ impl Lowering<'_> {
             columns,
             changes: if only_keys { ChangeMode::AppendOnly } else { ChangeMode::Updating },
             key: Some(key),
+            other_keys: Vec::new(),
             branches: vec![Branch { from, steps: Vec::new(), sources }],
         })
     }

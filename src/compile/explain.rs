@@ -2,6 +2,7 @@
 //! know before trusting it: keys, change modes, state, what a change costs, and what is guaranteed.
 
 mod delivery;
+mod join;
 mod reads;
 mod state;
 mod tree;
@@ -19,19 +20,19 @@ use tree::Node;
 
 /// Describes a plan for a person.
 pub fn explain(plan: &Plan) -> String {
-    let mut printer = Printer { plan, sources: BTreeSet::new(), operators: BTreeSet::new() };
+    let mut printer =
+        Printer { plan, sources: BTreeSet::new(), operators: BTreeSet::new(), arrangements: BTreeSet::new() };
     let mut text = format!(
         "dataflow {}: {}, {}, {}, {}\n",
         plan.name,
         counted(plan.sources.len(), "source"),
-        counted(plan.operators.len(), "aggregation"),
+        operators(plan),
         counted(plan.views.len(), "served view"),
         counted(plan.sinks.len(), "sink"),
     );
     let sinks: Vec<Node> =
         plan.sinks.iter().enumerate().map(|(index, sink)| printer.sink(index, sink)).collect();
-    let views: Vec<Node> =
-        plan.views.iter().enumerate().map(|(index, view)| printer.view(index, view)).collect();
+    let views: Vec<Node> = plan.views.iter().map(|view| printer.view(view)).collect();
     for node in sinks.into_iter().chain(views) {
         text.push('\n');
         text.push_str(&node.to_string());
@@ -48,6 +49,7 @@ struct Printer<'p> {
     /// What stands further up already, and is only named from then on.
     sources: BTreeSet<usize>,
     operators: BTreeSet<usize>,
+    arrangements: BTreeSet<usize>,
 }
 
 impl Printer<'_> {
@@ -73,8 +75,7 @@ impl Printer<'_> {
         node
     }
 
-    fn view(&mut self, index: usize, view: &ServedView) -> Node {
-        let to = Downstream::View(index);
+    fn view(&mut self, view: &ServedView) -> Node {
         let key = key_names(&view.key, &view.schema);
         let (rows, path, grows, exchange) = match view.key.as_slice() {
             [] => ("the one row".to_owned(), "", "one row".to_owned(), "exchange to one worker".to_owned()),
@@ -88,8 +89,12 @@ impl Printer<'_> {
         let mut node = Node::new(format!("view {}", view.name));
         node.line("served", format!("live, {rows}: GET /v1/views/{}{path}", view.name));
         node.line("columns", names(&view.schema));
-        node.line("state", format!("an arrangement in memory: {grows}"));
-        node.children.push(self.exchanged(exchange, to));
+        let shared = self.readers(view.arrangement);
+        node.line("state", format!("an arrangement in memory{shared}: {grows}"));
+        let to = Downstream::Arrangement(view.arrangement);
+        if self.arrangements.insert(view.arrangement) {
+            node.children.push(self.exchanged(exchange, to));
+        }
         node
     }
 
@@ -136,6 +141,7 @@ impl Printer<'_> {
         };
         let title = match operator {
             Operator::Aggregation(_) => format!("aggregate {}", operator.name()),
+            Operator::Join(_) => format!("join {}", operator.name()),
         };
         if !self.operators.insert(index) {
             return Node::new(format!("{title} (see above)"));
@@ -143,6 +149,7 @@ impl Printer<'_> {
         let mut node = Node::new(title);
         match operator {
             Operator::Aggregation(aggregation) => self.aggregation(&mut node, index, aggregation),
+            Operator::Join(join) => self.join(&mut node, join),
         }
         node
     }
@@ -209,6 +216,13 @@ impl Printer<'_> {
         let mut legs = self.plan.legs.iter().filter(|leg| leg.to == to);
         legs.all(|leg| matches!(leg.from, Upstream::Source(_)))
     }
+}
+
+/// How many there are of each kind; joins only where there are some.
+fn operators(plan: &Plan) -> String {
+    let joins = plan.operators.iter().filter(|operator| matches!(operator, Operator::Join(_))).count();
+    let aggregations = counted(plan.operators.len() - joins, "aggregation");
+    if joins == 0 { aggregations } else { format!("{aggregations}, {}", counted(joins, "join")) }
 }
 
 fn counted(number: usize, what: &str) -> String {

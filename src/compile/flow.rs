@@ -18,6 +18,8 @@ pub(super) struct Flow {
     pub changes: ChangeMode,
     /// Columns whose values name a row.
     pub key: Option<Vec<usize>>,
+    /// Further choices of columns that do so.
+    pub other_keys: Vec<Vec<usize>>,
     /// The ways by which rows arrive, each of them with this schema; several after a UNION ALL.
     pub branches: Vec<Branch>,
 }

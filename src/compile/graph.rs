@@ -3,21 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 
+use super::expression::column;
 use super::flow::{Branch, Flow};
-use crate::plan::{Aggregation, Downstream, Leg, Operator, ServedView, Sink, Source, Upstream};
+use crate::plan::{
+    Aggregation, Arrangement, Downstream, Expr, Join, Leg, Operator, ServedView, Sink, Source, Step, Upstream,
+};
 
 /// Sources, operators, views, sinks and legs, in the order in which the statements name them.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
     pub sources: Vec<Source>,
     pub operators: Vec<Operator>,
+    pub arrangements: Vec<Arrangement>,
     pub views: Vec<ServedView>,
     pub sinks: Vec<Sink>,
     pub legs: Vec<Leg>,
     /// How legs name each operator.
     titles: Vec<String>,
+    /// The ways that lead to each arrangement: who needs the same rows by the same key shares it.
+    arranged: Vec<Vec<Branch>>,
     /// Number of operators by `<view>/<role>`.
     owned: BTreeMap<String, usize>,
     /// Number of legs by the name that they would have.
@@ -29,6 +35,12 @@ impl Graph {
     pub fn add_aggregation(&mut self, owner: &str, aggregation: Aggregation) -> usize {
         let name = self.identity(owner, "aggregate");
         self.add_operator(owner, Operator::Aggregation(Aggregation { name, ..aggregation }))
+    }
+
+    /// Adds a join of the view or sink `owner` and names it.
+    pub fn add_join(&mut self, owner: &str, join: Join) -> usize {
+        let name = self.identity(owner, "join");
+        self.add_operator(owner, Operator::Join(Join { name, ..join }))
     }
 
     fn add_operator(&mut self, owner: &str, operator: Operator) -> usize {
@@ -47,11 +59,45 @@ impl Graph {
         if *number == 1 { name } else { format!("{name}{number}") }
     }
 
-    /// Adds a materialized view and the legs that lead to it.
-    pub fn add_view(&mut self, view: ServedView, flow: &Flow) {
-        let schema = Arc::clone(&view.schema);
-        self.views.push(view);
-        self.add_legs(flow.branches.iter().cloned(), (Downstream::View(self.views.len() - 1), 0), &schema);
+    /// Adds a materialized view, read from an arrangement by its key.
+    pub fn add_view(&mut self, name: &str, flow: &Flow, key: &[usize]) {
+        let schema = Arc::clone(flow.schema.inner());
+        let expr = |index: &usize| column(*index, &schema, &flow.columns[*index].text);
+        let exprs = key.iter().map(expr).collect();
+        let types = key.iter().map(|index| schema.field(*index).data_type().clone()).collect();
+        let arrangement = self.add_arrangement((name, "view"), flow, exprs, types);
+        self.arrangements[arrangement].served = true;
+        self.views.push(ServedView { name: name.to_owned(), schema, key: key.to_vec(), arrangement });
+    }
+
+    /// The arrangement of a relation by a key, with the legs that lead to it; one that is there already is
+    /// shared.
+    pub fn add_arrangement(
+        &mut self,
+        (owner, role): (&str, &str),
+        flow: &Flow,
+        key: Vec<Expr>,
+        key_types: Vec<DataType>,
+    ) -> usize {
+        let same_key = |kept: &Arrangement| {
+            let same = kept.key.iter().zip(&key).all(|(left, right)| same_expression(left, right));
+            same && kept.key.len() == key.len() && kept.key_types == key_types
+        };
+        let same_rows = |branches: &[Branch]| {
+            let mut pairs = branches.iter().zip(&flow.branches);
+            branches.len() == flow.branches.len() && pairs.all(|(left, right)| same_branch(left, right))
+        };
+        let all = self.arrangements.iter().zip(&self.arranged);
+        if let Some(index) = all.clone().position(|(kept, branches)| same_key(kept) && same_rows(branches)) {
+            return index;
+        }
+        let schema = Arc::clone(flow.schema.inner());
+        let name = self.identity(owner, role);
+        self.arrangements.push(Arrangement { name, schema: schema.clone(), key, key_types, served: false });
+        self.arranged.push(flow.branches.clone());
+        let index = self.arrangements.len() - 1;
+        self.add_legs(flow.branches.iter().cloned(), (Downstream::Arrangement(index), 0), &schema);
+        index
     }
 
     /// Adds a sink and the legs that lead to it.
@@ -90,7 +136,10 @@ impl Graph {
         };
         let name = match to {
             Downstream::Operator(index) => format!("{from}->{}", self.titles[index]),
-            Downstream::View(index) => format!("{}->view", self.views[index].name),
+            Downstream::Arrangement(index) => match self.arrangements[index].name.strip_suffix("/view") {
+                Some(view) => format!("{view}->view"),
+                None => format!("{from}->{}", self.arrangements[index].name),
+            },
             Downstream::Sink(index) => format!("{from}->{}", self.sinks[index].name),
         };
         let count = self.named.entry(name.clone()).or_insert(0);
@@ -98,32 +147,89 @@ impl Graph {
         if *count == 1 { name } else { format!("{name}#{count}") }
     }
 
-    /// Removes operators that no sink and no served view reads, with the legs that lead to them.
+    /// Removes operators and arrangements that no sink and no served view reads, with the legs that lead to
+    /// them.
     pub fn remove_unread(&mut self) {
-        let mut read = BTreeSet::new();
-        // Each operator comes after those that it reads, and so do the legs to it.
-        for leg in self.legs.iter().rev() {
-            let needed = match leg.to {
-                Downstream::Operator(index) => read.contains(&index),
-                Downstream::View(_) | Downstream::Sink(_) => true,
-            };
-            if let (true, Upstream::Operator(index)) = (needed, leg.from) {
-                read.insert(index);
+        let served = self.arrangements.iter().enumerate().filter(|(_, kept)| kept.served);
+        let mut kept: BTreeSet<usize> = served.map(|(index, _)| index).collect();
+        let mut operators = BTreeSet::new();
+        // Each operator comes after those that it reads, so the last one is read by sinks and views only.
+        for index in (0..self.operators.len()).rev() {
+            let read = self.legs.iter().any(|leg| {
+                let by_reader = match leg.to {
+                    Downstream::Operator(reader) => operators.contains(&reader),
+                    Downstream::Arrangement(reader) => kept.contains(&reader),
+                    Downstream::Sink(_) => true,
+                };
+                leg.from == Upstream::Operator(index) && by_reader
+            });
+            if read {
+                operators.insert(index);
+                if let Operator::Join(join) = &self.operators[index] {
+                    kept.extend([join.left, join.right]);
+                }
             }
         }
-        let moved: BTreeMap<usize, usize> = read.into_iter().zip(0..).collect();
-        let mut index = 0..;
-        self.operators.retain(|_| index.next().is_some_and(|index| moved.contains_key(&index)));
+        let (operators, kept) = (Moved::of(operators), Moved::of(kept));
+        operators.retain(&mut self.operators);
+        kept.retain(&mut self.arrangements);
+        for operator in &mut self.operators {
+            if let Operator::Join(join) = operator {
+                (join.left, join.right) = (kept.0[&join.left], kept.0[&join.right]);
+            }
+        }
+        for view in &mut self.views {
+            view.arrangement = kept.0[&view.arrangement];
+        }
         self.legs.retain_mut(|leg| {
-            if let Upstream::Operator(index) = &mut leg.from {
-                let Some(new) = moved.get(index) else { return false };
-                *index = *new;
-            }
-            if let Downstream::Operator(index) = &mut leg.to {
-                let Some(new) = moved.get(index) else { return false };
-                *index = *new;
-            }
-            true
+            let from = match &mut leg.from {
+                Upstream::Operator(index) => operators.follow(index),
+                Upstream::Source(_) => true,
+            };
+            let to = match &mut leg.to {
+                Downstream::Operator(index) => operators.follow(index),
+                Downstream::Arrangement(index) => kept.follow(index),
+                Downstream::Sink(_) => true,
+            };
+            from && to
         });
     }
+}
+
+/// New places of what stays, by the old ones.
+struct Moved(BTreeMap<usize, usize>);
+
+impl Moved {
+    fn of(stay: BTreeSet<usize>) -> Self {
+        Moved(stay.into_iter().zip(0..).collect())
+    }
+
+    fn retain<T>(&self, list: &mut Vec<T>) {
+        let mut index = 0..;
+        list.retain(|_| index.next().is_some_and(|index| self.0.contains_key(&index)));
+    }
+
+    /// Whether what stood at `index` stays; then `index` is where.
+    fn follow(&self, index: &mut usize) -> bool {
+        let new = self.0.get(index);
+        new.inspect(|new| *index = **new).is_some()
+    }
+}
+
+fn same_branch(left: &Branch, right: &Branch) -> bool {
+    let same_step = |(left, right): (&Step, &Step)| match (left, right) {
+        (Step::Filter(left), Step::Filter(right)) => same_expression(left, right),
+        (Step::Project { exprs: left, schema }, Step::Project { exprs: right, schema: other }) => {
+            let same = left.iter().zip(right).all(|(left, right)| same_expression(left, right));
+            same && schema.fields() == other.fields()
+        }
+        _ => false,
+    };
+    left.from == right.from
+        && left.steps.len() == right.steps.len()
+        && left.steps.iter().zip(&right.steps).all(same_step)
+}
+
+fn same_expression(left: &Expr, right: &Expr) -> bool {
+    left.uses_now == right.uses_now && *left.physical == *right.physical
 }

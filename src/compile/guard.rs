@@ -112,7 +112,7 @@ impl fmt::Display for Guarded {
 }
 
 /// Whether no value of any row can make this fail. Only what is cheap and common is known.
-fn infallible(expr: &Arc<dyn PhysicalExpr>) -> bool {
+pub(super) fn infallible(expr: &Arc<dyn PhysicalExpr>) -> bool {
     use Operator as O;
     let safe = if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
         matches!(binary.op(), O::Eq | O::NotEq | O::Lt | O::LtEq | O::Gt | O::GtEq | O::And | O::Or)

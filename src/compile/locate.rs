@@ -78,6 +78,38 @@ pub(super) fn column(query: &ast::Query, name: &str) -> Option<Span> {
     found.or_else(|| ctes.into_iter().find_map(|cte| column(&cte.query, name)))
 }
 
+/// Where FROM names a relation, by its name or alias.
+pub(super) fn relation(query: &ast::Query, name: &str) -> Option<Span> {
+    let mut search = Relation { name, found: None };
+    let _ = query.visit(&mut search);
+    search.found
+}
+
+struct Relation<'a> {
+    name: &'a str,
+    found: Option<Span>,
+}
+
+impl ast::Visitor for Relation<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        let (own, alias, span) = match factor {
+            TableFactor::Table { name, alias, .. } => (name.0.last(), alias, name.span()),
+            TableFactor::Derived { alias, .. } => {
+                (None, alias, alias.as_ref().map_or(Span::empty(), |a| a.name.span))
+            }
+            _ => return ControlFlow::Continue(()),
+        };
+        let own = own.and_then(|part| part.as_ident());
+        let named = alias.as_ref().map(|alias| &alias.name).or(own).map(normalized);
+        if self.found.is_none() && named.is_some_and(|found| super::text::name(&found) == self.name) {
+            self.found = Some(span).filter(known);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 fn item(body: &SetExpr, name: &str) -> Option<Span> {
     let is_named = |item: &&SelectItem| match item {
         SelectItem::ExprWithAlias { alias, .. } => normalized(alias) == name,
@@ -91,14 +123,42 @@ fn item(body: &SetExpr, name: &str) -> Option<Span> {
         SetExpr::Select(select) => {
             let found = select.projection.iter().find(is_named).map(Spanned::span);
             found.or_else(|| {
-                select.from.iter().find_map(|table| match &table.relation {
-                    TableFactor::Derived { subquery, .. } => column(subquery, name),
-                    _ => None,
-                })
+                select.from.iter().flat_map(subqueries).find_map(|subquery| column(subquery, name))
             })
         }
         SetExpr::Query(query) => column(query, name),
         SetExpr::SetOperation { left, right, .. } => item(left, name).or_else(|| item(right, name)),
+        _ => None,
+    }
+}
+
+/// The subqueries of one item of FROM.
+fn subqueries(table: &ast::TableWithJoins) -> Vec<&ast::Query> {
+    let mut found = Vec::new();
+    for factor in std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation)) {
+        match factor {
+            TableFactor::Derived { subquery, .. } => found.push(subquery.as_ref()),
+            TableFactor::NestedJoin { table_with_joins, .. } => found.extend(subqueries(table_with_joins)),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The condition of a join.
+fn on(join: &ast::Join) -> Option<&ast::Expr> {
+    use ast::JoinOperator as J;
+    match &join.join_operator {
+        J::Join(constraint)
+        | J::Inner(constraint)
+        | J::Left(constraint)
+        | J::LeftOuter(constraint)
+        | J::Right(constraint)
+        | J::RightOuter(constraint)
+        | J::FullOuter(constraint) => match constraint {
+            ast::JoinConstraint::On(condition) => Some(condition),
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -135,11 +195,8 @@ impl Search<'_> {
     }
 
     fn select(&mut self, select: &ast::Select) {
-        for table in &select.from {
-            if let TableFactor::Derived { subquery, .. } = &table.relation {
-                self.query(subquery);
-            }
-        }
+        select.from.iter().flat_map(subqueries).for_each(|subquery| self.query(subquery));
+        select.selection.iter().chain(&select.having).for_each(|condition| self.members(condition));
         let Some(schema) = self.schema_of_from(select) else { return };
         let items = select.projection.iter().filter_map(|item| match item {
             SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
@@ -149,6 +206,7 @@ impl Search<'_> {
             GroupByExpr::Expressions(exprs, _) => exprs,
             GroupByExpr::All(_) => &[],
         };
+        let conditions = select.from.iter().flat_map(|table| &table.joins).filter_map(on);
         if let Some(unknown) = &mut self.unknown {
             let aliases = select.projection.iter().filter_map(|item| match item {
                 SelectItem::ExprWithAlias { alias, .. } => Some(normalized(alias)),
@@ -162,18 +220,33 @@ impl Search<'_> {
                 sees: false,
                 found: unknown,
             };
-            items.chain(&select.selection).for_each(|expr| names.visit(expr));
+            items.chain(conditions).chain(&select.selection).for_each(|expr| names.visit(expr));
             names.sees = true;
             groups.iter().chain(&select.having).for_each(|expr| names.visit(expr));
             return;
         }
-        for expr in items.chain(groups) {
+        for expr in items.chain(groups).chain(conditions) {
             self.found.extend(in_expression(self.catalog, expr, &schema));
         }
         for expr in select.selection.iter().chain(&select.having) {
             let found = in_expression(self.catalog, expr, &schema);
             let whole = if found.is_empty() { self.not_boolean(expr, &schema) } else { None };
             self.found.extend(found.into_iter().chain(whole));
+        }
+    }
+
+    /// The subqueries of IN and EXISTS.
+    fn members(&mut self, condition: &ast::Expr) {
+        match condition {
+            ast::Expr::BinaryOp { left, right, .. } => {
+                self.members(left);
+                self.members(right);
+            }
+            ast::Expr::Nested(inner) | ast::Expr::UnaryOp { expr: inner, .. } => self.members(inner),
+            ast::Expr::InSubquery { subquery, .. } | ast::Expr::Exists { subquery, .. } => {
+                self.query(subquery);
+            }
+            _ => {}
         }
     }
 
@@ -312,7 +385,9 @@ impl Walk<'_> {
                 return !matches!(error.find_root(), datafusion_common::DataFusionError::SchemaError(..));
             }
         };
-        if matches!(planned, Expr::Literal(..)) {
+        let is_subquery =
+            |expr: &Expr| Ok(matches!(expr, Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_)));
+        if matches!(planned, Expr::Literal(..)) || planned.exists(is_subquery).unwrap_or(true) {
             return false;
         }
         let Some((planned, schema, columns)) = without_aggregates(planned, self.schema) else { return true };

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, TableReference};
-use datafusion_expr::logical_plan::{Filter, Projection};
+use datafusion_expr::logical_plan::Projection;
 use datafusion_expr::{Expr, LogicalPlan};
+use datafusion_sql::sqlparser::ast;
 
 use super::aggregate::Retention;
 use super::catalog::Catalog;
@@ -22,6 +23,8 @@ pub(super) struct Lowering<'a> {
     /// Name of the view or sink, which is that of its state.
     pub owner: &'a str,
     pub retention: Retention,
+    /// The query as it is written, for the places of relations.
+    pub query: &'a ast::Query,
 }
 
 /// A column that a step computes, with its place in the planner's schema.
@@ -48,6 +51,7 @@ impl Lowering<'_> {
             LogicalPlan::Filter(filter) => self.filter(filter),
             LogicalPlan::Projection(projection) => self.projection(projection),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Join(join) => self.join(join, &mut Vec::new()),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Distinct(distinct) => self.distinct(distinct),
             other => {
@@ -58,15 +62,6 @@ impl Lowering<'_> {
         }
     }
 
-    fn filter(&mut self, filter: &Filter) -> Result<Flow, Vec<Problem>> {
-        let mut flow = self.flow(&filter.input)?;
-        let place = if matches!(*filter.input, LogicalPlan::Aggregate(_)) { "HAVING" } else { "WHERE" };
-        let condition = expression::condition(&filter.predicate, &Scope::over(&flow), place);
-        let condition = condition.map_err(|problem| vec![problem])?;
-        flow.push(&Step::Filter(condition));
-        Ok(flow)
-    }
-
     fn projection(&mut self, projection: &Projection) -> Result<Flow, Vec<Problem>> {
         let mut flow = self.flow(&projection.input)?;
         let no_now = (flow.changes == ChangeMode::Updating).then_some(
@@ -74,18 +69,19 @@ impl Lowering<'_> {
         );
         let scope = Scope { no_now, ..Scope::over(&flow) };
         let outputs = outputs(&projection.expr, &projection.schema, &scope)?;
-        let key = flow.key.as_ref().and_then(|key| {
-            let place =
-                |column: &usize| outputs.iter().position(|output| output.compiled.column == Some(*column));
-            key.iter().map(place).collect()
-        });
+        let place =
+            |column: &usize| outputs.iter().position(|output| output.compiled.column == Some(*column));
+        let keys = flow.key.iter().chain(&flow.other_keys);
+        let keys = keys.filter_map(|key| key.iter().map(place).collect::<Option<Vec<_>>>());
+        let mut keys = keys.collect::<Vec<_>>().into_iter();
+        let (key, other_keys) = (keys.next(), keys.collect());
         let (schema, columns) = described(&outputs).map_err(one)?;
         let same = |(index, output): (usize, &Output)| output.compiled.column == Some(index);
         if schema.inner() != flow.schema.inner() || !outputs.iter().enumerate().all(same) {
             let exprs = outputs.into_iter().map(|output| output.compiled.expr).collect();
             flow.push(&Step::Project { exprs, schema: Arc::clone(schema.inner()) });
         }
-        Ok(Flow { schema, columns, key, ..flow })
+        Ok(Flow { schema, columns, key, other_keys, ..flow })
     }
 }
 

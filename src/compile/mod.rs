@@ -18,6 +18,7 @@ mod flow;
 mod function;
 mod graph;
 mod guard;
+mod join;
 mod locate;
 mod lower;
 mod names;
@@ -39,7 +40,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use datafusion_common::TableReference;
 use datafusion_sql::sqlparser::tokenizer::Span;
@@ -53,7 +53,7 @@ use self::graph::Graph;
 use self::lower::Lowering;
 use self::problem::{Place, Problem};
 use self::reword::failed;
-use crate::plan::{Plan, ServedView};
+use crate::plan::Plan;
 
 /// Planning recurses over expressions, and unoptimised builds need much stack for it.
 const STACK_BYTES: usize = 64 << 20;
@@ -163,12 +163,7 @@ impl Compiler {
         if let Some(flow) = &flow
             && let (true, Some(key)) = (create.materialized, &flow.key)
         {
-            let view = ServedView {
-                name: create.name.value.clone(),
-                schema: Arc::clone(flow.schema.inner()),
-                key: key.clone(),
-            };
-            self.graph.add_view(view, flow);
+            self.graph.add_view(&create.name.value, flow, key);
         }
         self.catalog.insert(&create.name.value, flow);
     }
@@ -236,7 +231,8 @@ impl Compiler {
         }
         let flow = query::query(&self.catalog, &query).map_err(|error| query::problems(&error));
         let (catalog, graph, retention) = (&self.catalog, &mut self.graph, self.retention);
-        let flow = flow.and_then(|plan| Lowering { catalog, graph, owner, retention }.flow(&plan));
+        let flow =
+            flow.and_then(|plan| Lowering { catalog, graph, owner, retention, query: &query }.flow(&plan));
         let flow = flow
             .and_then(|flow| flow.named(TableReference::bare(owner)).map_err(|error| vec![failed(&error)]));
         flow.map_err(|problems| self.report(problems, &query, span)).ok()
@@ -276,6 +272,7 @@ impl Compiler {
             directory: request.directory.to_owned(),
             sources: self.graph.sources,
             operators: self.graph.operators,
+            arrangements: self.graph.arrangements,
             views: self.graph.views,
             sinks: self.graph.sinks,
             legs: self.graph.legs,

@@ -44,13 +44,22 @@ impl Naming {
         }
     }
 
-    fn select(&mut self, select: &mut ast::Select, first: bool) {
-        for table in &mut select.from {
-            if let TableFactor::Derived { subquery, alias, .. } = &mut table.relation {
-                let named = alias.as_ref().is_none_or(|alias| alias.columns.is_empty());
-                self.query(subquery, named);
+    fn table(&mut self, table: &mut ast::TableWithJoins) {
+        let joined = table.joins.iter_mut().map(|join| &mut join.relation);
+        for factor in std::iter::once(&mut table.relation).chain(joined) {
+            match factor {
+                TableFactor::Derived { subquery, alias, .. } => {
+                    let named = alias.as_ref().is_none_or(|alias| alias.columns.is_empty());
+                    self.query(subquery, named);
+                }
+                TableFactor::NestedJoin { table_with_joins, .. } => self.table(table_with_joins),
+                _ => {}
             }
         }
+    }
+
+    fn select(&mut self, select: &mut ast::Select, first: bool) {
+        select.from.iter_mut().for_each(|table| self.table(table));
         let mut names: Vec<String> = Vec::new();
         for (number, item) in select.projection.iter_mut().enumerate() {
             let span = or_else(item.span(), self.span);

@@ -112,6 +112,7 @@ fn flow(create: &CreateSource, index: usize, diagnostics: &mut Vec<Diagnostic>) 
         columns: create.columns.iter().map(info).collect(),
         changes: ChangeMode::AppendOnly,
         key: None,
+        other_keys: Vec::new(),
         branches: vec![Branch {
             from: Upstream::Source(index),
             steps: Vec::new(),
@@ -162,6 +163,7 @@ fn constant(
         columns: Vec::new(),
         changes: ChangeMode::AppendOnly,
         key: None,
+        other_keys: Vec::new(),
         branches: Vec::new(),
     };
     let located = |problem: Problem| problem.into_diagnostic(&[], None, default.span);

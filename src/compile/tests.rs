@@ -3,6 +3,7 @@
 mod evaluate;
 mod functions;
 mod good;
+mod join;
 mod table;
 mod traps;
 mod wrong;

@@ -51,6 +51,7 @@ impl Lowering<'_> {
             columns,
             changes: if updating { ChangeMode::Updating } else { ChangeMode::AppendOnly },
             key: None,
+            other_keys: Vec::new(),
             branches,
         })
     }

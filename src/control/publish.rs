@@ -57,9 +57,8 @@ pub fn initial(execution: &Execution, process: usize) -> Status {
             .collect(),
         states: execution
             .plan
-            .operators
-            .iter()
-            .map(|o| StateStatus { name: o.name().to_owned(), ..StateStatus::default() })
+            .states()
+            .map(|(name, _)| StateStatus { name: name.to_owned(), ..StateStatus::default() })
             .collect(),
         sinks: execution
             .plan
@@ -128,11 +127,12 @@ fn fill_ledger(execution: &Execution, report: &LedgerReport<'_>, status: &mut St
         source.read = unsigned(report.read(index));
         source.dead = unsigned(report.read_dead(index));
     }
-    for (index, view) in status.views.iter_mut().enumerate() {
-        view.rows = unsigned(report.count(Downstream::View(index), Fate::Emitted));
+    for (view, plan) in status.views.iter_mut().zip(&execution.plan.views) {
+        let rows = report.count(Downstream::Arrangement(plan.arrangement), Fate::Emitted);
+        view.rows = unsigned(rows);
     }
-    for (index, state) in status.states.iter_mut().enumerate() {
-        state.rows = unsigned(report.count(Downstream::Operator(index), Fate::InState));
+    for (state, (_, place)) in status.states.iter_mut().zip(execution.plan.states()) {
+        state.rows = unsigned(report.count(place, Fate::InState));
     }
     for (index, sink) in status.sinks.iter_mut().enumerate() {
         sink.acknowledged = unsigned(report.count(Downstream::Sink(index), Fate::Emitted));

@@ -1,6 +1,6 @@
 //! The stateful places of a dataflow.
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 
 use super::{Aggregate, Expr};
 
@@ -10,6 +10,8 @@ use super::{Aggregate, Expr};
 pub enum Operator {
     /// GROUP BY.
     Aggregation(Aggregation),
+    /// JOIN, IN and EXISTS.
+    Join(Join),
 }
 
 impl Operator {
@@ -17,6 +19,15 @@ impl Operator {
     pub fn name(&self) -> &str {
         match self {
             Operator::Aggregation(aggregation) => &aggregation.name,
+            Operator::Join(join) => &join.name,
+        }
+    }
+
+    /// The GROUP BY that this is, if it is one.
+    pub fn aggregation(&self) -> Option<&Aggregation> {
+        match self {
+            Operator::Aggregation(aggregation) => Some(aggregation),
+            Operator::Join(_) => None,
         }
     }
 
@@ -24,6 +35,7 @@ impl Operator {
     pub fn schema(&self) -> &SchemaRef {
         match self {
             Operator::Aggregation(aggregation) => &aggregation.schema,
+            Operator::Join(join) => &join.schema,
         }
     }
 
@@ -31,13 +43,15 @@ impl Operator {
     pub fn key(&self) -> Option<Vec<usize>> {
         match self {
             Operator::Aggregation(aggregation) => Some((0..aggregation.keys.len()).collect()),
+            Operator::Join(_) => None,
         }
     }
 
-    /// Number of inputs.
+    /// Number of inputs that legs lead into.
     pub fn ports(&self) -> u16 {
         match self {
             Operator::Aggregation(_) => 1,
+            Operator::Join(_) => 0,
         }
     }
 }
@@ -56,4 +70,70 @@ pub struct Aggregation {
     pub schema: SchemaRef,
     /// Whether rows are only ever added to the input.
     pub append_only_input: bool,
+}
+
+/// Rows of two relations that belong together: those whose keys are equal and not NULL, and for which the
+/// condition is true. It reads two arrangements by their keys, which have the same types.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// `<view>/join`, see [`Operator`].
+    pub name: String,
+    pub kind: JoinKind,
+    /// Index into [`Plan::arrangements`](super::Plan::arrangements).
+    pub left: usize,
+    /// Index into [`Plan::arrangements`](super::Plan::arrangements).
+    pub right: usize,
+    /// Over the columns of the left side and, behind them, those of the right side.
+    pub condition: Option<Expr>,
+    /// Those columns.
+    pub pairs: SchemaRef,
+    /// What leaves: `pairs`, or for semi and anti joins the columns of the left side.
+    pub schema: SchemaRef,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinKind {
+    /// Pairs.
+    Inner,
+    /// Pairs, and rows of the left side that have none, with NULLs.
+    Left,
+    /// Pairs, and rows of the right side that have none, with NULLs.
+    Right,
+    /// Pairs, and rows of both sides that have none, with NULLs.
+    Full,
+    /// Rows of the left side that have a pair, once: IN, EXISTS.
+    Semi,
+    /// Rows of the left side that have none: NOT IN, NOT EXISTS.
+    Anti,
+}
+
+impl JoinKind {
+    /// Whether pairs leave, not only rows of the left side.
+    pub fn gives_pairs(self) -> bool {
+        !matches!(self, JoinKind::Semi | JoinKind::Anti)
+    }
+
+    /// Whether rows of the left side leave that have no pair.
+    pub fn keeps_left(self) -> bool {
+        matches!(self, JoinKind::Left | JoinKind::Full | JoinKind::Anti)
+    }
+
+    /// Whether rows of the right side leave that have no pair.
+    pub fn keeps_right(self) -> bool {
+        matches!(self, JoinKind::Right | JoinKind::Full)
+    }
+}
+
+/// Rows of a relation by a key, for whoever looks rows up: joins and live reads. Several may share one.
+#[derive(Clone, Debug)]
+pub struct Arrangement {
+    /// `<view>/<role>`, of the view that first needed it.
+    pub name: String,
+    pub schema: SchemaRef,
+    /// Over `schema`.
+    pub key: Vec<Expr>,
+    /// Types to which the values of the key are cast.
+    pub key_types: Vec<DataType>,
+    /// Whether it is read live: then a row in it counts as emitted, else as in state.
+    pub served: bool,
 }

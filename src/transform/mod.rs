@@ -4,8 +4,10 @@
 //! delivers epochs in order, collects outputs and keeps the ledger.
 
 pub mod aggregate;
+pub mod arrange;
 pub mod eval;
 pub mod harness;
+pub mod join;
 mod letter;
 pub mod steps;
 pub mod view;

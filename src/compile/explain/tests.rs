@@ -117,7 +117,19 @@ fn plan() -> Plan {
         directory: PathBuf::new(),
         sources: vec![telemetry(), Source { name: "spare".into(), ..telemetry() }],
         operators: vec![Operator::Aggregation(latest(true))],
-        views: vec![ServedView { name: "latest".into(), schema: schema(&["did", "lat"]), key: vec![0] }],
+        arrangements: vec![Arrangement {
+            name: "latest/view".into(),
+            schema: schema(&["did", "lat"]),
+            key: vec![expr("did")],
+            key_types: vec![DataType::Utf8],
+            served: true,
+        }],
+        views: vec![ServedView {
+            name: "latest".into(),
+            schema: schema(&["did", "lat"]),
+            key: vec![0],
+            arrangement: 0,
+        }],
         sinks: vec![
             sink("history", ChangeMode::AppendOnly, None, mongo(WriteMode::Append, Vec::new())),
             sink("state", ChangeMode::Updating, Some(vec![0]), mongo(WriteMode::Upsert, vec![0])),
@@ -131,7 +143,7 @@ fn plan() -> Plan {
             ),
             leg("telemetry->latest", source, Downstream::Operator(0), Vec::new()),
             leg("latest->state", aggregation, Downstream::Sink(1), Vec::new()),
-            leg("latest->latest", aggregation, Downstream::View(0), Vec::new()),
+            leg("latest->latest", aggregation, Downstream::Arrangement(0), Vec::new()),
         ],
     }
 }
@@ -149,6 +161,7 @@ fn promises(sink: Sink, source: Source) -> String {
         sinks: vec![sink],
         legs: vec![leg("telemetry->out", from, Downstream::Sink(0), Vec::new())],
         operators: Vec::new(),
+        arrangements: Vec::new(),
         views: Vec::new(),
         ..plan()
     };

@@ -104,6 +104,7 @@ fn check_aggregate(call: &Function, name: &str, clause: Clause, nested: bool) ->
     let place = match clause {
         Clause::Select | Clause::Having => None,
         Clause::Where => Some(("WHERE", "use HAVING, which comes behind GROUP BY")),
+        Clause::On => Some(("ON", "aggregate in a view, and join that")),
         Clause::GroupBy => Some(("GROUP BY", "group by columns, or aggregate in a view and group that")),
         Clause::Rule => Some(("a rule of a source", "a rule looks at one row")),
     };

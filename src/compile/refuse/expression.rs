@@ -29,6 +29,8 @@ pub(in crate::compile) fn has_aggregate(catalog: &Catalog, expr: &ast::Expr) -> 
 pub(super) enum Clause {
     Select,
     Where,
+    /// The condition of a join.
+    On,
     GroupBy,
     Having,
     /// CHECK or DEFAULT of a source.
@@ -151,8 +153,15 @@ fn refused(expr: &ast::Expr) -> Option<(&'static str, &'static str)> {
     use ast::Expr as E;
     const FIELD: &str = "write payload -> 'a' ->> 'b', or declare a column of the source with PATH 'a.b'";
     Some(match expr {
-        E::Subquery(_) | E::Exists { .. } | E::InSubquery { .. } => {
-            ("a subquery in an expression", "select from the relation in FROM")
+        E::Subquery(_) => {
+            let hint =
+                "join a relation that has one row: FROM a, (SELECT max(x) AS m FROM b) AS c WHERE a.x = c.m";
+            ("a subquery as a value", hint)
+        }
+        E::Exists { .. } | E::InSubquery { .. } => {
+            let hint = "IN and EXISTS stand in WHERE or HAVING, alone or joined by AND; for OR write a UNION, for \
+                        a value a LEFT JOIN with IS NOT NULL";
+            ("a subquery inside an expression", hint)
         }
         E::AnyOp { .. } | E::AllOp { .. } | E::InUnnest { .. } => ("ANY, ALL or UNNEST", "use IN (...)"),
         E::GroupingSets(_) => ("GROUPING SETS", "write one view per grouping"),

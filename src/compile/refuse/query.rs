@@ -1,5 +1,7 @@
 //! What queries may not contain, found in the syntax, where every construct has its place.
 
+mod join;
+
 use datafusion_sql::sqlparser::ast::{
     self, GroupByExpr, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
 };
@@ -122,16 +124,7 @@ impl Look<'_> {
         if select.from.is_empty() {
             self.refuse(start, "SELECT without FROM", "select from a source or view");
         }
-        if let Some(second) = select.from.get(1) {
-            self.refuse(second.relation.span(), "a join (a comma in FROM)", "select from one relation");
-        }
-        for table in &select.from {
-            self.factor(&table.relation);
-            for join in &table.joins {
-                self.refuse(join.relation.span(), "JOIN", "select from one relation");
-                self.factor(&join.relation);
-            }
-        }
+        select.from.iter().for_each(|table| self.table(table));
         self.clauses(select, start);
         for item in &select.projection {
             match item {
@@ -147,7 +140,7 @@ impl Look<'_> {
             }
         }
         if let Some(selection) = &select.selection {
-            self.walk(selection, Clause::Where);
+            self.condition(selection, Clause::Where);
         }
         match &select.group_by {
             GroupByExpr::All(_) => self.refuse(start, "GROUP BY ALL", "name the columns"),
@@ -162,7 +155,7 @@ impl Look<'_> {
             }
         }
         if let Some(having) = &select.having {
-            self.walk(having, Clause::Having);
+            self.condition(having, Clause::Having);
         }
         self.ungrouped(select);
     }
@@ -290,7 +283,9 @@ impl Look<'_> {
                 self.refuse(factor.span(), "a function in FROM", from_one);
             }
             TableFactor::Table { version: Some(_), .. } => {
-                self.refuse(factor.span(), "FOR SYSTEM_TIME", from_one);
+                let hint = "joins with the versions of a table come with event time; a join of two views is \
+                            rewritten when either changes";
+                self.refuse(factor.span(), "FOR SYSTEM_TIME", hint);
             }
             TableFactor::Table { sample: Some(_), .. } => self.refuse(factor.span(), "TABLESAMPLE", from_one),
             TableFactor::Table {
@@ -309,11 +304,10 @@ impl Look<'_> {
                 self.relation(name);
             }
             TableFactor::Derived { lateral: false, sample: None, subquery, .. } => self.query(subquery),
-            TableFactor::Derived { .. } => self.refuse(factor.span(), "LATERAL", from_one),
-            TableFactor::NestedJoin { table_with_joins, .. } if table_with_joins.joins.is_empty() => {
-                self.factor(&table_with_joins.relation);
+            TableFactor::Derived { .. } => {
+                self.refuse(factor.span(), "LATERAL", "write a JOIN with an equality");
             }
-            TableFactor::NestedJoin { .. } => self.refuse(factor.span(), "JOIN", from_one),
+            TableFactor::NestedJoin { table_with_joins, .. } => self.nested(factor, table_with_joins),
             other => self.refuse(other.span(), "this in FROM", from_one),
         }
     }

@@ -60,7 +60,7 @@ const CLAUSES: &[(&[&str], &str)] = &[
     (&["FOR", "BROWSE"], "remove it: there are no locks"),
     (&["TABLESAMPLE"], "filter with WHERE"),
     (&["MATCH_RECOGNIZE"], "patterns over rows come later"),
-    (&["LATERAL"], "joins come later"),
+    (&["LATERAL"], "write a JOIN with an equality"),
     (&["DISTRIBUTE", "BY"], "remove it: rows are distributed by the key of the view"),
     (&["CONNECT", "BY"], "recursive queries are not planned"),
     (&["WITH", "RECURSIVE"], "recursive queries are not planned"),

@@ -11,7 +11,7 @@ use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::plan;
-use crate::plan::{Expr, Operator, Plan, Step};
+use crate::plan::{Expr, Plan, Step};
 
 /// Four rows of `telemetry`.
 fn rows(plan: &Plan) -> RecordBatch {
@@ -293,7 +293,7 @@ fn what_is_read_by_a_group_by_is_all_that_is_sent_to_it() {
     assert_eq!(texts, ["upper(did)", "f", "now()"]);
     assert_eq!(filter.physical.to_string(), "comparable_double(f@1) > 0");
     assert_eq!(last.iter().map(|expr| expr.physical.to_string()).collect::<Vec<_>>(), ["d@0", "t@2"]);
-    let Operator::Aggregation(aggregation) = &plan.operators[0];
+    let aggregation = plan.operators[0].aggregation().expect("a GROUP BY");
     assert_eq!(aggregation.input, leg.schema);
     assert_eq!(aggregation.keys[0].physical.to_string(), "d@0");
     let max = aggregation.aggregates[0].argument.as_ref().expect("argument");

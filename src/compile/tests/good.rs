@@ -119,20 +119,18 @@ fn legs_count_their_branches() {
             "devices_by_count->devices 0",
         ]
     );
-    let aggregations = plan.operators.iter().map(|operator| {
-        let Operator::Aggregation(aggregation) = operator;
-        (operator.name(), aggregation.append_only_input)
-    });
+    let aggregations = plan
+        .operators
+        .iter()
+        .map(|operator| (operator.name(), operator.aggregation().expect("a GROUP BY").append_only_input));
     let aggregations: Vec<_> = aggregations.collect();
     let expected =
         [("totals/aggregate", true), ("devices_by_count/aggregate", false), ("counts/aggregate", true)];
     assert_eq!(aggregations, expected);
     for leg in &plan.legs {
         let end = match leg.to {
-            Downstream::Operator(index) => match &plan.operators[index] {
-                Operator::Aggregation(aggregation) => &aggregation.input,
-            },
-            Downstream::View(index) => &plan.views[index].schema,
+            Downstream::Operator(index) => &plan.operators[index].aggregation().expect("a GROUP BY").input,
+            Downstream::Arrangement(index) => &plan.arrangements[index].schema,
             Downstream::Sink(index) => &plan.sinks[index].schema,
         };
         assert_eq!(&leg.schema, end, "{}", leg.name);
@@ -152,7 +150,7 @@ fn what_is_named_twice_is_computed_once() {
          CREATE SINK t AS SELECT did, i AS x, i FROM telemetry UNION ALL SELECT did, i, i FROM telemetry
          WITH (connector = 'stdout');",
     );
-    let Operator::Aggregation(aggregation) = &plan.operators[0];
+    let aggregation = plan.operators[0].aggregation().expect("a GROUP BY");
     assert_eq!((aggregation.keys.len(), aggregation.aggregates.len()), (1, 1));
     let types: Vec<_> = plan.sinks[0].schema.fields().iter().map(|it| it.data_type().to_string()).collect();
     assert_eq!(types, ["Utf8", "Int64", "Int64"]);
@@ -160,7 +158,7 @@ fn what_is_named_twice_is_computed_once() {
 }
 
 fn aggregations(plan: &Plan) -> Vec<&Aggregation> {
-    plan.operators.iter().map(|Operator::Aggregation(aggregation)| aggregation).collect()
+    plan.operators.iter().filter_map(Operator::aggregation).collect()
 }
 
 #[test]

@@ -28,6 +28,7 @@ fn plan() -> Plan {
             source("recorded", file, DeadLetterPolicy::Topic),
         ],
         operators: Vec::new(),
+        arrangements: Vec::new(),
         views: Vec::new(),
         sinks: Vec::new(),
         legs: Vec::new(),
