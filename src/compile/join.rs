@@ -14,6 +14,7 @@ use datafusion_expr::logical_plan::Join;
 use datafusion_expr::utils::split_conjunction;
 use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 
+use super::aggregate::Retention;
 use super::expression::{self, Compiled, Scope, cast_to, columns_span, compile, unalias};
 use super::flow::{Branch, ColumnInfo, Flow};
 use super::guard::infallible;
@@ -78,17 +79,26 @@ impl Lowering<'_> {
 
     /// Refuses a side that would have to be kept for ever.
     fn both_are_kept(&self, sides: &Sides) -> Result<(), Vec<Problem>> {
+        let hint = match self.retention {
+            Retention::Unbounded => return Ok(()),
+            Retention::Undecided => {
+                let owner = text::name(self.owner);
+                format!("; if that is meant: CREATE VIEW {owner} WITH (state_retention = 'unbounded') AS ...")
+            }
+            Retention::OfSink => String::new(),
+        };
         let mut problems = Vec::new();
         for (side, other) in [(&sides.left, &sides.right), (&sides.right, &sides.left)] {
-            if side.changes == ChangeMode::Updating {
+            // Behind an operator there are as many rows as that gives.
+            if !side.branches.iter().any(|branch| matches!(branch.from, Upstream::Source(_))) {
                 continue;
             }
             let (name, other) = (side.name(), other.name());
             let message = format!(
                 "`{name}` grows with every event, and a join with `{other}` would have to keep all of it"
             );
-            let problem = Problem::new(message)
-                .hint("aggregate it in a view first, such as last_value(x ORDER BY t) ... GROUP BY key");
+            let first = "aggregate it in a view first, such as last_value(x ORDER BY t) ... GROUP BY key";
+            let problem = Problem::new(message).hint(format!("{first}{hint}"));
             problems.push(problem.or_at(locate::relation(self.query, &name)));
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }

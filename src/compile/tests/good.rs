@@ -197,7 +197,8 @@ fn group_by_of_a_key_is_by_that_alone() {
          CREATE SINK t AS SELECT did, fastest, count(*) AS n FROM {inner} GROUP BY fastest, did
          WITH (connector = 'mongodb', collection = 't', mode = 'upsert');"
     ));
-    let keys = plan.operators.iter().map(|Operator::Aggregation(aggregation)| aggregation.keys.len());
+    let aggregations = plan.operators.iter().filter_map(Operator::aggregation);
+    let keys = aggregations.map(|aggregation| aggregation.keys.len());
     assert_eq!(keys.collect::<Vec<_>>(), [1, 1, 1, 2]);
     assert_eq!(plan.sinks[1].key, Some(vec![1, 0]));
 }

@@ -48,7 +48,6 @@ fn rows_that_leave_are_those_of_a_join_of_everything() {
     for seed in 0..40 {
         for kind in KINDS {
             for condition in [Condition::None, Condition::Less, Condition::Fails] {
-                println!("seed {seed}, {kind:?}, {condition:?}");
                 check(seed, kind, condition);
             }
         }
@@ -61,6 +60,7 @@ fn check(seed: u64, kind: JoinKind, condition: Condition) {
     let epochs: Vec<[Vec<(Row, i64)>; 2]> =
         (0..8).map(|_| [0, 1].map(|side| changes(&mut random, &mut relations[side]))).collect();
     let ran = run(plan(kind, condition), epochs.clone());
+    let case = format!("seed {seed}, {kind:?}, {condition:?}");
 
     let mut relations: [Relation<Row>; 2] = Default::default();
     let mut out: Relation<Joined> = Relation::new();
@@ -71,16 +71,16 @@ fn check(seed: u64, kind: JoinKind, condition: Condition) {
         }
         let mut seen = BTreeSet::new();
         for (row, diff) in ran.rows.iter().filter(|(at, ..)| *at == epoch).map(|(_, row, diff)| (row, diff)) {
-            assert!(*diff != 0 && seen.insert(*row), "epoch {epoch}: {row:?} leaves twice");
+            assert!(*diff != 0 && seen.insert(*row), "{case}, epoch {epoch}: {row:?} leaves twice");
             change(&mut out, *row, *diff);
         }
-        assert_eq!(out, expected(&relations, kind, condition), "epoch {epoch}");
+        assert_eq!(out, expected(&relations, kind, condition), "{case}, epoch {epoch}");
         let failing = failing(&relations, condition);
         let news = failing.iter().filter(|(pair, count)| **count > before.get(*pair).copied().unwrap_or(0));
         let letters = ran.letters.iter().filter(|at| **at == epoch).count();
-        assert_eq!(letters, news.count(), "letters of epoch {epoch}");
+        assert_eq!(letters, news.count(), "{case}, letters of epoch {epoch}");
     }
-    assert_eq!(ran.in_state, relations.map(|relation| relation.values().sum::<i64>()));
+    assert_eq!(ran.in_state, relations.map(|relation| relation.values().sum::<i64>()), "{case}");
 }
 
 fn change<R: Ord>(relation: &mut Relation<R>, row: R, diff: i64) {
