@@ -409,5 +409,5 @@ class Query:
 
 KEYWORDS = (
     *("IN", "AND", "OR", "NOT", "WHEN", "THEN", "ELSE", "CASE", "AS", "BETWEEN", "LIKE", "ILIKE", "IS", "FROM", "BY"),
-    *("WHERE", "HAVING", "SELECT", "ON", "DISTINCT", "EXISTS", "UNION", "ALL", "FILTER", "JOIN", "INTERVAL"),
+    *("WHERE", "HAVING", "SELECT", "ON", "DISTINCT", "EXISTS", "UNION", "ALL", "FILTER", "JOIN", "USING", "INTERVAL"),
 )
