@@ -170,3 +170,17 @@ fn joins_that_cannot_be_kept_are_refused_with_a_hint() {
     });
     insta::assert_snapshot!(shown.join("----\n"));
 }
+
+#[test]
+fn a_view_that_says_so_keeps_every_event() {
+    let view = |options: &str| {
+        let select = "SELECT t.did, i, y FROM telemetry t JOIN b ON b.did = t.did";
+        let text = format!("{TELEMETRY}{VIEWS}CREATE MATERIALIZED VIEW v {options} AS {select}; CREATE SINK s FROM v WITH (connector = 'stdout');");
+        compiled(&text).map_err(|wrong| wrong.to_string())
+    };
+    let plan = view("WITH (state_retention = 'unbounded')").unwrap_or_else(|wrong| panic!("{wrong}"));
+    let kept: Vec<_> = plan.arrangements.iter().map(|kept| kept.name.as_str()).collect();
+    assert_eq!(kept, ["b/view", "c/view", "v/left"], "the events, beside the views");
+    let wrong = view("").expect_err("the events are not said to be kept");
+    assert!(wrong.contains("CREATE VIEW v WITH (state_retention = 'unbounded') AS"), "{wrong}");
+}
