@@ -1,14 +1,18 @@
 //! Finds the places of errors that have none: the innermost expressions that cannot be compiled by themselves.
 
+mod from;
+
 use std::ops::ControlFlow;
 
 use datafusion_common::DFSchemaRef;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::{Expr, ExprSchemable};
-use datafusion_sql::sqlparser::ast::{self, GroupByExpr, SelectItem, SetExpr, Spanned, TableFactor, Visit};
+use datafusion_sql::sqlparser::ast::{self, GroupByExpr, SelectItem, SetExpr, Spanned, Visit};
 use datafusion_sql::sqlparser::tokenizer::Span;
 
+pub(super) use self::from::relation;
+use self::from::{on, subqueries};
 use super::catalog::Catalog;
 use super::diagnostic::Diagnostic;
 use super::expression::{self, Scope, condition};
@@ -78,38 +82,6 @@ pub(super) fn column(query: &ast::Query, name: &str) -> Option<Span> {
     found.or_else(|| ctes.into_iter().find_map(|cte| column(&cte.query, name)))
 }
 
-/// Where FROM names a relation, by its name or alias.
-pub(super) fn relation(query: &ast::Query, name: &str) -> Option<Span> {
-    let mut search = Relation { name, found: None };
-    let _ = query.visit(&mut search);
-    search.found
-}
-
-struct Relation<'a> {
-    name: &'a str,
-    found: Option<Span>,
-}
-
-impl ast::Visitor for Relation<'_> {
-    type Break = ();
-
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
-        let (own, alias, span) = match factor {
-            TableFactor::Table { name, alias, .. } => (name.0.last(), alias, name.span()),
-            TableFactor::Derived { alias, .. } => {
-                (None, alias, alias.as_ref().map_or(Span::empty(), |a| a.name.span))
-            }
-            _ => return ControlFlow::Continue(()),
-        };
-        let own = own.and_then(|part| part.as_ident());
-        let named = alias.as_ref().map(|alias| &alias.name).or(own).map(normalized);
-        if self.found.is_none() && named.is_some_and(|found| super::text::name(&found) == self.name) {
-            self.found = Some(span).filter(known);
-        }
-        ControlFlow::Continue(())
-    }
-}
-
 fn item(body: &SetExpr, name: &str) -> Option<Span> {
     let is_named = |item: &&SelectItem| match item {
         SelectItem::ExprWithAlias { alias, .. } => normalized(alias) == name,
@@ -128,37 +100,6 @@ fn item(body: &SetExpr, name: &str) -> Option<Span> {
         }
         SetExpr::Query(query) => column(query, name),
         SetExpr::SetOperation { left, right, .. } => item(left, name).or_else(|| item(right, name)),
-        _ => None,
-    }
-}
-
-/// The subqueries of one item of FROM.
-fn subqueries(table: &ast::TableWithJoins) -> Vec<&ast::Query> {
-    let mut found = Vec::new();
-    for factor in std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation)) {
-        match factor {
-            TableFactor::Derived { subquery, .. } => found.push(subquery.as_ref()),
-            TableFactor::NestedJoin { table_with_joins, .. } => found.extend(subqueries(table_with_joins)),
-            _ => {}
-        }
-    }
-    found
-}
-
-/// The condition of a join.
-fn on(join: &ast::Join) -> Option<&ast::Expr> {
-    use ast::JoinOperator as J;
-    match &join.join_operator {
-        J::Join(constraint)
-        | J::Inner(constraint)
-        | J::Left(constraint)
-        | J::LeftOuter(constraint)
-        | J::Right(constraint)
-        | J::RightOuter(constraint)
-        | J::FullOuter(constraint) => match constraint {
-            ast::JoinConstraint::On(condition) => Some(condition),
-            _ => None,
-        },
         _ => None,
     }
 }

@@ -1,0 +1,73 @@
+//! What stands in FROM: relations, subqueries, conditions of joins.
+
+use std::ops::ControlFlow;
+
+use datafusion_sql::sqlparser::ast::{self, Spanned, TableFactor, Visit};
+use datafusion_sql::sqlparser::tokenizer::Span;
+
+use crate::compile::problem::known;
+use crate::compile::refuse::query::normalized;
+use crate::compile::text;
+
+/// Where FROM names a relation, by its name or alias.
+pub(in crate::compile) fn relation(query: &ast::Query, name: &str) -> Option<Span> {
+    let mut search = Relation { name, found: None };
+    let _ = query.visit(&mut search);
+    search.found
+}
+
+struct Relation<'a> {
+    name: &'a str,
+    found: Option<Span>,
+}
+
+impl ast::Visitor for Relation<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        let (own, alias, span) = match factor {
+            TableFactor::Table { name, alias, .. } => (name.0.last(), alias, name.span()),
+            TableFactor::Derived { alias, .. } => {
+                (None, alias, alias.as_ref().map_or(Span::empty(), |a| a.name.span))
+            }
+            _ => return ControlFlow::Continue(()),
+        };
+        let own = own.and_then(|part| part.as_ident());
+        let named = alias.as_ref().map(|alias| &alias.name).or(own).map(normalized);
+        if self.found.is_none() && named.is_some_and(|found| text::name(&found) == self.name) {
+            self.found = Some(span).filter(known);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The subqueries of one item of FROM.
+pub(super) fn subqueries(table: &ast::TableWithJoins) -> Vec<&ast::Query> {
+    let mut found = Vec::new();
+    for factor in std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation)) {
+        match factor {
+            TableFactor::Derived { subquery, .. } => found.push(subquery.as_ref()),
+            TableFactor::NestedJoin { table_with_joins, .. } => found.extend(subqueries(table_with_joins)),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The condition of a join.
+pub(super) fn on(join: &ast::Join) -> Option<&ast::Expr> {
+    use ast::JoinOperator as J;
+    match &join.join_operator {
+        J::Join(constraint)
+        | J::Inner(constraint)
+        | J::Left(constraint)
+        | J::LeftOuter(constraint)
+        | J::Right(constraint)
+        | J::RightOuter(constraint)
+        | J::FullOuter(constraint) => match constraint {
+            ast::JoinConstraint::On(condition) => Some(condition),
+            _ => None,
+        },
+        _ => None,
+    }
+}
