@@ -184,7 +184,7 @@ impl Encoder {
         let keys = self.key.iter().map(|(expr, data_type)| evaluation.column(expr, data_type));
         let keys: Vec<ArrayRef> = keys.collect();
         let failed = evaluation.finish();
-        let good = (!failed.is_empty()).then(|| failed.report(batch, &self.name, out));
+        let good = (!failed.is_empty()).then(|| failed.report(batch, &self.name, out, |_| false));
         let mut encoded = canonical::CanonicalRows::default();
         encoded.encode(&keys, batch.len());
         let rows = self.codec.encode(batch.rows.columns())?;
