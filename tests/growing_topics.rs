@@ -137,3 +137,21 @@ fn a_process_that_leaves_its_output_to_another_does_not_hold_up_its_test() {
     let told = waited.expect_err("its output goes on");
     assert!(told.downcast_ref::<String>().is_some_and(|told| told.contains("its output has ended")));
 }
+
+#[test]
+fn a_topic_that_is_deleted_is_told_of_and_one_that_is_created_anew_ends_the_run() {
+    let reading = Reading::new("topic = 'a, b'");
+    let state = reading.state(0);
+    append(&state, "a", values("a", 0..10));
+    append(&state, "b", values("b", 0..10));
+    let mut cluster = reading.start(2, 1, &[]);
+    expect(&reading, &cluster, rows("a", 0, 10).chain(rows("b", 0, 10)).collect());
+    std::fs::remove_dir_all(topic_directory(&state, "a").expect("a name")).expect("removed");
+    let log = || cluster.log();
+    until("the deletion is told", PATIENCE, log, || cluster.log().contains("does not exist any more"));
+    append(&state, "b", values("b", 10..20));
+    expect(&reading, &cluster, rows("a", 0, 10).chain(rows("b", 0, 20)).collect());
+    append(&state, "a", values("other", 0..3));
+    assert_eq!(cluster.wait(), [Some(1)], "{}", cluster.log());
+    assert!(cluster.log().contains("'a' was deleted and created anew"), "{}", cluster.log());
+}

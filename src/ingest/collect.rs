@@ -11,6 +11,7 @@ pub(crate) struct Collected {
     pub records: Vec<Vec<(u64, Option<Vec<u8>>)>>,
     pub caught_up: Vec<Option<u64>>,
     pub ended: Vec<bool>,
+    pub gone: Vec<bool>,
     pub headers: Vec<Option<Vec<u8>>>,
     /// By partition and offset, where there is any.
     pub left_out: BTreeMap<(usize, u64), u64>,
@@ -22,6 +23,7 @@ impl Collected {
             records: vec![Vec::new(); partitions],
             caught_up: vec![None; partitions],
             ended: vec![false; partitions],
+            gone: vec![false; partitions],
             headers: vec![None; partitions],
             left_out: BTreeMap::new(),
         }
@@ -33,6 +35,7 @@ impl Collected {
             self.records.push(Vec::new());
             self.caught_up.push(None);
             self.ended.push(false);
+            self.gone.push(false);
             self.headers.push(None);
         }
     }
@@ -75,6 +78,10 @@ impl RecordSink for Collected {
 
     fn caught_up(&mut self, partition: usize, next: u64) {
         self.caught_up[partition] = Some(next);
+    }
+
+    fn gone(&mut self, partition: usize) {
+        self.gone[partition] = true;
     }
 
     fn ended(&mut self, partition: usize) {

@@ -1,6 +1,8 @@
 //! A Kafka source in embedded mode: partitions of topics that are folders of the state directory.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::topics::{check_offsets, first_offset, matching, missing_topic, topic_partitions, unknown};
@@ -8,13 +10,15 @@ use super::{Connector, Reader, RecordSink};
 use crate::error::{Error, Result};
 use crate::plan::{KafkaSource, StartupMode, Topics};
 use crate::record::{FoundPartition, Partition, Record};
-use crate::topic_log::{LogReader, partition_path, partitions, topic_directory, topics};
+use crate::topic_log::{LogReader, Named, partition_path, partitions, topic_directory, topics};
 
 /// Records that one call of `read` takes from each partition.
 const RECORDS_PER_PARTITION: usize = 2_000;
 /// How often an idle reader looks at its files: soon after the last record often, later less often.
 const LOOK_MIN: Duration = Duration::from_millis(1);
 const LOOK_MAX: Duration = Duration::from_millis(8);
+/// How often a reader looks whether its topics still exist.
+const LOOK_NAMES: Duration = Duration::from_millis(200);
 
 /// The topics of one source.
 #[derive(Debug)]
@@ -92,17 +96,25 @@ impl Connector for TopicConnector {
     }
 
     fn reader(&self) -> Box<dyn Reader> {
-        Box::new(TopicReader { state_dir: self.state_dir.clone(), logs: Vec::new() })
+        let (state_dir, look) = (self.state_dir.clone(), Instant::now());
+        Box::new(TopicReader { state_dir, logs: Vec::new(), look, gone: BTreeSet::new() })
     }
 }
 
 struct TopicReader {
     state_dir: PathBuf,
     logs: Vec<Log>,
+    /// When it is looked again whether the topics still exist.
+    look: Instant,
+    /// Topics that were deleted, of which the log tells once.
+    gone: BTreeSet<Arc<str>>,
 }
 
 struct Log {
+    partition: Partition,
     reader: LogReader,
+    /// The file was deleted.
+    gone: bool,
     /// Least offset that is handed on.
     from: u64,
     /// Offset at which a bounded input ends.
@@ -120,17 +132,24 @@ enum State {
 
 impl Reader for TopicReader {
     fn add(&mut self, partitions: &[FoundPartition]) -> Result<()> {
-        for FoundPartition { partition, from, to } in partitions {
+        let log = |found: &FoundPartition| {
+            let FoundPartition { partition, from, to } = found.clone();
             let directory = topic_directory(&self.state_dir, &partition.name)?;
             let reader = LogReader::open(partition_path(&directory, partition.number));
-            self.logs.push(Log { reader, from: *from, end: *to, state: State::Reading });
-        }
+            Ok(Log { partition, reader, gone: false, from, end: to, state: State::Reading })
+        };
+        let logs: Vec<_> = partitions.iter().map(log).collect::<Result<_>>()?;
+        self.logs.extend(logs);
         Ok(())
     }
 
     fn read(&mut self, wanted: &[bool], max_wait: Duration, out: &mut dyn RecordSink) -> Result<()> {
         let deadline = Instant::now() + max_wait;
         let mut look = LOOK_MIN;
+        if Instant::now() >= self.look {
+            self.look = Instant::now() + LOOK_NAMES;
+            self.look_at_names(out)?;
+        }
         loop {
             let mut progress = false;
             for (index, log) in self.logs.iter_mut().enumerate() {
@@ -148,10 +167,47 @@ impl Reader for TopicReader {
     }
 }
 
+impl TopicReader {
+    /// Tells of topics that were deleted.
+    fn look_at_names(&mut self, out: &mut dyn RecordSink) -> Result<()> {
+        for (index, log) in self.logs.iter_mut().enumerate() {
+            let name = log.partition.name.clone();
+            // What a bounded input reads is settled at its start.
+            if log.end.is_none() && log.is_gone(index, out)? && self.gone.insert(name.clone()) {
+                tracing::warn!(topic = &*name, "a topic does not exist any more, the others are read on");
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Log {
+    /// Whether the file was deleted. Another one in its place has other records at the same offsets.
+    fn is_gone(&mut self, index: usize, out: &mut dyn RecordSink) -> Result<bool> {
+        let named = self.reader.named()?;
+        if named == Named::Another || self.gone && named == Named::Itself && !self.reader.is_open() {
+            let (Partition { name, number, .. }, next) = (&self.partition, self.reader.next_offset());
+            let message = format!(
+                "topic '{name}' was deleted and created anew while it was read, to offset {next} of partition {number}"
+            );
+            return Err(Error::config(message)
+                .hint("its offsets mean other records now: start again with a new state directory"));
+        }
+        if named == Named::Nothing && !self.gone {
+            self.gone = true;
+            out.gone(index);
+            if !self.reader.is_open() {
+                // There is nothing to wait for, and nothing to say later.
+                self.state = State::CaughtUp;
+                out.caught_up(index, self.from);
+            }
+        }
+        Ok(self.gone)
+    }
+
     /// Whether there was anything to say about this partition.
     fn read(&mut self, index: usize, out: &mut dyn RecordSink) -> Result<bool> {
-        if self.state == State::Ended {
+        if self.state == State::Ended || self.gone && !self.reader.is_open() {
             return Ok(false);
         }
         // A file can only be read from its beginning.
@@ -286,6 +342,37 @@ mod tests {
         partitions.extend(later);
         std::fs::remove_dir_all(&directory).expect("removed");
         assert!(connector.find(Some(&known(&partitions))).expect("no error").is_empty());
+    }
+
+    #[test]
+    fn a_topic_that_is_deleted_is_told_of_and_another_in_its_place_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fill(folder.path(), "a", 4);
+        fill(folder.path(), "b", 2);
+        let source = source(&["a", "b"], StartupMode::Earliest);
+        let connector = TopicConnector::new(folder.path(), &source, vec![], false);
+        let partitions = connector.find(None).expect("found");
+        // One reader had read some of it, the other nothing.
+        for before in [true, false] {
+            let mut reader = connector.open(&partitions).expect("opened");
+            let mut out = Collected::new(4);
+            let mut read = |reader: &mut Box<dyn Reader>, wait| reader.read(&[true; 4], wait, &mut out);
+            if before {
+                read(&mut reader, SOON).expect("read");
+            }
+            std::fs::remove_dir_all(folder.path().join("topics/a")).expect("removed");
+            std::thread::park_timeout(LOOK_NAMES);
+            read(&mut reader, SOON).expect("read on");
+            read(&mut reader, SOON).expect("read on");
+            fill(folder.path(), "a", 6);
+            std::thread::park_timeout(LOOK_NAMES);
+            let error = read(&mut reader, SOON).expect_err("another topic");
+            assert_eq!(out.gone, [true, true, false, false]);
+            assert_eq!(out.counts(), if before { [2, 2, 1, 1] } else { [0, 0, 1, 1] });
+            assert!(out.caught_up.iter().all(Option::is_some), "{:?}", out.caught_up);
+            assert_eq!(error.kind(), crate::error::ErrorKind::Config);
+            assert!(error.to_string().contains("'a' was deleted and created anew"), "{error}");
+        }
     }
 
     #[test]

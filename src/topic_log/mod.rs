@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
 
-pub use reader::LogReader;
+pub use reader::{LogReader, Named};
 pub use writer::TopicWriter;
 
 /// First bytes of every partition file; the digit is the version of the format.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::ErrorKind as IoKind;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 
 use super::{BODY_MAX, BODY_MIN, FRAME_HEAD, MAGIC, checksum, failed};
@@ -28,6 +28,15 @@ pub struct LogReader {
     filled: usize,
 }
 
+/// What is under the name of a file that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// The file itself, or what will be opened.
+    Itself,
+    Nothing,
+    Another,
+}
+
 /// What stands at the place of the next record.
 enum Frame {
     /// A record whose body has this length.
@@ -42,6 +51,25 @@ impl LogReader {
     /// A reader at offset 0. The file need not exist yet.
     pub fn open(path: PathBuf) -> Self {
         LogReader { path, file: None, position: 0, next: 0, buffer: Vec::new(), consumed: 0, filled: 0 }
+    }
+
+    /// Whether the file was deleted or replaced. One that is open can still be read.
+    pub fn named(&self) -> Result<Named> {
+        let failed = |error| failed("look at", &self.path, error);
+        let there = match std::fs::metadata(&self.path) {
+            Ok(there) => there,
+            Err(error) if error.kind() == IoKind::NotFound => return Ok(Named::Nothing),
+            Err(error) => return Err(failed(error)),
+        };
+        let Some(file) = &self.file else { return Ok(Named::Itself) };
+        let read = file.metadata().map_err(failed)?;
+        let same = (read.dev(), read.ino()) == (there.dev(), there.ino());
+        Ok(if same { Named::Itself } else { Named::Another })
+    }
+
+    /// Whether there was a file to read.
+    pub fn is_open(&self) -> bool {
+        self.file.is_some()
     }
 
     /// The offset that the next record will have.
