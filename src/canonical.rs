@@ -74,9 +74,10 @@ pub fn has_null(mut row: &[u8]) -> bool {
         let length = match *tag {
             NULL => return true,
             BOOLEAN => 1,
-            INT32 => 4,
+            INT32 | DATE => 4,
+            INT64 | FLOAT64 | TIMESTAMP => 8,
             UTF8 => text_length(rest),
-            _ => 8,
+            other => panic!("{other:#04x} is the tag of no type"),
         };
         row = &rest[length..];
     }

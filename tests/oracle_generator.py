@@ -15,7 +15,6 @@ decided by origin or do not exist.
 """
 
 import json
-import os
 import random
 import sys
 from collections import Counter
@@ -53,17 +52,23 @@ FEATURES = {
     "date_trunc": 3,
     "distinct": 20,
     "division": 3,
+    "exists": 3,
     "filter": 20,
     "first_value": 20,
+    "full_join": 3,
     "group_by": 20,
     "group_by_expression": 20,
     "having": 20,
     "in_list": 3,
+    "in_select": 3,
     "interval": 3,
     "is_distinct_from": 3,
     "is_null": 3,
+    "join": 3,
+    "join_condition": 3,
     "json": 3,
     "last_value": 20,
+    "left_join": 3,
     "length": 3,
     "like": 3,
     "list": 2,
@@ -94,15 +99,13 @@ FEATURES = {
     "sum.double": 20,
     "ties_by_origin": 20,
     "trim": 3,
-    "union": 20,
+    "union": 10,
     "union_all": 20,
     "variance": 20,
     "view": 20,
     "view_over_view": 20,
     "where": 20,
 }
-# What is not in the product yet: `ORACLE_FEATURES=joins,...` generates it nevertheless.
-LATER = set(os.environ.get("ORACLE_FEATURES", "").split(","))
 SAFE = 1 << 52  # integers up to here are added and multiplied, and are exact as doubles
 WORDS = ["'a'", "'B'", "''", "'é'", "'ab'", "'12'", "' x '", "'it''s'", "'a%b'", "'naïve'", "'🚗'", "' '"]
 
@@ -385,7 +388,7 @@ class Generator:
         forms = [self.projection] * 3 + [self.grouping] * 5 + [self.distinct, self.whole]
         if depth > 0:
             forms += [self.union, self.union, self.common, self.nested]
-            forms += [self.join, self.join, self.half_join] if "joins" in LATER else []
+            forms += [self.join, self.join, self.half_join]
         query = self.pick(forms)(pool, depth)
         query.features |= self.features
         query.ordered |= self.ordered
@@ -705,11 +708,11 @@ class Generator:
         else:
             self.use("exists")
             names = {c.name for c in left.columns} & {c.name for c in right.columns}
-            if names or left.text == right.text:
-                return self.grouping([left], depth)
-            also = f" AND {self.condition(right, 1)}" if self.chance(0.3) else ""
-            where = f"{left.text}.{one.name} = {right.text}.{other.name}{also}"
-            condition = f"{self.pick(['', 'NOT '])}EXISTS (SELECT 1 FROM {right.text} WHERE {where})"
+            # A name that both have would be that of the inner relation, whose type may be another one.
+            also = f" AND {self.condition(right, 1)}" if not names and self.chance(0.3) else ""
+            where = f"{left.text}.{one.name} = inside.{other.name}{also}"
+            not_ = self.pick(["", "NOT "])
+            condition = f"{not_}EXISTS (SELECT 1 FROM {right.text} AS inside WHERE {where})"
         items = self.items(left, self.random.randrange(1, 4))
         text = ", ".join(f"{value.text} AS {name}" for value, name in items)
         columns = [as_column(value, name) for value, name in items]

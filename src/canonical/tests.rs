@@ -50,6 +50,29 @@ fn vectors() {
 }
 
 #[test]
+fn a_null_is_found_behind_values_of_every_type() {
+    let values: [ArrayRef; 7] = [
+        Arc::new(BooleanArray::from(vec![true])),
+        Arc::new(Int32Array::from(vec![0])),
+        Arc::new(Int64Array::from(vec![i64::MIN])),
+        double(-1.5),
+        Arc::new(TimestampNanosecondArray::from(vec![1])),
+        text("a\0b"),
+        Arc::new(Date32Array::from(vec![19_782])),
+    ];
+    assert!(values.iter().all(|value| supports(value.data_type())));
+    for before in &values {
+        for behind in &values {
+            let null = arrow::array::new_null_array(behind.data_type(), 1);
+            assert!(!has_null(encode(&[before.clone(), behind.clone()], 1).row(0)), "{before:?} {behind:?}");
+            assert!(has_null(encode(&[before.clone(), null.clone()], 1).row(0)), "{before:?} {behind:?}");
+            assert!(has_null(encode(&[null, before.clone()], 1).row(0)), "{before:?} {behind:?}");
+        }
+    }
+    assert!(!has_null(&[]));
+}
+
+#[test]
 fn key_groups_are_pinned() {
     let groups: Vec<u8> =
         ["", "a", "vehicle-000001", "vehicle-000002", "d1"].iter().map(|key| one(text(key)).1).collect();
