@@ -18,7 +18,7 @@ use datafusion_sql::sqlparser::ast;
 use super::aggregate;
 use super::ast::Statement;
 use super::flow::Flow;
-use super::function::json;
+use super::function::{compared, json};
 use super::refuse::query::normalized;
 use super::types::TIMESTAMP;
 use crate::plan;
@@ -93,6 +93,7 @@ impl Catalog {
         let aggregates = aggregate::functions::all().into_iter().collect();
         let planners: Vec<Arc<dyn ExprPlanner>> = vec![
             Arc::new(json::Operators),
+            Arc::new(compared::Truths),
             Arc::new(CoreFunctionPlanner::default()),
             Arc::new(DatetimeFunctionPlanner),
             Arc::new(UnicodeFunctionPlanner),

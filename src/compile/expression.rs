@@ -11,15 +11,16 @@ use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::simplify::SimplifyContext;
 use datafusion_expr::{Expr, ExprSchemable};
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
-use datafusion_physical_expr::expressions::{CastExpr, Column as PhysicalColumn};
+use datafusion_physical_expr::expressions::{CastExpr, Column as PhysicalColumn, Literal};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::flow::{ColumnInfo, Flow};
-use super::function::{correct, double, interval, json};
+use super::function::{compared, correct, double, interval, json};
+use super::guard;
 use super::problem::Problem;
 use super::reword::failed;
 use super::{protect, refuse, text, types};
-use crate::plan;
+use crate::{plan, unwind};
 
 /// Name of the column that holds the epoch's wall clock, see [`plan::Expr::uses_now`].
 pub(super) const NOW: &str = "now()";
@@ -73,6 +74,13 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Compiled, Problem> {
     let data_type = physical.data_type(schema.as_arrow()).map_err(|error| located(failed(&error)))?;
     let column_type = types::column(&data_type).map_err(located)?;
     let physical = cast(physical, &data_type, &column_type);
+    // A constant that its column cannot hold fails for every row.
+    let physical = if is_constant(&physical) {
+        let value = guard::constant(&physical).map_err(|error| located(failed(&error)))?;
+        Arc::new(Literal::new(value)) as Arc<dyn PhysicalExpr>
+    } else {
+        physical
+    };
     let ingestion = uses_now || indices(expr, scope).any(|index| scope.columns[index].ingestion);
     Ok(Compiled {
         expr: plan::Expr { physical, text, uses_now },
@@ -96,6 +104,11 @@ pub(super) fn fails(expr: &Expr, scope: &Scope) -> bool {
 
 /// Compiles a condition. `what` names its place: WHERE, CHECK.
 pub(super) fn condition(expr: &Expr, scope: &Scope, what: &str) -> Result<plan::Expr, Problem> {
+    if type_of(unalias(expr), scope.schema) == Some(DataType::Null) {
+        let text = text::expression(expr, scope);
+        let problem = Problem::new(format!("{what} needs a BOOLEAN, but `{text}` has no type"));
+        return Err(problem.hint("write a condition, such as x IS NULL").near(columns_span(expr)));
+    }
     let compiled = compile(expr, scope)?;
     if compiled.data_type == DataType::Boolean {
         return Ok(compiled.expr);
@@ -129,7 +142,10 @@ pub(super) fn is_json(expr: &Expr, scope: &Scope) -> bool {
         }
         Expr::ScalarFunction(call) => match json::of(call) {
             Some(json) => json.gives_json(),
-            None => call.func.name() == "coalesce" && call.args.iter().all(|arg| is_json(arg, scope)),
+            None => {
+                matches!(call.func.name(), "coalesce" | "nvl")
+                    && call.args.iter().all(|arg| is_json(arg, scope))
+            }
         },
         Expr::Case(case) => {
             let results = case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
@@ -205,8 +221,15 @@ fn bind_now(expr: &Expr, scope: &Scope) -> Result<(Expr, DFSchemaRef, bool), Pro
     Ok((bound.data, Arc::new(schema), true))
 }
 
-/// Coerces, simplifies and compiles.
+/// Coerces, simplifies and compiles; a constant on which a function panics is a mistake like others.
 fn physical(expr: Expr, schema: &DFSchemaRef) -> Result<Arc<dyn PhysicalExpr>, Problem> {
+    unwind::catch(|| simplified(expr, schema)).unwrap_or_else(|_| {
+        let problem = Problem::new("a function cannot be computed of the constants that it is given");
+        Err(problem.hint("check that they, and its result, are in the range of their types"))
+    })
+}
+
+fn simplified(expr: Expr, schema: &DFSchemaRef) -> Result<Arc<dyn PhysicalExpr>, Problem> {
     let options = Arc::new(ConfigOptions::default());
     let context = SimplifyContext::builder()
         .with_schema(Arc::clone(schema))
@@ -234,13 +257,19 @@ fn replaced(expr: Expr, schema: &DFSchema) -> Result<Expr, DataFusionError> {
         let expr = json::cast_to_json(expr);
         let expr = double::cast_of_text(expr.data, schema)?;
         let expr = correct::try_cast(expr.data, schema)?;
-        interval::as_durations(expr.data, schema)
+        let expr = interval::as_durations(expr.data, schema)?;
+        compared::alike(expr.data, schema)
     })?;
     Ok(replaced.data)
 }
 
 fn cast(expr: Arc<dyn PhysicalExpr>, from: &DataType, to: &DataType) -> Arc<dyn PhysicalExpr> {
     if from == to { expr } else { Arc::new(CastExpr::new(expr, to.clone(), None)) }
+}
+
+/// Whether an expression is a constant in another type.
+fn is_constant(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    expr.downcast_ref::<CastExpr>().is_some_and(|cast| cast.expr().downcast_ref::<Literal>().is_some())
 }
 
 /// The type of an expression as the planner sees it, if it has one.

@@ -2,6 +2,7 @@
 
 use datafusion_expr::Operator;
 
+pub(super) mod compared;
 pub(super) mod correct;
 pub(super) mod double;
 pub(super) mod interval;

@@ -1,5 +1,6 @@
 //! The compiler as a whole: text to plans, and text to mistakes.
 
+mod comparisons;
 mod evaluate;
 mod functions;
 mod good;

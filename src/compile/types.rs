@@ -65,6 +65,13 @@ pub(super) fn column(data_type: &DataType) -> Result<DataType, Problem> {
         D::Decimal128(..) | D::Decimal256(..) | D::Decimal32(..) | D::Decimal64(..) => {
             ("columns of type DECIMAL are not supported yet", "CAST it to DOUBLE or BIGINT")
         }
+        D::Binary | D::BinaryView | D::LargeBinary | D::FixedSizeBinary(_) => {
+            ("columns of type BINARY are not supported", "make TEXT of it: encode(x, 'hex')")
+        }
+        D::List(_) | D::LargeList(_) | D::FixedSizeList(..) => (
+            "columns of type LIST are not supported",
+            "take one text out of it: split_part(x, ',', 1), or regexp_replace(x, '.*(a+).*', '${1}')",
+        ),
         D::Null => ("NULL alone has no type", "write CAST(NULL AS TEXT), with the type that is meant"),
         other => {
             let problem = format!("columns of type {} are not supported", name(other));

@@ -7,7 +7,7 @@ use datafusion_expr::expr::{Cast, ScalarFunction};
 use datafusion_expr::{Expr, ExprSchemable, lit, when};
 
 /// First and last day that a TIMESTAMP can begin, as days since 1970: 1677-09-22 and 2262-04-11.
-const DAYS: (i32, i32) = (-106_751, 106_751);
+pub(super) const DAYS: (i32, i32) = (-106_751, 106_751);
 
 /// A call, corrected; `true` if anything was.
 pub(in crate::compile) fn call(mut call: ScalarFunction, schema: &DFSchema) -> Result<(Expr, bool)> {

@@ -4,6 +4,7 @@ use arrow::datatypes::DataType;
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::{Expr, Volatility};
 
+use super::planned;
 use crate::compile::expression::{Scope, is_json, type_of};
 use crate::compile::function::json::{self, Json};
 use crate::compile::problem::Problem;
@@ -17,6 +18,10 @@ pub(super) fn call(call: &ScalarFunction, scope: &Scope) -> Result<(), Problem> 
     let name = call.func.name();
     if let Some((reason, hint)) = reason(name) {
         return Err(Problem::new(format!("`{name}` is not supported: {reason}")).hint(hint));
+    }
+    // These compare their arguments.
+    if matches!(name, "nullif" | "greatest" | "least") {
+        call.args.windows(2).try_for_each(|pair| planned::comparable(&pair[0], &pair[1], scope))?;
     }
     if let Some(problem) = cuts_times(call, scope) {
         return Err(problem);

@@ -79,8 +79,9 @@ fn boolean(place: &str, expr: &Expr, scope: &Scope) -> Result<(), Problem> {
     }
 }
 
-/// Text would be compared as it was received; beyond that, the planner would convert the text of every row to a number (or time), which fails on the first other text.
-fn comparable(left: &Expr, right: &Expr, scope: &Scope) -> Result<(), Problem> {
+/// JSON would be compared as it was received; beyond that, the planner would convert the text of every row to a
+/// number (or time), which fails on the first other text.
+pub(super) fn comparable(left: &Expr, right: &Expr, scope: &Scope) -> Result<(), Problem> {
     if let Some(json) = [left, right].into_iter().find(|side| is_json(side, scope)) {
         return Err(incomparable(&text::expression(json, scope)));
     }
@@ -112,20 +113,39 @@ fn comparable(left: &Expr, right: &Expr, scope: &Scope) -> Result<(), Problem> {
     Err(Problem::new(format!("`{name}` is TEXT and `{value}` is {kind}: they cannot be compared")).hint(hint))
 }
 
-/// A DATE and hours would be the DATE again.
+/// A DATE and hours would be the DATE again. Of an interval that is computed nobody knows whether it has hours.
 fn whole_days(left: &Expr, right: &Expr, scope: &Scope) -> Result<(), Problem> {
     let is_date = |expr: &Expr| type_of(expr, scope.schema) == Some(DataType::Date32);
-    let has_hours = |expr: &Expr| match expr {
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) => interval.nanoseconds != 0,
-        _ => false,
+    let is_length = |expr: &Expr| {
+        let found = type_of(expr, scope.schema);
+        matches!(found, Some(DataType::Interval(_) | DataType::Duration(_)))
     };
-    let (date, hours) = if is_date(left) { (left, has_hours(right)) } else { (right, has_hours(left)) };
-    if !is_date(date) || !hours {
+    let (date, length) = if is_date(left) { (left, right) } else { (right, left) };
+    if !is_date(date) || !is_length(length) || has_no_hours(length) {
         return Ok(());
     }
-    let date = text::expression(date, scope);
-    let problem = Problem::new(format!("`{date}` is a DATE, which has no hours to add to"));
+    let (date, length) = (text::expression(date, scope), text::expression(length, scope));
+    let problem = Problem::new(format!("`{date}` is a DATE, which has no hours to add `{length}` to"));
     Err(problem.hint(format!("write CAST({date} AS TIMESTAMP)")))
+}
+
+/// Whether an interval is written as months and days.
+fn has_no_hours(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(interval), _) => {
+            interval.is_none_or(|interval| interval.nanoseconds == 0)
+        }
+        Expr::Negative(inner) => has_no_hours(inner),
+        Expr::BinaryExpr(binary) if matches!(binary.op, Operator::Plus | Operator::Minus) => {
+            has_no_hours(&binary.left) && has_no_hours(&binary.right)
+        }
+        Expr::Case(case) => {
+            let results = case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
+            let is_null = |expr: &Expr| matches!(expr, Expr::Literal(value, _) if value.is_null());
+            results.into_iter().all(|result| is_null(result) || has_no_hours(result))
+        }
+        _ => false,
+    }
 }
 
 fn divided(dividend: &Expr, divisor: &Expr, scope: &Scope) -> Result<(), Problem> {
@@ -135,8 +155,11 @@ fn divided(dividend: &Expr, divisor: &Expr, scope: &Scope) -> Result<(), Problem
 }
 
 fn branches(case: &Case, scope: &Scope) -> Result<(), Problem> {
-    if case.expr.is_none() {
-        case.when_then_expr.iter().try_for_each(|(when, _)| boolean("WHEN", when, scope))?;
+    for (when, _) in &case.when_then_expr {
+        match &case.expr {
+            Some(operand) => comparable(operand, when, scope)?,
+            None => boolean("WHEN", when, scope)?,
+        }
     }
     let results = case.when_then_expr.iter().map(|(_, then)| &**then).chain(case.else_expr.as_deref());
     one_kind(&results.collect::<Vec<_>>(), scope)
