@@ -67,8 +67,7 @@ impl<'a> Evaluation<'a> {
         }
         let mut parts = Vec::new();
         isolate(expr, rows, to, 0, &mut parts, &mut self.failed);
-        let parts: Vec<_> = parts.iter().map(AsRef::as_ref).collect();
-        concat(&parts).expect("parts of one type")
+        joined(&parts, &expr.text, to, &mut self.failed)
     }
 
     /// The values of `expr` for a column of a relation: a NULL in a column without NULLs is a failure too.
@@ -190,6 +189,26 @@ fn isolate(
     }
 }
 
+/// The parts as one column. Texts of more than 2 GiB together have no place in one: then all rows fail, since
+/// the batch would otherwise end the process.
+fn joined(parts: &[ArrayRef], rule: &str, to: &DataType, failed: &mut Failed) -> ArrayRef {
+    let offsets = parts.iter().filter_map(|part| part.as_string_opt::<i32>()).map(|texts| texts.offsets());
+    let bytes: usize = offsets.flat_map(|offsets| offsets.lengths()).sum();
+    if i32::try_from(bytes).is_err() {
+        let rows = parts.iter().map(|part| part.len()).sum();
+        for row in 0..rows {
+            failed.add(row, || Failure {
+                reason: Reason::Expression,
+                rule: rule.to_owned(),
+                error: format!("the texts of a batch have {bytes} bytes together, more than 2 GiB"),
+            });
+        }
+        return new_null_array(to, rows);
+    }
+    let parts: Vec<_> = parts.iter().map(AsRef::as_ref).collect();
+    concat(&parts).expect("parts of one type")
+}
+
 /// The innermost error without its decoration: it names the value.
 fn message(error: &DataFusionError) -> String {
     match error.find_root() {
@@ -208,4 +227,23 @@ fn with_now(batch: &Batch) -> RecordBatch {
     let options = RecordBatchOptions::new().with_row_count(Some(batch.len()));
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
         .expect("one more column of the same length")
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn texts_beyond_two_gib_fail_their_rows_and_not_the_process() {
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(TEXT_BYTES_MAX), "y".to_owned()]));
+        let parts = |count: usize| vec![Arc::clone(&text); count];
+        let mut failed = Failed::default();
+        let few = joined(&parts(2), "f(x)", &DataType::Utf8, &mut failed);
+        assert_eq!((few.len(), few.null_count(), failed.0.len()), (4, 0, 0));
+        let many = joined(&parts(128), "f(x)", &DataType::Utf8, &mut failed);
+        assert_eq!((many.len(), many.null_count(), failed.0.len()), (256, 256, 256));
+        assert!(failed.0[&0].error.contains("more than 2 GiB"), "{failed:?}");
+    }
 }
