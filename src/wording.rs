@@ -62,7 +62,7 @@ pub fn sql_types(text: &str) -> String {
 }
 
 /// With a small letter at the start, unless the first word is one of capitals.
-fn decapitalised(text: &str) -> String {
+pub fn decapitalised(text: &str) -> String {
     let mut letters = text.chars();
     match (letters.next(), letters.clone().next()) {
         (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {

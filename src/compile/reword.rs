@@ -4,6 +4,7 @@ use datafusion_common::DataFusionError;
 
 use super::problem::Problem;
 use super::text;
+use crate::wording::{decapitalised, sql_types};
 
 /// What the planner or an expression says.
 pub(super) fn failed(error: &DataFusionError) -> Problem {
@@ -288,32 +289,5 @@ fn plain(message: &str) -> String {
     }
     let line = line.replace("Arithmetic overflow: Overflow happened on:", "overflow in");
     let line = sql_types(&line.replace("Divide by zero error", "division by zero"));
-    let mut letters = line.chars();
-    match (letters.next(), letters.clone().next()) {
-        // A word in capitals stays as it is.
-        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
-            first.to_lowercase().chain(letters).collect()
-        }
-        _ => line,
-    }
-}
-
-/// A text with the library's names of types replaced.
-fn sql_types(text: &str) -> String {
-    const NAMES: [(&str, &str); 13] = [
-        ("Timestamp(ns)", "TIMESTAMP"),
-        ("Date32", "DATE"),
-        ("LargeUtf8", "TEXT"),
-        ("Utf8View", "TEXT"),
-        ("Utf8", "TEXT"),
-        ("UInt64", "UNSIGNED BIGINT"),
-        ("UInt32", "UNSIGNED INT"),
-        ("Int64", "BIGINT"),
-        ("Int32", "INT"),
-        ("Float64", "DOUBLE"),
-        ("Boolean", "BOOLEAN"),
-        ("Interval(MonthDayNano)", "INTERVAL"),
-        ("Duration(ns)", "INTERVAL"),
-    ];
-    NAMES.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    decapitalised(&line)
 }

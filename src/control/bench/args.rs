@@ -29,21 +29,8 @@ pub struct ThroughputArgs {
     /// Number of events in the backlog of each source
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub events: u64,
-    /// Partitions of each source: of its topic, or files of its folder
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
-    pub partitions: u32,
-    /// Number of different keys: vehicles, devices
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub keys: u64,
-    /// Seed of the events: the same seed gives the same events
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// Worker threads of each process
-    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub workers: u16,
-    /// Number of processes
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub processes: u16,
+    #[command(flatten)]
+    pub load: LoadArgs,
     /// Cores that the processes are pinned to, as `taskset` takes them: 0 or 0,1
     #[arg(long, value_name = "LIST")]
     pub cores: Option<String>,
@@ -73,21 +60,8 @@ pub struct LagArgs {
     /// Go on from the last rate to the highest one that can be held
     #[arg(long)]
     pub search: bool,
-    /// Partitions of each source's topic
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
-    pub partitions: u32,
-    /// Number of different keys: vehicles, devices
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub keys: u64,
-    /// Seed of the events: the same seed gives the same events
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// Worker threads of each process
-    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub workers: u16,
-    /// Number of processes
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub processes: u16,
+    #[command(flatten)]
+    pub load: LoadArgs,
     /// Share of events that arrive late, by up to 30 s
     #[arg(long, value_name = "0..1", default_value = "0", value_parser = share)]
     pub disorder: f64,
@@ -114,6 +88,26 @@ pub struct LagArgs {
     pub json: bool,
     #[command(flatten)]
     pub settings: SettingArgs,
+}
+
+/// What every benchmark lets choose.
+#[derive(Args, Clone, Debug)]
+pub struct LoadArgs {
+    /// Partitions of each source: of its topic, or files of its folder
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub partitions: u32,
+    /// Number of different keys: vehicles, devices
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub keys: u64,
+    /// Seed of the events: the same seed gives the same events
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Worker threads of each process
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: u16,
+    /// Number of processes
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub processes: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -64,13 +64,13 @@ impl<'a> Bench<'a> {
                 .hint("unset kafka.bootstrap_servers, or choose --broker real or file"));
         }
         let setup = Setup::new(&args.dataflow, &args.settings, settings)?;
-        let seconds = args.events / args.keys + 1;
+        let seconds = args.events / args.load.keys + 1;
         let span_ms = seconds.saturating_mul(1_000).max(args.events);
         let amount = Amount {
             events: args.events,
-            keys: args.keys,
-            partitions: args.partitions,
-            seed: args.seed,
+            keys: args.load.keys,
+            partitions: args.load.partitions,
+            seed: args.load.seed,
             rate: 0,
             noise: Noise::default(),
             start_ms: publish::wall_ms().saturating_sub_unsigned(span_ms),
@@ -119,7 +119,7 @@ impl<'a> Bench<'a> {
 
     fn floor(&self, consume_only: bool) -> Result<(Floor, Measured)> {
         let mut command = self.setup.command(self.args.cores.as_deref(), &["bench", "floor"])?;
-        command.args(["--workers", &(self.args.workers * self.args.processes).to_string()]);
+        command.args(["--workers", &(self.args.load.workers * self.args.load.processes).to_string()]);
         match self.broker {
             Broker::File => command.arg("--input").arg(self.setup.scratch.path("input")),
             Broker::Real | Broker::Embedded => command.args(["--topics", &self.setup.topics()]),
@@ -141,12 +141,12 @@ impl<'a> Bench<'a> {
     /// One repetition.
     fn run(&self, repetition: u16, watched: bool) -> Result<Run> {
         let sinks = self.setup.sinks(repetition);
-        let (hosts, processes) = (self.setup.hosts(self.args.processes)?, self.args.processes);
+        let (hosts, processes) = (self.setup.hosts(self.args.load.processes)?, self.args.load.processes);
         let mut commands = Vec::new();
         for process in 0..processes {
             let mut command = self.setup.command(self.args.cores.as_deref(), &["run"])?;
             command.args(["--bounded", "--no-http", "--print-interval", "0s", "--redirect-sinks", &sinks]);
-            command.args(["--workers", &self.args.workers.to_string()]);
+            command.args(["--workers", &self.args.load.workers.to_string()]);
             if let Some(hosts) = &hosts {
                 command
                     .args(["-n", &processes.to_string(), "-p", &process.to_string(), "--hosts"])

@@ -37,6 +37,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Plan, Source};
 use crate::settings::Settings;
 
+const MS_PER_SECOND: u64 = 1_000;
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// For what is still under way when a step has sent everything.
 const GRACE: Duration = Duration::from_secs(10);
@@ -55,6 +56,13 @@ pub fn run(args: &LagArgs, settings: Settings) -> Result<ExitCode> {
     let Some(servers) = settings.kafka.bootstrap_servers.clone() else {
         return Err(Error::config("there is no broker to send to").hint("set kafka.bootstrap_servers"));
     };
+    if let Some(rate) = args.rate.iter().find(|rate| **rate > rate_max(args)) {
+        return Err(Error::config(format!(
+            "{rate} events/s of {} keys cannot be told apart",
+            args.load.keys
+        ))
+        .hint("an event is known by its key and its millisecond: give more --keys"));
+    }
     let setup = Setup::new(&args.dataflow, &args.settings, settings)?;
     let source = setup.sources().next().cloned();
     let source = source.ok_or_else(|| Error::config("the dataflow reads no source"))?;
@@ -64,7 +72,7 @@ pub fn run(args: &LagArgs, settings: Settings) -> Result<ExitCode> {
         .apply(&mut plan, &setup.settings.state_dir);
     let topics: Vec<_> = setup.sources().map(|source| redirected(&prefix, &source.name)).collect();
     // Every source has to exist; the first one gets the events.
-    let open = |topic: &String| KafkaTopic::open(&servers, &setup.settings, topic, args.partitions);
+    let open = |topic: &String| KafkaTopic::open(&servers, &setup.settings, topic, args.load.partitions);
     let mut opened = topics.iter().map(open).collect::<Result<Vec<_>>>()?;
     let measured = match opened.first_mut() {
         Some(topic) => measure(args, &setup, (&plan, &source), topic),
@@ -85,6 +93,11 @@ pub fn run(args: &LagArgs, settings: Settings) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Above this two events of a key would have the same millisecond.
+fn rate_max(args: &LagArgs) -> u64 {
+    args.load.keys.saturating_mul(MS_PER_SECOND)
 }
 
 fn measure(
@@ -119,18 +132,18 @@ fn measure(
 
 /// Starts the dataflow and waits until it runs. The address is that of its HTTP server.
 fn start(args: &LagArgs, setup: &Setup) -> Result<(String, Vec<Running>)> {
-    let hosts = setup.hosts(args.processes)?;
+    let hosts = setup.hosts(args.load.processes)?;
     // Process p listens p ports higher.
     let address = format!("127.0.0.1:{}", free_ports(1)?[0]);
     let mut children = Vec::new();
-    for process in 0..args.processes {
+    for process in 0..args.load.processes {
         let mut command = setup.command(None, &["run"])?;
         command.args(["--print-interval", "0s", "--set", &format!("http.listen={address}")]);
         command.args(["--redirect-sources", &setup.topics(), "--redirect-sinks", &setup.sinks(1)]);
-        command.args(["--workers", &args.workers.to_string()]);
+        command.args(["--workers", &args.load.workers.to_string()]);
         if let Some(hosts) = &hosts {
             command
-                .args(["-n", &args.processes.to_string(), "-p", &process.to_string(), "--hosts"])
+                .args(["-n", &args.load.processes.to_string(), "-p", &process.to_string(), "--hosts"])
                 .arg(hosts);
         }
         children.push(Running::start(&mut command)?);
@@ -163,6 +176,9 @@ impl Bench<'_> {
         let (mut held, mut missed) = (from, None);
         for _ in 0..DOUBLINGS_MAX {
             let rate = held * 2;
+            if rate > rate_max(self.args) {
+                break;
+            }
             if !self.step(rate, self.args.duration)? {
                 missed = Some(rate);
                 break;
@@ -185,10 +201,10 @@ impl Bench<'_> {
     fn step(&mut self, rate: u64, duration: Duration) -> Result<bool> {
         let amount = Amount {
             events: 0,
-            keys: self.args.keys,
-            partitions: self.args.partitions,
+            keys: self.args.load.keys,
+            partitions: self.args.load.partitions,
             // A new seed gives other vehicles' lives, not the same ones again.
-            seed: self.args.seed + self.steps.len() as u64,
+            seed: self.args.load.seed + self.steps.len() as u64,
             rate,
             noise: Noise {
                 disorder: self.args.disorder,
@@ -290,11 +306,7 @@ fn backlog(args: &LagArgs) -> ThroughputArgs {
         dataflow: args.dataflow.clone(),
         broker: Some(Broker::Real),
         events: args.backlog,
-        partitions: args.partitions,
-        keys: args.keys,
-        seed: args.seed,
-        workers: args.workers,
-        processes: args.processes,
+        load: args.load.clone(),
         cores: None,
         sinks: SinksArg::Real,
         repetitions: 1,
