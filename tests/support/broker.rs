@@ -2,16 +2,15 @@
 
 use std::env;
 use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::admin::{AdminOptions, NewPartitions};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+use topics::TIMEOUT;
+
+#[path = "topics.rs"]
+mod topics;
 
 /// A variable that `tests/services.py up kafka` prints.
 pub fn setting(name: &str) -> String {
@@ -41,22 +40,10 @@ impl Broker {
         format!("{}.{topic}", self.prefix)
     }
 
-    fn client(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.bootstrap);
-        config
-    }
-
-    fn admin(&self) -> AdminClient<DefaultClientContext> {
-        self.client().create().expect("an admin client")
-    }
-
     /// Creates a topic, and gives its name.
     pub fn create(&mut self, topic: &str, partitions: i32) -> String {
         let name = self.name(topic);
-        let new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
-        let created = self.runtime.block_on(self.admin().create_topics([&new], &AdminOptions::new()));
-        created.expect("an answer")[0].as_ref().expect("a topic");
+        topics::create(&self.runtime, &self.bootstrap, &name, partitions);
         self.topics.push(name.clone());
         name
     }
@@ -69,14 +56,18 @@ impl Broker {
     /// Gives a topic more partitions.
     pub fn grow(&self, name: &str, partitions: usize) {
         let new = NewPartitions::new(name, partitions);
-        let grown = self.runtime.block_on(self.admin().create_partitions([&new], &AdminOptions::new()));
+        let grown = self
+            .runtime
+            .block_on(topics::admin(&self.bootstrap).create_partitions([&new], &AdminOptions::new()));
         grown.expect("an answer")[0].as_ref().expect("partitions");
     }
 
     /// Deletes a topic.
     pub fn delete(&mut self, name: &str) {
         self.topics.retain(|topic| topic != name);
-        let deleted = self.runtime.block_on(self.admin().delete_topics(&[name], &AdminOptions::new()));
+        let deleted = self
+            .runtime
+            .block_on(topics::admin(&self.bootstrap).delete_topics(&[name], &AdminOptions::new()));
         deleted.expect("an answer")[0].as_ref().expect("deleted");
     }
 
@@ -88,7 +79,7 @@ impl Broker {
         values: impl IntoIterator<Item = String>,
         property: Option<(&str, &str)>,
     ) {
-        let mut config = self.client();
+        let mut config = topics::client(&self.bootstrap);
         property.into_iter().for_each(|(name, value)| {
             config.set(name, value);
         });
@@ -100,29 +91,10 @@ impl Broker {
         }
         producer.flush(TIMEOUT).expect("all records acknowledged");
     }
-}
 
-impl Broker {
     /// The values of all records of a topic.
     pub fn consume(&self, topic: &str) -> Vec<String> {
-        let mut config = self.client();
-        let consumer: BaseConsumer = config.set("group.id", "none").create().expect("a consumer");
-        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).expect("metadata");
-        let mut list = TopicPartitionList::new();
-        let mut left = 0;
-        for partition in metadata.topics()[0].partitions() {
-            let (low, high) = consumer.fetch_watermarks(topic, partition.id(), TIMEOUT).expect("watermarks");
-            left += high - low;
-            list.add_partition_offset(topic, partition.id(), Offset::Beginning).expect("an offset");
-        }
-        consumer.assign(&list).expect("assigned");
-        let mut values = Vec::new();
-        while left > 0 {
-            let record = consumer.poll(TIMEOUT).expect("a record in time").expect("no error");
-            values.push(String::from_utf8(record.payload().unwrap_or_default().to_vec()).expect("UTF-8"));
-            left -= 1;
-        }
-        values
+        topics::consume(&self.bootstrap, topic).into_iter().map(|(_, value)| value).collect()
     }
 }
 
@@ -131,7 +103,9 @@ impl Drop for Broker {
         // What cannot be removed is not the test's failure; the services' directory is thrown away.
         let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
         if !topics.is_empty() {
-            let _ = self.runtime.block_on(self.admin().delete_topics(&topics, &AdminOptions::new()));
+            let _ = self
+                .runtime
+                .block_on(topics::admin(&self.bootstrap).delete_topics(&topics, &AdminOptions::new()));
         }
     }
 }

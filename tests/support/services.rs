@@ -9,14 +9,14 @@ use std::time::Duration;
 use mongodb::Collection;
 use mongodb::bson::{Document, doc};
 use mongodb::options::ClientOptions;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::admin::AdminOptions;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+use topics::TIMEOUT;
+
+#[path = "topics.rs"]
+mod topics;
 
 /// A broker and a database of a test's own.
 pub struct Services {
@@ -63,22 +63,9 @@ impl Services {
         self.runtime.block_on(future)
     }
 
-    fn client(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.bootstrap);
-        config
-    }
-
-    fn admin(&self) -> AdminClient<DefaultClientContext> {
-        self.client().create().expect("an admin client")
-    }
-
     /// Creates a topic; it is deleted at the end of the test.
     pub fn create_topic(&mut self, name: &str, partitions: i32) {
-        let admin = self.admin();
-        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        let created = self.wait(admin.create_topics([&topic], &AdminOptions::new()));
-        created.expect("an answer")[0].as_ref().expect("a topic");
+        topics::create(&self.runtime, &self.bootstrap, name, partitions);
         self.delete_later(name);
     }
 
@@ -89,7 +76,7 @@ impl Services {
 
     /// Appends records to one partition each, in order.
     pub fn produce<'a>(&self, topic: &str, records: impl Iterator<Item = (i32, &'a str, &'a str)>) {
-        let mut config = self.client();
+        let mut config = topics::client(&self.bootstrap);
         let producer: BaseProducer = config.set("enable.idempotence", "true").create().expect("a producer");
         for (partition, key, payload) in records {
             let mut record = BaseRecord::to(topic).partition(partition).key(key).payload(payload);
@@ -103,28 +90,9 @@ impl Services {
         producer.flush(TIMEOUT).expect("all records acknowledged");
     }
 
-    /// All records of a topic, as (key, value). None if it does not exist.
+    /// All records of a topic, as (key, value).
     pub fn consume(&self, topic: &str) -> Vec<(String, String)> {
-        let mut config = self.client();
-        let consumer: BaseConsumer = config.set("group.id", "none").create().expect("a consumer");
-        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).expect("metadata");
-        let mut list = TopicPartitionList::new();
-        let mut left = 0;
-        for partition in metadata.topics()[0].partitions() {
-            let (low, high) = consumer.fetch_watermarks(topic, partition.id(), TIMEOUT).expect("watermarks");
-            left += high - low;
-            list.add_partition_offset(topic, partition.id(), Offset::Beginning).expect("an offset");
-        }
-        consumer.assign(&list).expect("assigned");
-        let mut records = Vec::new();
-        while left > 0 {
-            let record = consumer.poll(TIMEOUT).expect("a record in time").expect("no error");
-            let text =
-                |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec()).expect("UTF-8");
-            records.push((text(record.key()), text(record.payload())));
-            left -= 1;
-        }
-        records
+        topics::consume(&self.bootstrap, topic)
     }
 
     /// All documents of a collection; none while the server is away.
@@ -152,7 +120,7 @@ impl Drop for Services {
         // What cannot be removed is not the test's failure; the services' directory is thrown away.
         if !self.topics.is_empty() {
             let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
-            let _ = self.wait(self.admin().delete_topics(&topics, &AdminOptions::new()));
+            let _ = self.wait(topics::admin(&self.bootstrap).delete_topics(&topics, &AdminOptions::new()));
         }
         let _ = self.wait(async { self.client.database(&self.database).drop().await });
     }
