@@ -99,12 +99,14 @@ pub fn build(scope: Scope<'_, Epoch>, parts: Parts) -> Result<Running> {
         arrangements: plan.arrangements.iter().map(|_| None).collect(),
         counted: Vec::new(),
         letters: cuts.iter().map(|cut| cut.letters.clone()).collect(),
+        late: Vec::new(),
     };
 
     for (index, operator) in plan.operators.iter().enumerate() {
         let out = network.operator(scope, index, operator, bound.closes.clone())?;
         network.letters.push(out.letters);
         network.operators.push(out.rows);
+        network.late.push(out.late);
     }
 
     let mut views = Vec::new();
@@ -146,6 +148,8 @@ struct Network<'s, 'p> {
     /// Their frontiers pass an epoch when the arrangements have counted it.
     counted: Vec<StreamVec<'s, Epoch, ()>>,
     letters: Vec<StreamVec<'s, Epoch, DeadLetter>>,
+    /// What came too late for each operator.
+    late: Vec<Option<StreamVec<'s, Epoch, Batch>>>,
 }
 
 impl<'s> Network<'s, '_> {
@@ -198,15 +202,11 @@ impl<'s> Network<'s, '_> {
     /// What the driver of an operator must know.
     fn stateful(&self, index: usize, operator: &Operator) -> StatefulParts {
         let to = Downstream::Operator(index);
-        let sources = |port: u16| {
-            let legs = self.plan.legs.iter().filter(|leg| leg.to == to && leg.port == port);
-            legs.flat_map(|leg| leg.sources.iter().copied()).collect()
-        };
         StatefulParts {
             name: operator.name().to_owned(),
             index,
             account: self.ledger.layout().account(to),
-            ports: (0..operator.ports()).map(sources).collect(),
+            bounds: operator.bounds(),
             ledger: self.ledger.clone(),
         }
     }
@@ -226,6 +226,10 @@ impl<'s> Network<'s, '_> {
                 Upstream::Operator(operator) => {
                     (self.operators[operator].clone(), self.plan.operators[operator].key())
                 }
+                Upstream::Late(operator) => (
+                    self.late[operator].clone().expect("only operators that know of time have late rows"),
+                    None,
+                ),
             };
             let steps = Steps::new(leg.name.clone(), leg.steps.clone()).with_key(key);
             let out = harness::leg(rows, steps, leg, (index, account), self.ledger.clone());

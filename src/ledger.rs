@@ -233,7 +233,7 @@ impl<'a> LedgerReport<'a> {
     fn source_dead(&self, leg: usize) -> i64 {
         match self.layout.legs[leg] {
             Upstream::Source(source) => self.get(Count::SourceDead(source)),
-            Upstream::Operator(_) => 0,
+            Upstream::Operator(_) | Upstream::Late(_) => 0,
         }
     }
 
@@ -269,6 +269,9 @@ impl<'a> LedgerReport<'a> {
             let out = match from {
                 Upstream::Source(source) => Count::SourceOut(*source),
                 Upstream::Operator(operator) => Count::OperatorOut(*operator),
+                Upstream::Late(operator) => {
+                    Count::Account(self.layout.account(Downstream::Operator(*operator)), Fate::Late)
+                }
             };
             (self.get(out) - self.get(Count::LegIn(leg))).abs()
         });

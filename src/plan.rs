@@ -7,6 +7,7 @@
 //! Nothing in a plan is left to parse: expressions are compiled, names are resolved, options are typed.
 
 mod aggregate;
+mod bound;
 mod column;
 mod kafka;
 mod operator;
@@ -22,6 +23,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use crate::csv::Dialect;
 
 pub use self::aggregate::{Aggregate, AggregateFunction, Growth, OrderBy, Parameter};
+pub use self::bound::Bound;
 pub use self::column::{ArrayRef1, Column, ColumnOrigin, ColumnType, JSON_TYPE, Metadata, field, is_json};
 pub use self::kafka::{KafkaSource, StartupMode, TopicPattern, Topics};
 pub use self::operator::{Aggregation, Arrangement, Join, JoinKind, Operator};
@@ -65,6 +67,8 @@ pub enum Upstream {
     Source(usize),
     /// Index into [`Plan::operators`].
     Operator(usize),
+    /// The rows that were too late for an operator, as they arrived there: index into [`Plan::operators`].
+    Late(usize),
 }
 
 /// Where a leg ends.
@@ -92,7 +96,7 @@ pub struct Leg {
     pub branch: u32,
     /// What arrives at the end.
     pub schema: SchemaRef,
-    /// Sources whose watermarks bound the event time of this leg, as indices into [`Plan::sources`].
+    /// Sources whose rows come this way, as indices into [`Plan::sources`].
     pub sources: Vec<usize>,
 }
 

@@ -40,6 +40,15 @@ impl Watermark {
     pub const NONE: Watermark = Watermark(EventTime::MIN);
     /// The input has ended: everything has been seen.
     pub const END: Watermark = Watermark(EventTime::MAX);
+
+    /// The watermark of something computed from event time: another time, but the same beginning and end.
+    #[must_use]
+    pub fn map(self, compute: impl FnOnce(EventTime) -> EventTime) -> Watermark {
+        match self {
+            Watermark::NONE | Watermark::END => self,
+            Watermark(time) => Watermark(compute(time)),
+        }
+    }
 }
 
 /// What one partition contributed to one epoch; with it the epoch can be read again exactly.

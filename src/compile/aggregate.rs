@@ -204,6 +204,7 @@ fn described(keys: &[Output], calls: &[Aggregate], flow: &Flow) -> (Vec<FieldRef
             text: key.compiled.expr.text.clone(),
             json: key.compiled.json,
             ingestion: key.compiled.ingestion,
+            time: None,
         });
     }
     for call in calls {
@@ -213,6 +214,7 @@ fn described(keys: &[Output], calls: &[Aggregate], flow: &Flow) -> (Vec<FieldRef
             text: call.text.clone(),
             json: is_json(&call.field),
             ingestion: reads_ingestion(call, flow),
+            time: None,
         });
     }
     (fields, columns)

@@ -119,6 +119,11 @@ impl Printer<'_> {
         let below = match leg.from {
             Upstream::Source(index) => self.source(index),
             Upstream::Operator(index) => self.operator(index),
+            Upstream::Late(index) => {
+                let mut late = Node::new("rows that were too late".to_owned());
+                late.children.push(self.operator(index));
+                late
+            }
         };
         node.children.push(below);
         node

@@ -47,6 +47,8 @@ pub(super) struct Compiled {
     pub json: bool,
     /// See [`ColumnInfo::ingestion`].
     pub ingestion: bool,
+    /// See [`ColumnInfo::time`].
+    pub time: Option<plan::Bound>,
 }
 
 impl<'a> Scope<'a> {
@@ -90,6 +92,7 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Compiled, Problem> {
         column: None,
         json: is_json(expr, scope),
         ingestion,
+        time: None,
     })
 }
 
@@ -125,7 +128,7 @@ pub(super) fn cast_to(compiled: Compiled, data_type: &DataType) -> Compiled {
     }
     let physical = cast(Arc::clone(&compiled.expr.physical), &compiled.data_type, data_type);
     let expr = plan::Expr { physical, ..compiled.expr };
-    Compiled { expr, data_type: data_type.clone(), column: None, json: false, ..compiled }
+    Compiled { expr, data_type: data_type.clone(), column: None, json: false, time: None, ..compiled }
 }
 
 /// Column `index` of a relation.
@@ -190,6 +193,7 @@ fn column_itself(column: &Column, scope: &Scope) -> Result<Compiled, Problem> {
         column: Some(index),
         json: info.json,
         ingestion: info.ingestion,
+        time: info.time.clone(),
     })
 }
 

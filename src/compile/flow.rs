@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, TableReference};
 use datafusion_physical_expr::expressions::{CastExpr, Column};
 
-use crate::plan::{ChangeMode, Expr, Step, Upstream};
+use crate::plan::{Bound, ChangeMode, Expr, Step, Upstream};
 
 /// A relation, or an intermediate result of a query.
 #[derive(Clone, Debug)]
@@ -33,6 +33,15 @@ pub(super) struct ColumnInfo {
     pub json: bool,
     /// Depends on when the record was read, so that it differs when the record is read again.
     pub ingestion: bool,
+    /// Where the column is a time attribute: event time of which is known how far it has come.
+    pub time: Option<Bound>,
+}
+
+impl ColumnInfo {
+    /// The same column, as no time attribute.
+    pub fn without_time(&self) -> Self {
+        ColumnInfo { time: None, ..self.clone() }
+    }
 }
 
 /// One way from a stateful place to a relation.

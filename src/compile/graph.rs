@@ -133,6 +133,7 @@ impl Graph {
         let from = match from {
             Upstream::Source(index) => &self.sources[index].name,
             Upstream::Operator(index) => &self.titles[index],
+            Upstream::Late(index) => &format!("late({})", self.titles[index]),
         };
         let name = match to {
             Downstream::Operator(index) => format!("{from}->{}", self.titles[index]),
@@ -161,7 +162,7 @@ impl Graph {
                     Downstream::Arrangement(reader) => kept.contains(&reader),
                     Downstream::Sink(_) => true,
                 };
-                leg.from == Upstream::Operator(index) && by_reader
+                [Upstream::Operator(index), Upstream::Late(index)].contains(&leg.from) && by_reader
             });
             if read {
                 operators.insert(index);
@@ -183,7 +184,7 @@ impl Graph {
         }
         self.legs.retain_mut(|leg| {
             let from = match &mut leg.from {
-                Upstream::Operator(index) => operators.follow(index),
+                Upstream::Operator(index) | Upstream::Late(index) => operators.follow(index),
                 Upstream::Source(_) => true,
             };
             let to = match &mut leg.to {

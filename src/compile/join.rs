@@ -150,7 +150,8 @@ impl Lowering<'_> {
         let width = schema.fields().len();
         Ok(Flow {
             schema,
-            columns: sides.columns[..width].to_vec(),
+            // A row may come out long after its time, when one that belongs to it appears.
+            columns: sides.columns[..width].iter().map(ColumnInfo::without_time).collect(),
             changes: ChangeMode::Updating,
             key: keys.next(),
             other_keys: keys.collect(),

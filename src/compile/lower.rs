@@ -116,6 +116,7 @@ pub(super) fn described(outputs: &[Output]) -> Result<(DFSchemaRef, Vec<ColumnIn
         text: super::text::name(&output.name),
         json: output.compiled.json,
         ingestion: output.compiled.ingestion,
+        time: output.compiled.time.clone(),
     };
     Ok((Arc::new(schema), outputs.iter().map(info).collect()))
 }
@@ -133,6 +134,7 @@ pub(super) fn renamed(mut flow: Flow, names: &[&str]) -> Result<Flow, DataFusion
             column: Some(index),
             json: flow.columns[index].json,
             ingestion: flow.columns[index].ingestion,
+            time: flow.columns[index].time.clone(),
         },
     });
     let outputs: Vec<_> = outputs.collect();

@@ -20,8 +20,8 @@ use super::problem::Problem;
 use super::reword::failed;
 use super::{guard, locate, query, refuse, text, types};
 use crate::plan::{
-    ArrayRef1, ChangeMode, Column, ColumnOrigin, ColumnType, Expr as PlanExpr, Format, Metadata, Source,
-    Upstream, WatermarkColumn,
+    ArrayRef1, Bound, ChangeMode, Column, ColumnOrigin, ColumnType, Expr as PlanExpr, Format, Metadata,
+    Source, Upstream, WatermarkColumn,
 };
 
 /// Compiles a source that will be number `index`. `None` if anything is wrong; it is in `diagnostics` then.
@@ -69,6 +69,11 @@ pub(super) fn source(
         max_record_bytes: options.max_record_bytes,
         dead_letters: options.dead_letters,
     };
+    let mut flow = flow;
+    if let Some(watermark) = source.watermark {
+        // Every expression over the columns is compiled before: a CHECK cannot ask for a time attribute.
+        flow.columns[watermark.column].time = Some(Bound::Source(index));
+    }
     Some((source, flow))
 }
 
@@ -106,6 +111,7 @@ fn flow(create: &CreateSource, index: usize, diagnostics: &mut Vec<Diagnostic>) 
         text: text::name(&column.name.value),
         json: column.kind == ColumnType::Json,
         ingestion: column.metadata == Some(Metadata::IngestionTime),
+        time: None,
     };
     Some(Flow {
         schema,

@@ -14,7 +14,7 @@ use super::flow::{Branch, ColumnInfo, Flow};
 use super::lower::{Lowering, one};
 use super::problem::Problem;
 use super::{text, types};
-use crate::plan::{self, ChangeMode, Step};
+use crate::plan::{self, Bound, ChangeMode, Step};
 
 /// Each branch of a UNION ALL is a leg of its own, in every view and sink that it leads to.
 const BRANCHES_MAX: usize = 1_000;
@@ -41,6 +41,7 @@ impl Lowering<'_> {
                 text: text::name(field.name()),
                 json,
                 ingestion: flows.iter().any(|flow| flow.columns[index].ingestion),
+                time: time(&flows, index),
             });
         }
         let schema = DFSchema::new_with_metadata(fields, Default::default()).map_err(one)?;
@@ -131,6 +132,12 @@ fn common_type(flows: &[Flow], index: usize, name: &str) -> Result<(DataType, bo
     Ok((data_type, nullable))
 }
 
+/// How far event time has come in column `index`, if it is a time attribute of all branches.
+fn time(flows: &[Flow], index: usize) -> Option<Bound> {
+    let bounds = flows.iter().map(|flow| flow.columns[index].time.clone());
+    bounds.collect::<Option<Vec<_>>>().map(Bound::least)
+}
+
 /// The branches of a flow, with a projection to exactly `schema` where they have another.
 fn aligned(flow: Flow, schema: &Arc<Schema>) -> Vec<Branch> {
     if flow.schema.inner() == schema {
@@ -146,6 +153,7 @@ fn aligned(flow: Flow, schema: &Arc<Schema>) -> Vec<Branch> {
             column: Some(index),
             json: false,
             ingestion: false,
+            time: None,
         };
         expression::cast_to(compiled, field.data_type()).expr
     });

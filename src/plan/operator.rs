@@ -2,7 +2,7 @@
 
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::{Aggregate, Expr};
+use super::{Aggregate, Bound, Expr};
 
 /// A stateful place, by kind. Its name is the identity of its state across changes of the plan:
 /// `<view>/<role>`, with a number from the second on where a view has several of one role.
@@ -45,6 +45,11 @@ impl Operator {
             Operator::Aggregation(aggregation) => Some((0..aggregation.keys.len()).collect()),
             Operator::Join(_) => None,
         }
+    }
+
+    /// How far event time has come at each of its inputs, where it asks.
+    pub fn bounds(&self) -> Vec<Option<Bound>> {
+        vec![None; usize::from(self.ports())]
     }
 
     /// Number of inputs that legs lead into.

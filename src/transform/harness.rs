@@ -18,7 +18,7 @@ use timely::scheduling::Activator;
 use crate::batch::Batch;
 use crate::dead_letter::DeadLetter;
 use crate::ledger::{Count, Fate, Ledger};
-use crate::plan::Leg;
+use crate::plan::{Bound, Leg};
 use crate::time::{Epoch, EpochClose, Watermark};
 use crate::transform::steps::Steps;
 use crate::transform::{Operator, Output, Progress};
@@ -30,6 +30,8 @@ const SLICE: Duration = Duration::from_millis(10);
 pub struct Outputs<'s> {
     pub rows: StreamVec<'s, Epoch, Batch>,
     pub letters: StreamVec<'s, Epoch, DeadLetter>,
+    /// Rows that came too late for the operator, where it knows of time.
+    pub late: Option<StreamVec<'s, Epoch, Batch>>,
 }
 
 /// Runs the steps of a leg. `index` is its place in the plan and `account` that of its ledger account.
@@ -70,7 +72,7 @@ pub fn leg<'s>(
             });
         }
     });
-    Outputs { rows: rows_stream, letters: letters_stream }
+    Outputs { rows: rows_stream, letters: letters_stream, late: None }
 }
 
 /// What the driver of a stateful operator must know besides the operator.
@@ -79,8 +81,8 @@ pub struct StatefulParts {
     /// Index of the operator in the plan, and of its ledger account.
     pub index: usize,
     pub account: usize,
-    /// Per input port the sources that bound its event time.
-    pub ports: Vec<Vec<usize>>,
+    /// How far event time has come at each input port, where the operator asks.
+    pub bounds: Vec<Option<Bound>>,
     pub ledger: Ledger,
 }
 
@@ -98,8 +100,10 @@ pub fn stateful<'s>(
     let mut closes = builder.new_input(closes, Pipeline);
     let (rows, rows_stream) = builder.new_output();
     let (letters, letters_stream) = builder.new_output();
+    let (late, late_stream) = builder.new_output();
     let mut rows = OutputBuilder::<_, CapacityContainerBuilder<Vec<Batch>>>::from(rows);
     let mut letters = OutputBuilder::<_, CapacityContainerBuilder<Vec<DeadLetter>>>::from(letters);
+    let mut late = OutputBuilder::<_, CapacityContainerBuilder<Vec<Batch>>>::from(late);
     builder.build(move |capabilities| {
         drop(capabilities);
         let mut driver = Driver {
@@ -109,19 +113,18 @@ pub fn stateful<'s>(
             waiting: BTreeMap::new(),
             held: Output::default(),
             in_state: 0,
-            changed: true,
         };
-        let mut open: BTreeMap<Epoch, (EpochClose, [Capability<Epoch>; 2])> = BTreeMap::new();
+        let mut open: BTreeMap<Epoch, (EpochClose, [Capability<Epoch>; 3])> = BTreeMap::new();
         move |frontiers| {
             input.for_each(|capability, batches| {
                 driver.waiting.entry(*capability.time()).or_default().append(batches);
             });
             closes.for_each(|capability, closes| {
                 for close in closes.drain(..) {
-                    open.insert(close.epoch, (close, [0, 1].map(|port| capability.retain(port))));
+                    open.insert(close.epoch, (close, [0, 1, 2].map(|port| capability.retain(port))));
                 }
             });
-            let (mut rows, mut letters) = (rows.activate(), letters.activate());
+            let (mut rows, mut letters, mut late) = (rows.activate(), letters.activate(), late.activate());
             let deadline = Instant::now() + SLICE;
             loop {
                 // Before its close arrives an epoch may be worked on, but only if it is the oldest.
@@ -139,6 +142,7 @@ pub fn stateful<'s>(
                 let progress = driver.close(close);
                 rows.session(&at[0]).give_iterator(driver.held.batches.drain(..));
                 letters.session(&at[1]).give_iterator(driver.held.letters.drain(..));
+                late.session(&at[2]).give_iterator(driver.held.late.drain(..));
                 if progress == Progress::Done {
                     entry.remove();
                 } else {
@@ -148,7 +152,7 @@ pub fn stateful<'s>(
             }
         }
     });
-    Outputs { rows: rows_stream, letters: letters_stream }
+    Outputs { rows: rows_stream, letters: letters_stream, late: Some(late_stream) }
 }
 
 /// An operator with the batches that it has not seen yet.
@@ -159,10 +163,8 @@ struct Driver {
     waiting: BTreeMap<Epoch, Vec<(u16, Batch)>>,
     /// Given out while an epoch is taken in, to be sent at its close.
     held: Output,
-    /// Rows in the state when it was last summed.
+    /// Rows in the state at the end of the last epoch.
     in_state: i64,
-    /// Whether there were rows since then.
-    changed: bool,
 }
 
 impl Driver {
@@ -170,7 +172,6 @@ impl Driver {
     fn take_in(&mut self, epoch: Epoch, deadline: Instant) -> bool {
         let Some(mut batches) = self.waiting.remove(&epoch) else { return true };
         batches.reverse();
-        self.changed |= !batches.is_empty();
         while let Some((port, batch)) = batches.pop() {
             self.operator.on_batch(usize::from(port), epoch, &batch, &mut self.held);
             if Instant::now() >= deadline && !batches.is_empty() {
@@ -191,24 +192,28 @@ impl Driver {
         let out = self.held.batches.iter().map(Batch::diff_sum).sum();
         ledger.add(epoch, Count::OperatorOut(self.parts.index), out);
         ledger.add(epoch, Count::LettersOut, self.held.letters.len() as i64);
+        let late = self.held.late.iter().map(Batch::diff_sum).sum();
+        ledger.add(epoch, Count::Account(account, Fate::Late), late);
         if progress == Progress::Done {
-            let in_state =
-                if std::mem::take(&mut self.changed) { self.operator.rows_in_state() } else { self.in_state };
+            let held = &mut self.held;
+            let fates = [
+                (Fate::Filtered, &mut held.filtered),
+                (Fate::Deduplicated, &mut held.deduplicated),
+                (Fate::Dead, &mut held.dead),
+            ];
+            for (fate, rows) in fates {
+                ledger.add(epoch, Count::Account(account, fate), std::mem::take(rows));
+            }
+            let in_state = self.operator.rows_in_state();
             ledger.add(epoch, Count::Account(account, Fate::InState), in_state - self.in_state);
-            ledger.add(
-                epoch,
-                Count::Account(account, Fate::Filtered),
-                std::mem::take(&mut self.held.filtered),
-            );
-            ledger.add(epoch, Count::Account(account, Fate::Dead), std::mem::take(&mut self.held.dead));
             self.in_state = in_state;
         }
         progress
     }
 
-    /// W(e) of each port: the least of the sources that lead to it.
+    /// W(e) of each port.
     fn watermarks(&self, sources: &[Watermark]) -> Vec<Watermark> {
-        let least = |port: &Vec<usize>| port.iter().map(|source| sources[*source]).min();
-        self.parts.ports.iter().map(|port| least(port).unwrap_or(Watermark::END)).collect()
+        let at = |bound: &Option<Bound>| bound.as_ref().map_or(Watermark::NONE, |bound| bound.at(sources));
+        self.parts.bounds.iter().map(at).collect()
     }
 }

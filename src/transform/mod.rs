@@ -25,8 +25,12 @@ use crate::time::{Epoch, EpochClose};
 pub struct Output {
     pub batches: Vec<Batch>,
     pub letters: Vec<DeadLetter>,
+    /// Rows that came too late, as they arrived.
+    pub late: Vec<Batch>,
     /// Rows (sum of diffs) that a filter has dropped.
     pub filtered: i64,
+    /// Rows (sum of diffs) that were there already.
+    pub deduplicated: i64,
     /// Rows (sum of diffs) that became dead letters.
     pub dead: i64,
 }

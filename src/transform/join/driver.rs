@@ -92,7 +92,7 @@ pub fn join<'s>(
             }
         }
     });
-    Outputs { rows: rows_stream, letters: letters_stream }
+    Outputs { rows: rows_stream, letters: letters_stream, late: None }
 }
 
 /// What an epoch has changed, by key.
