@@ -44,7 +44,7 @@ mod percentile;
 mod pick;
 mod sketch;
 mod snapshot;
-mod state;
+pub mod state;
 mod ties;
 mod touched;
 mod values;

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Int64Type};
 use crate::error::{Error, Result};
 use crate::transform::aggregate::exact::Exact;
 use crate::transform::aggregate::groups::Group;
-use crate::transform::aggregate::state::{Arguments, Rows, State};
+use crate::transform::aggregate::state::{Arguments, Rows, State, two};
 use crate::transform::aggregate::ties::Ties;
 
 /// count(*) and count(x): the selection holds the rows in which x is not NULL.
@@ -32,6 +32,10 @@ impl State for Count {
 
     fn clear(&mut self, group: Group) {
         self.counts[group as usize] = 0;
+    }
+
+    fn merge(&mut self, from: Group, into: Group, _: &Ties) {
+        self.counts[into as usize] += self.counts[from as usize];
     }
 
     fn evaluate(&self, groups: &[Group], _: &mut Vec<(usize, String)>) -> ArrayRef {
@@ -112,6 +116,11 @@ impl State for IntegerSum {
         self.counts[group as usize] = 0;
     }
 
+    fn merge(&mut self, from: Group, into: Group, _: &Ties) {
+        self.sums[into as usize] += self.sums[from as usize];
+        self.counts[into as usize] += self.counts[from as usize];
+    }
+
     fn evaluate(&self, groups: &[Group], errors: &mut Vec<(usize, String)>) -> ArrayRef {
         if self.average {
             return self.averages(groups);
@@ -189,6 +198,12 @@ impl State for DoubleSum {
     fn clear(&mut self, group: Group) {
         self.sums[group as usize] = Exact::default();
         self.counts[group as usize] = 0;
+    }
+
+    fn merge(&mut self, from: Group, into: Group, _: &Ties) {
+        let (sum, whole) = two(&mut self.sums, from, into);
+        whole.merge(sum);
+        self.counts[into as usize] += self.counts[from as usize];
     }
 
     fn evaluate(&self, groups: &[Group], _: &mut Vec<(usize, String)>) -> ArrayRef {

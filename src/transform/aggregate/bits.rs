@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Int64Type};
 use crate::error::{Error, Result};
 use crate::transform::aggregate::accumulate::{load_counts, saved_counts};
 use crate::transform::aggregate::groups::Group;
-use crate::transform::aggregate::state::{Arguments, Rows, State};
+use crate::transform::aggregate::state::{Arguments, Rows, State, two};
 use crate::transform::aggregate::ties::Ties;
 
 const BITS: usize = 64;
@@ -94,6 +94,26 @@ impl State for Bits {
         self.counts[group as usize] = 0;
         self.joined[group as usize] = 0;
         self.ones[group as usize] = None;
+    }
+
+    fn merge(&mut self, from: Group, into: Group, _: &Ties) {
+        let (from_count, joined) = (self.counts[from as usize], self.joined[from as usize]);
+        if self.counts_bits() {
+            let (ones, whole) = two(&mut self.ones, from, into);
+            if let Some(ones) = ones {
+                let whole = whole.get_or_insert_with(|| Box::new(NOTHING));
+                whole.iter_mut().zip(ones.iter()).for_each(|(whole, ones)| *whole += ones);
+            }
+        } else if self.join == Join::Xor || from_count != 0 {
+            let whole = &mut self.joined[into as usize];
+            *whole = match self.join {
+                Join::Xor => *whole ^ joined,
+                _ if self.counts[into as usize] == 0 => joined,
+                Join::And => *whole & joined,
+                Join::Or => *whole | joined,
+            };
+        }
+        self.counts[into as usize] += from_count;
     }
 
     fn evaluate(&self, groups: &[Group], _: &mut Vec<(usize, String)>) -> ArrayRef {

@@ -44,6 +44,11 @@ impl State for Booleans {
         self.falses[group as usize] = 0;
     }
 
+    fn merge(&mut self, from: Group, into: Group, _: &Ties) {
+        self.trues[into as usize] += self.trues[from as usize];
+        self.falses[into as usize] += self.falses[from as usize];
+    }
+
     fn evaluate(&self, groups: &[Group], _: &mut Vec<(usize, String)>) -> ArrayRef {
         let results =
             groups.iter().map(|group| match (self.trues[*group as usize], self.falses[*group as usize]) {

@@ -8,11 +8,11 @@ use arrow::array::{ArrayRef, AsArray, LargeBinaryArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field};
 
-use crate::canonical::CanonicalRows;
+use crate::canonical::{self, CanonicalRows};
 use crate::error::{Error, Result};
 use crate::transform::aggregate::bytes::{read_count, read_part, write_part};
 use crate::transform::aggregate::groups::Group;
-use crate::transform::aggregate::state::{Arguments, Rows, State};
+use crate::transform::aggregate::state::{Arguments, Rows, State, two};
 use crate::transform::aggregate::ties::Ties;
 
 /// Rows by the canonical bytes of their value. Below zero only inside an epoch, when a removal came first.
@@ -22,14 +22,17 @@ type Counts = BTreeMap<Box<[u8]>, i64>;
 pub struct Distinct {
     groups: Vec<Counts>,
     inner: Box<dyn State>,
+    /// What `inner` is given; `None` if it only counts.
+    value_type: Option<DataType>,
     /// Memory of the last batch.
     values: CanonicalRows,
 }
 
 impl Distinct {
-    /// `inner`, which must be without values yet, over distinct values.
-    pub fn new(inner: Box<dyn State>) -> Self {
-        Distinct { groups: Vec::new(), inner, values: CanonicalRows::default() }
+    /// `inner`, which must be without values yet, over distinct values of `value_type`; `None` if it only counts
+    /// them.
+    pub fn new(inner: Box<dyn State>, value_type: Option<DataType>) -> Self {
+        Distinct { groups: Vec::new(), inner, value_type, values: CanonicalRows::default() }
     }
 }
 
@@ -59,7 +62,7 @@ impl State for Distinct {
     }
 
     fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments) {
-        let Distinct { groups, inner, values } = self;
+        let Distinct { groups, inner, values, .. } = self;
         let length = rows.groups.len();
         values.encode(std::slice::from_ref(arguments.value()), length);
         let mut changes = vec![0; length];
@@ -74,6 +77,35 @@ impl State for Distinct {
     fn clear(&mut self, group: Group) {
         self.groups[group as usize].clear();
         self.inner.clear(group);
+    }
+
+    fn merge(&mut self, from: Group, into: Group, ties: &Ties) {
+        let (counts, whole) = two(&mut self.groups, from, into);
+        if whole.is_empty() {
+            whole.clone_from(counts);
+            self.inner.merge(from, into, ties);
+            return;
+        }
+        let mut changed: Vec<(&[u8], i64)> = Vec::new();
+        for (value, diff) in counts {
+            match count(whole, value, *diff) {
+                0 => {}
+                change => changed.push((value, change)),
+            }
+        }
+        if changed.is_empty() {
+            return;
+        }
+        // No argument of a function that only counts its rows.
+        let values = self.value_type.as_ref().map(|value_type| {
+            let values = changed.iter().map(|(value, _)| *value);
+            let decoded = canonical::decode(values, std::slice::from_ref(value_type));
+            decoded.expect("the state holds canonical bytes of the type").remove(0)
+        });
+        let diffs: Vec<i64> = changed.iter().map(|(_, change)| *change).collect();
+        let arguments = Arguments { value: values, order: None, selection: None };
+        let rows = Rows { groups: &vec![into; diffs.len()], diffs: Some(&diffs), ties };
+        self.inner.update(&rows, &arguments);
     }
 
     fn evaluate(&self, groups: &[Group], errors: &mut Vec<(usize, String)>) -> ArrayRef {

@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, Field};
 
 use crate::error::Result;
 use crate::transform::aggregate::groups::Group;
-use crate::transform::aggregate::state::{Arguments, Rows, State};
+use crate::transform::aggregate::state::{Arguments, Rows, State, two};
 use crate::transform::aggregate::ties::Ties;
 use crate::transform::aggregate::values::Values;
 
@@ -23,6 +23,11 @@ impl<V: Values> Extremum<V> {
     }
 }
 
+fn wins<'a, V: Values>(greatest: bool, value: V::Ref<'a>, best: &'a V::Owned) -> bool {
+    let best = V::view(best);
+    if greatest { value > best } else { value < best }
+}
+
 impl<V: Values> State for Extremum<V> {
     fn resize(&mut self, slots: usize) {
         self.best.resize(slots, None);
@@ -34,11 +39,7 @@ impl<V: Values> State for Extremum<V> {
         arguments.each(rows.groups, |row, group| {
             let value = values.get(row);
             let best = &mut self.best[group];
-            let wins = best.as_ref().is_none_or(|best| {
-                let best = V::view(best);
-                if greatest { value > best } else { value < best }
-            });
-            if wins {
+            if best.as_ref().is_none_or(|best| wins::<V>(greatest, value, best)) {
                 *best = Some(V::own(value));
             }
         });
@@ -46,6 +47,14 @@ impl<V: Values> State for Extremum<V> {
 
     fn clear(&mut self, group: Group) {
         self.best[group as usize] = None;
+    }
+
+    fn merge(&mut self, from: Group, into: Group, _: &Ties) {
+        let greatest = self.greatest;
+        let (Some(value), best) = two(&mut self.best, from, into) else { return };
+        if best.as_ref().is_none_or(|best| wins::<V>(greatest, V::view(value), best)) {
+            *best = Some(value.clone());
+        }
     }
 
     fn evaluate(&self, groups: &[Group], _: &mut Vec<(usize, String)>) -> ArrayRef {

@@ -13,7 +13,7 @@ use crate::transform::aggregate::bytes::{read_count, read_part, write_part};
 use crate::transform::aggregate::groups::Group;
 use crate::transform::aggregate::list::{self, List};
 use crate::transform::aggregate::order::Orders;
-use crate::transform::aggregate::state::{Arguments, Rows, State};
+use crate::transform::aggregate::state::{Arguments, Rows, State, two};
 use crate::transform::aggregate::ties::Ties;
 
 /// Canonical bytes of NULL.
@@ -52,7 +52,7 @@ pub enum Read {
 /// The entries of a group by what they are ordered by.
 type Entries = BTreeMap<Box<[u8]>, Entry>;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Entry {
     /// Sum of the diffs; below zero only inside an epoch, when the removal of a row came first.
     count: i64,
@@ -133,6 +133,18 @@ impl State for Multiset {
 
     fn clear(&mut self, group: Group) {
         self.groups[group as usize].clear();
+    }
+
+    fn merge(&mut self, from: Group, into: Group, _: &Ties) {
+        let (entries, whole) = two(&mut self.groups, from, into);
+        // The fewer of the two are taken one by one.
+        let mut own = None;
+        if entries.len() > whole.len() {
+            own = Some(std::mem::replace(whole, entries.clone()));
+        }
+        for (key, entry) in own.as_ref().unwrap_or(entries) {
+            add(whole, key, &entry.value, entry.count);
+        }
     }
 
     fn evaluate(&self, groups: &[Group], errors: &mut Vec<(usize, String)>) -> ArrayRef {

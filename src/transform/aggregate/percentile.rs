@@ -13,7 +13,7 @@ use arrow::datatypes::{DataType, Field};
 use crate::error::{Error, Result};
 use crate::transform::aggregate::bytes::read_count;
 use crate::transform::aggregate::groups::Group;
-use crate::transform::aggregate::state::{Arguments, Rows, State};
+use crate::transform::aggregate::state::{Arguments, Rows, State, two};
 use crate::transform::aggregate::ties::Ties;
 use crate::transform::aggregate::values::{Fixed, Values, fixed_to_float};
 
@@ -56,6 +56,17 @@ impl Ranked {
         if value < self.cursor.value {
             self.cursor.before += diff;
         }
+    }
+
+    /// Takes in all values of another group, the fewer of the two one by one.
+    fn merge(&mut self, other: &Ranked, fraction: f64) {
+        let mut own = None;
+        if other.values.len() > self.values.len() {
+            own = Some(std::mem::replace(self, other.clone()));
+        }
+        let fewer = own.as_ref().unwrap_or(other);
+        fewer.values.iter().for_each(|(value, count)| self.add(*value, *count));
+        self.settle(fraction);
     }
 
     /// The cursor at the row with this rank, from 0. Inside an epoch counts may be below zero and the place is
@@ -119,6 +130,11 @@ impl State for Percentile {
 
     fn clear(&mut self, group: Group) {
         self.groups[group as usize] = Ranked::default();
+    }
+
+    fn merge(&mut self, from: Group, into: Group, _: &Ties) {
+        let (ranked, whole) = two(&mut self.groups, from, into);
+        whole.merge(ranked, self.fraction);
     }
 
     fn evaluate(&self, groups: &[Group], _: &mut Vec<(usize, String)>) -> ArrayRef {

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, UInt16Type, UInt32Type, UInt64Type};
 use crate::batch::RowOrigin;
 use crate::error::Result;
 use crate::transform::aggregate::groups::Group;
-use crate::transform::aggregate::state::{Arguments, Rows, State};
+use crate::transform::aggregate::state::{Arguments, Rows, State, two};
 use crate::transform::aggregate::ties::Ties;
 use crate::transform::aggregate::values::Values;
 
@@ -76,6 +76,19 @@ impl<K: Values, V: Values> State for Pick<K, V> {
 
     fn clear(&mut self, group: Group) {
         self.slots[group as usize] = Slot::default();
+    }
+
+    fn merge(&mut self, from: Group, into: Group, ties: &Ties) {
+        let better = if self.last { Ordering::Greater } else { Ordering::Less };
+        let (slot, best) = two(&mut self.slots, from, into);
+        let wins = |slot: &Slot<K::Owned, V::Owned>| {
+            let compared = K::view(&slot.order).cmp(&K::view(&best.order));
+            let origin = |slot: &Slot<K::Owned, V::Owned>| ties.known.origin(slot.lane - 1, slot.offset);
+            compared.then_with(|| origin(slot).cmp(&origin(best))) == better
+        };
+        if slot.lane != 0 && (best.lane == 0 || wins(slot)) {
+            *best = slot.clone();
+        }
     }
 
     fn evaluate(&self, groups: &[Group], _: &mut Vec<(usize, String)>) -> ArrayRef {

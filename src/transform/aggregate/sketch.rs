@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::canonical::CanonicalRows;
 use crate::error::{Error, Result};
 use crate::transform::aggregate::groups::Group;
-use crate::transform::aggregate::state::{Arguments, Rows, State};
+use crate::transform::aggregate::state::{Arguments, Rows, State, two};
 use crate::transform::aggregate::ties::Ties;
 
 /// Bits of a hash that choose the register.
@@ -67,7 +67,10 @@ impl Sketch {
     /// The values of both.
     fn merge(&mut self, other: &Sketch) {
         match (&mut *self, other) {
-            (_, Sketch::Hashes(hashes)) => hashes.iter().for_each(|hash| self.add(*hash)),
+            (Sketch::Registers(own), Sketch::Hashes(hashes)) => {
+                hashes.iter().for_each(|hash| note(own, *hash));
+            }
+            (Sketch::Hashes(own), Sketch::Hashes(more)) => *self = joined(own, more),
             (Sketch::Registers(own), Sketch::Registers(more)) => {
                 own.iter_mut().zip(more.iter()).for_each(|(own, more)| *own = (*own).max(*more));
             }
@@ -104,6 +107,31 @@ impl Sketch {
         let words = bytes.chunks_exact(8).map(|word| word.try_into().unwrap_or_default());
         Some(Sketch::Hashes(words.map(u64::from_le_bytes).collect()))
     }
+}
+
+/// The values of two sorted lists.
+fn joined(left: &[u64], right: &[u64]) -> Sketch {
+    let mut hashes = Vec::with_capacity(left.len() + right.len());
+    let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
+    loop {
+        let next = match (left.peek(), right.peek()) {
+            (Some(a), Some(b)) if a == b => {
+                left.next();
+                right.next()
+            }
+            (Some(a), Some(b)) if a > b => right.next(),
+            (Some(_), _) => left.next(),
+            (None, _) => right.next(),
+        };
+        let Some(hash) = next else { break };
+        hashes.push(*hash);
+    }
+    if hashes.len() <= HASHES_MAX {
+        return Sketch::Hashes(hashes);
+    }
+    let mut registers = Box::new([0; REGISTERS]);
+    hashes.iter().for_each(|hash| note(&mut registers, *hash));
+    Sketch::Registers(registers)
 }
 
 fn note(registers: &mut [u8; REGISTERS], hash: u64) {
@@ -170,6 +198,11 @@ impl State for ApproxDistinct {
 
     fn clear(&mut self, group: Group) {
         self.groups[group as usize] = Sketch::default();
+    }
+
+    fn merge(&mut self, from: Group, into: Group, _: &Ties) {
+        let (sketch, whole) = two(&mut self.groups, from, into);
+        whole.merge(sketch);
     }
 
     fn evaluate(&self, groups: &[Group], _: &mut Vec<(usize, String)>) -> ArrayRef {

@@ -36,6 +36,10 @@ pub trait State {
     /// Empties a group.
     fn clear(&mut self, group: Group);
 
+    /// Makes of `into` what it were had it also seen all rows of `from`, which stays as it is. The result does
+    /// not depend on the order in which groups are merged, nor on which ones are merged first.
+    fn merge(&mut self, from: Group, into: Group, ties: &Ties);
+
     /// The results of `groups`; where there is none, NULL and an error with the place in `groups`.
     fn evaluate(&self, groups: &[Group], errors: &mut Vec<(usize, String)>) -> ArrayRef;
 
@@ -95,6 +99,13 @@ impl Arguments {
     }
 }
 
+/// What two different groups have, the second to be changed.
+pub fn two<T>(groups: &mut [T], from: Group, into: Group) -> (&T, &mut T) {
+    let places = [from as usize, into as usize];
+    let [from, into] = groups.get_disjoint_mut(places).expect("a group is merged into another one");
+    (from, into)
+}
+
 /// An empty state for `aggregate`.
 pub fn build(aggregate: &Aggregate, types: &Types, append_only: bool) -> Result<Box<dyn State>> {
     let value = types.value.clone().unwrap_or(DataType::Null);
@@ -105,11 +116,11 @@ pub fn build(aggregate: &Aggregate, types: &Types, append_only: bool) -> Result<
         return Err(unsupported(aggregate, &value));
     }
     // What counts values is given each of them once, so that their number is the number of rows.
-    let inner = match aggregate.function {
-        AggregateFunction::ApproxDistinct => Box::new(Count::default()),
-        _ => of_rows(aggregate, types, value, false)?,
+    let (inner, read): (Box<dyn State>, _) = match aggregate.function {
+        AggregateFunction::Count | AggregateFunction::ApproxDistinct => (Box::new(Count::default()), None),
+        _ => (of_rows(aggregate, types, value.clone(), false)?, Some(value)),
     };
-    Ok(Box::new(Distinct::new(inner)))
+    Ok(Box::new(Distinct::new(inner, read)))
 }
 
 fn of_rows(

@@ -22,6 +22,7 @@ use crate::batch::Origin;
 use crate::plan::{Aggregate, AggregateFunction, Expr, OrderBy, Parameter};
 
 mod functions;
+mod merging;
 mod properties;
 mod reference;
 mod units;

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::transform::aggregate::accumulate::{load_counts, saved_counts};
 use crate::transform::aggregate::exact::{Exact, LEAST_EXPONENT, integer, power_of_two};
 use crate::transform::aggregate::groups::Group;
-use crate::transform::aggregate::state::{Arguments, Rows, State};
+use crate::transform::aggregate::state::{Arguments, Rows, State, two};
 use crate::transform::aggregate::ties::Ties;
 
 /// Between these, 5e-76 and 2e135, products of values, of means and of sums of any number of values have no
@@ -77,12 +77,24 @@ impl Moments {
             self.squares.add(rest, diff);
             return;
         }
-        let extremes = self.extremes.get_or_insert_default();
         let value = integer(value);
-        **extremes += &value * &value * diff;
+        self.add_extremes(&value * &value * diff);
+    }
+
+    fn add_extremes(&mut self, squares: BigInt) {
+        let extremes = self.extremes.get_or_insert_default();
+        **extremes += squares;
         // Squares are not negative: their sum is zero only without values.
         if **extremes == BigInt::ZERO {
             self.extremes = None;
+        }
+    }
+
+    fn merge(&mut self, other: &Moments) {
+        self.sum.merge(&other.sum);
+        self.squares.merge(&other.squares);
+        if let Some(extremes) = &other.extremes {
+            self.add_extremes(extremes.as_ref().clone());
         }
     }
 
@@ -181,6 +193,12 @@ impl State for Variance {
     fn clear(&mut self, group: Group) {
         self.counts[group as usize] = 0;
         self.moments[group as usize] = Moments::default();
+    }
+
+    fn merge(&mut self, from: Group, into: Group, _: &Ties) {
+        let (moments, whole) = two(&mut self.moments, from, into);
+        whole.merge(moments);
+        self.counts[into as usize] += self.counts[from as usize];
     }
 
     fn evaluate(&self, groups: &[Group], _: &mut Vec<(usize, String)>) -> ArrayRef {
