@@ -3,7 +3,7 @@
 //!
 //! Fences say what a block is: `sql` (checked where it contains CREATE; it may read what earlier blocks of the
 //! document create), `example` (records and rows: `docs/example.rs`; the dataflow is the `sql` in front of it),
-//! `sql,refused` (must be refused), `toml` (settings), `sh` (lines with `tidemill` are parsed). Everything else
+//! `sql,refused` (must be refused), `refused` (with what is said about it: `docs/refusals.rs`), `toml` (settings), `sh` (lines with `tidemill` are parsed). Everything else
 //! is not looked at.
 
 #[path = "support/bounded.rs"]
@@ -14,6 +14,8 @@ mod example;
 mod process;
 #[path = "docs/reference.rs"]
 mod reference;
+#[path = "docs/refusals.rs"]
+mod refusals;
 #[path = "docs/statements.rs"]
 mod statements;
 

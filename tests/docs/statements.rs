@@ -7,21 +7,28 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use tidemill::compile::diagnostic::Diagnostics;
 use tidemill::compile::{Request, compile};
+use tidemill::plan::Plan;
 
 use super::example::Example;
 use super::{Document, documents, root};
 
 /// The mistakes of a dataflow, or nothing.
 pub fn mistakes(text: &str) -> Option<String> {
+    compiled(&with_parameters(text)).err().map(|mistakes| mistakes.to_string())
+}
+
+/// The plan of a dataflow, or its mistakes.
+pub fn compiled(text: &str) -> Result<Plan, Diagnostics> {
     let request = Request {
         file: "block",
-        text: &with_parameters(text),
+        text,
         name: "document",
         directory: Path::new("."),
         parameters: &BTreeMap::new(),
     };
-    compile(&request).err().map(|mistakes| mistakes.to_string())
+    compile(&request)
 }
 
 /// The text with each parameter `${NAME}` replaced by its name in lower case.
@@ -191,7 +198,7 @@ fn run_all(examples: &[(usize, Shown)]) -> Vec<Option<String>> {
 
 impl Document {
     /// The text with other blocks in place of those with these numbers.
-    fn with_blocks(&self, blocks: &BTreeMap<usize, String>) -> String {
+    pub fn with_blocks(&self, blocks: &BTreeMap<usize, String>) -> String {
         let mut whole = String::new();
         let (mut number, mut inside) = (0, false);
         for line in self.text.lines() {
