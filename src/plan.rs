@@ -11,6 +11,7 @@ mod bound;
 mod column;
 mod kafka;
 mod operator;
+mod simulator;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ pub use self::bound::Bound;
 pub use self::column::{ArrayRef1, Column, ColumnOrigin, ColumnType, JSON_TYPE, Metadata, field, is_json};
 pub use self::kafka::{KafkaSource, StartupMode, TopicPattern, Topics};
 pub use self::operator::{Aggregation, Arrangement, Join, JoinKind, Operator};
+pub use self::simulator::{Shape, Simulator};
 
 /// A whole dataflow.
 #[derive(Clone, Debug)]
@@ -171,31 +173,6 @@ pub struct FileSource {
 impl FileSource {
     /// Endings of files that are compressed in a way that is not read.
     pub const NOT_READ: [&str; 5] = [".zst", ".bz2", ".xz", ".lz4", ".zip"];
-}
-
-/// A seeded generator of telemetry.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Simulator {
-    pub shape: Shape,
-    /// Events per second over all partitions; 0 means as fast as they are taken.
-    pub rate: u64,
-    pub seed: u64,
-    /// Number of events after which the source ends; `None` means never.
-    pub count: Option<u64>,
-    /// Number of vehicles.
-    pub keys: u64,
-    /// Share of events that arrive late by up to 30 s, 0 to 1.
-    pub disorder: f64,
-    /// Share of events that arrive twice, 0 to 1.
-    pub duplicates: f64,
-    /// Share of messages that cannot be read, 0 to 1.
-    pub broken: f64,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Shape {
-    #[default]
-    Vehicles,
 }
 
 /// How records are written.

@@ -5,6 +5,7 @@
 mod csv;
 mod kafka;
 mod reader;
+mod simulator;
 mod sink;
 mod source;
 mod values;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::bench::args::BenchCommand;
+use super::simulate::args::{ShapeArg, SimulateArgs, SimulatorArgs};
 
 /// Event-time stream processing for telemetry: one SQL file, one binary, correct tables.
 #[derive(Debug, Parser)]
@@ -24,7 +25,7 @@ pub enum Command {
     Explain(PlanArgs),
     /// Read one row of a view of a running dataflow
     Query(QueryArgs),
-    /// Fill a topic with simulated telemetry
+    /// Fill topics or files with simulated telemetry
     Simulate(SimulateArgs),
     /// Measure a dataflow on this machine
     #[command(subcommand)]
@@ -122,32 +123,6 @@ pub struct ClusterArgs {
     pub hosts: Option<PathBuf>,
 }
 
-/// Options of the simulator.
-#[derive(Args, Clone, Debug)]
-pub struct SimulatorArgs {
-    /// Simulated events per second; 0 means as fast as they are taken
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
-    pub rate: u64,
-    /// Simulated vehicles
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
-    pub vehicles: u64,
-    /// Seed of the simulation: the same seed gives the same events
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// Number of simulated events; without it there is no end
-    #[arg(long, value_name = "N")]
-    pub count: Option<u64>,
-    /// Share of events that arrive late, by up to 30 s
-    #[arg(long, value_name = "0..1", default_value = "0.01", value_parser = share)]
-    pub disorder: f64,
-    /// Share of events that arrive twice
-    #[arg(long, value_name = "0..1", default_value = "0.01", value_parser = share)]
-    pub duplicates: f64,
-    /// Share of messages that cannot be read
-    #[arg(long, value_name = "0..1", default_value = "0.001", value_parser = share)]
-    pub broken: f64,
-}
-
 #[derive(Args, Debug)]
 pub struct PlanArgs {
     /// Directory with a dataflow.sql, or a .sql file
@@ -169,25 +144,6 @@ pub struct QueryArgs {
     pub address: Option<String>,
     #[command(flatten)]
     pub settings: SettingArgs,
-}
-
-#[derive(Args, Debug)]
-pub struct SimulateArgs {
-    /// What is simulated
-    #[arg(long, value_enum, default_value_t = ShapeArg::Vehicles)]
-    pub shape: ShapeArg,
-    /// Topic to fill; created where it does not exist
-    #[arg(long)]
-    pub topic: String,
-    #[command(flatten)]
-    pub simulator: SimulatorArgs,
-    #[command(flatten)]
-    pub settings: SettingArgs,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ShapeArg {
-    Vehicles,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -221,11 +177,20 @@ impl Cli {
     /// What clap cannot say: rules between options. Ends the process with code 2 where one is broken.
     pub fn checked(self) -> Result<Cli, clap::Error> {
         use clap::CommandFactory;
-        let Command::Run(run) = &self.command else {
-            return Ok(self);
+        let complaint = match &self.command {
+            Command::Run(run) => run.complaint(),
+            Command::Simulate(simulate) => simulate.complaint(),
+            _ => None,
         };
-        let cluster = &run.cluster;
-        let complaint = if cluster.process >= cluster.processes {
+        let refused = |text| Cli::command().error(clap::error::ErrorKind::ValueValidation, text);
+        complaint.map_or(Ok(self), |text| Err(refused(text)))
+    }
+}
+
+impl RunArgs {
+    fn complaint(&self) -> Option<String> {
+        let cluster = &self.cluster;
+        Some(if cluster.process >= cluster.processes {
             format!(
                 "-p {} names no process: with -n {} they are 0 to {}",
                 cluster.process,
@@ -234,12 +199,11 @@ impl Cli {
             )
         } else if cluster.processes > 1 && cluster.hosts.is_none() {
             format!("-n {} needs --hosts FILE with one host:port per process", cluster.processes)
-        } else if run.simulate.is_some() && run.input.is_some() {
+        } else if self.simulate.is_some() && self.input.is_some() {
             "--simulate and --input are both given: the input can come from one of them".to_string()
         } else {
-            return Ok(self);
-        };
-        Err(Cli::command().error(clap::error::ErrorKind::ValueValidation, complaint))
+            return self.simulate.and_then(|shape| self.simulator.complaint(shape));
+        })
     }
 }
 
@@ -278,7 +242,7 @@ mod tests {
         assert!(args.no_http && args.bounded && args.print_interval.is_zero());
         let args = run("tidemill run d --simulate vehicles --rate 5 --vehicles 3 --count 9 --disorder 0.5");
         assert_eq!((args.simulate, args.simulator.rate), (Some(ShapeArg::Vehicles), 5));
-        assert_eq!((args.simulator.vehicles, args.simulator.count), (3, Some(9)));
+        assert_eq!((args.simulator.keys, args.simulator.count), (Some(3), Some(9)));
     }
 
     #[test]
@@ -293,6 +257,15 @@ mod tests {
             ("tidemill run d --param x", "expected name=value"),
             ("tidemill run d --broken 2", "expected a share from 0 to 1"),
             ("tidemill run d --bounded --input i --simulate vehicles", "both given"),
+            ("tidemill run d --simulate vehicles --types 3", "--types is of sensors only"),
+            ("tidemill simulate --shape metrics --topic t --conflicts 0.1", "--conflicts is of sensors only"),
+            ("tidemill simulate --shape vehicles --topic t.*", "vehicles are of one kind"),
+            ("tidemill simulate", "--topic <NAME>|--output <DIR>"),
+            ("tidemill simulate --topic t --output d", "cannot be used with"),
+            ("tidemill simulate --output d --days 3", "--from <DATE>"),
+            ("tidemill simulate --output d --from 2026-01-01", "--days <N>"),
+            ("tidemill simulate --output d --days 3 --from 2026-02-30", "expected a day like 2026-01-31"),
+            ("tidemill simulate --output d --days 3 --from 2026-01-01 --rate 5", "cannot be used with"),
             ("tidemill fly", "unrecognized subcommand 'fly'"),
             ("tidemill query", "<VIEW>"),
         ] {

@@ -7,9 +7,7 @@ use std::time::Duration;
 use super::bench;
 use super::bench::args::BenchCommand;
 use super::bench::redirect::Redirect;
-use super::cli::{
-    Cli, Command, PlanArgs, RunArgs, SettingArgs, ShapeArg, SimulateArgs, SimulatorArgs, SinksArg,
-};
+use super::cli::{Cli, Command, PlanArgs, RunArgs, SettingArgs, SinksArg};
 use super::cluster::{Agreement, Membership, hosts};
 use super::configuration::{self, Flag, Inputs};
 use super::dataflow_path::DataflowPath;
@@ -17,7 +15,7 @@ use super::simulate;
 use super::{progress, query, telemetry};
 use crate::compile::explain::explain;
 use crate::error::Result;
-use crate::plan::{Shape, Simulator};
+use crate::plan::Simulator;
 use crate::process;
 use crate::settings::Settings;
 
@@ -65,13 +63,6 @@ impl RunRequest {
     }
 }
 
-/// What `tidemill simulate` asks for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SimulateRequest {
-    pub topic: String,
-    pub simulator: Simulator,
-}
-
 /// Does what the command line says. An error is printed by the caller.
 pub fn dispatch(cli: Cli) -> Result<ExitCode> {
     match cli.command {
@@ -98,7 +89,7 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Simulate(args) => {
             let settings = configuration::load(&inputs(&args.settings)?)?;
             telemetry::init_log()?;
-            simulate::fill(&simulate_request(&args), &settings)?;
+            simulate::fill(&args.request(), &settings)?;
         }
         Command::Bench(command) => return measure(command),
     }
@@ -165,7 +156,7 @@ fn run_request(args: &RunArgs) -> Result<RunRequest> {
         input: args.input.clone(),
         output: args.output.clone(),
         clock_ms: args.clock.map(|clock| clock.0),
-        simulator: args.simulate.map(|shape| simulator(shape, &args.simulator)),
+        simulator: args.simulate.map(|shape| args.simulator.of(shape)),
         blackhole: args.sinks == SinksArg::Blackhole,
         print_interval: Some(args.print_interval).filter(|interval| !interval.is_zero()),
         redirect: Redirect {
@@ -179,23 +170,4 @@ fn run_request(args: &RunArgs) -> Result<RunRequest> {
 fn plan_request(args: &PlanArgs) -> Result<(DataflowPath, Settings)> {
     let settings = configuration::load(&inputs(&args.settings)?)?;
     Ok((DataflowPath::find(&args.dataflow)?, settings))
-}
-
-fn simulate_request(args: &SimulateArgs) -> SimulateRequest {
-    SimulateRequest { topic: args.topic.clone(), simulator: simulator(args.shape, &args.simulator) }
-}
-
-fn simulator(shape: ShapeArg, args: &SimulatorArgs) -> Simulator {
-    Simulator {
-        shape: match shape {
-            ShapeArg::Vehicles => Shape::Vehicles,
-        },
-        rate: args.rate,
-        seed: args.seed,
-        count: args.count,
-        keys: args.vehicles,
-        disorder: args.disorder,
-        duplicates: args.duplicates,
-        broken: args.broken,
-    }
 }

@@ -42,7 +42,7 @@ pub fn connect(source: &Source, settings: &Settings, context: &Context) -> Resul
         }
     };
     if let Some(simulator) = &context.simulator {
-        return Ok(simulate(simulator));
+        return Ok(simulate(&simulator.standing_for(source)));
     }
     Ok(match &source.connector {
         SourceConnector::Simulator(simulator) => simulate(simulator),

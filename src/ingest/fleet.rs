@@ -1,7 +1,15 @@
-//! The stream of events of a fleet of vehicles, seeded and scheduled.
+//! The stream of events of a fleet of devices, seeded and scheduled.
 //!
 //! Event times follow a schedule from the start time on: global event g is due at start + g / rate and belongs
 //! to partition g mod [`PARTITIONS`]. The stream of a partition depends on the seed and its number only.
+
+mod device;
+mod logs;
+mod metrics;
+mod random;
+mod sensors;
+mod signals;
+mod vehicles;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,34 +20,36 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::signals::{Damage, Message};
-use super::vehicles::Vehicle;
+use self::device::{Damage, Device, Report, Turn};
 use crate::error::Result;
 use crate::plan::Simulator;
 use crate::topic_log::TopicWriter;
 
-/// Partitions of the generated stream, fewer when there are fewer vehicles.
+/// Partitions of the generated stream, fewer when there are fewer devices.
 pub const PARTITIONS: u32 = 4;
-/// How far behind its event time an event can arrive.
-const LATE_US_MAX: i64 = 30_000_000;
 /// Some events must be in time, or none would ever be sent.
 const DISORDER_MAX: f64 = 0.95;
 /// How long after the first copy the second one can arrive.
 const DUPLICATE_US_MAX: i64 = 5_000_000;
-/// A vehicle sends its events so long after they happened.
-const DELAY_US: i64 = 200_000;
+/// A device sends its events so long after they happened.
+const DELAY_MS: i64 = 200;
+const DAY_US: u64 = 86_400_000_000;
 /// Pauses are at least so long: at high rates events come in small groups.
 pub(super) const PAUSE_MIN: Duration = Duration::from_millis(2);
 /// So that a stop is noticed.
 pub(super) const PAUSE_MAX: Duration = Duration::from_millis(50);
 
-/// One message of a vehicle.
+/// One message of a device.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SimulatedRecord {
     pub partition: u32,
-    /// The vehicle's `did`.
+    /// The name of the device.
     pub key: Vec<u8>,
     pub value: Vec<u8>,
+    /// Of what kind the device is; empty where there are no kinds.
+    pub kind: &'static str,
+    /// When it happened, milliseconds since the Unix epoch.
+    pub event_ms: i64,
     /// When it was sent, milliseconds since the Unix epoch.
     pub time_ms: i64,
 }
@@ -49,9 +59,25 @@ pub fn partitions(settings: &Simulator) -> u32 {
     PARTITIONS.min(u32::try_from(settings.keys).unwrap_or(PARTITIONS)).max(1)
 }
 
-/// Events per second of the schedule; unpaced, every vehicle reports each signal about every 4 s.
-fn rate(settings: &Simulator) -> u64 {
-    if settings.rate > 0 { settings.rate } else { settings.keys.max(1) }
+/// How events are spread over simulated time: so many in so long.
+#[derive(Clone, Copy, Debug)]
+struct Schedule {
+    events: u64,
+    span_us: u64,
+}
+
+impl Schedule {
+    /// As many as the rate says; unpaced, every device reports once a second.
+    fn live(settings: &Simulator) -> Self {
+        let events = if settings.rate > 0 { settings.rate } else { settings.keys.max(1) };
+        Schedule { events, span_us: 1_000_000 }
+    }
+
+    /// When event `number` is due, from the start on.
+    fn due_us(self, number: u64) -> u64 {
+        let due = u128::from(number) * u128::from(self.span_us) / u128::from(self.events.max(1));
+        u64::try_from(due).unwrap_or(u64::MAX)
+    }
 }
 
 /// The stream of one partition.
@@ -60,8 +86,9 @@ pub(super) struct Stream {
     partition: u32,
     partitions: u32,
     start_us: i64,
+    schedule: Schedule,
     rng: Pcg64Mcg,
-    vehicles: Vec<Vehicle>,
+    devices: Vec<Box<dyn Device>>,
     /// Records sent.
     pub sent: u64,
     /// Events generated.
@@ -74,12 +101,23 @@ pub(super) struct Stream {
 struct Held {
     until_us: i64,
     generated: u64,
+    event: Event,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Event {
     key: Vec<u8>,
     value: Vec<u8>,
+    kind: &'static str,
+    event_ms: i64,
 }
 
 impl Stream {
     pub fn new(settings: &Simulator, partition: u32, start_ms: i64) -> Self {
+        Self::scheduled(settings, partition, start_ms, Schedule::live(settings))
+    }
+
+    fn scheduled(settings: &Simulator, partition: u32, start_ms: i64, schedule: Schedule) -> Self {
         let partitions = partitions(settings);
         let seed = xxh3_64_with_seed(format!("partition {partition}").as_bytes(), settings.seed);
         let indices = (u64::from(partition)..settings.keys.max(1)).step_by(partitions as usize);
@@ -88,8 +126,9 @@ impl Stream {
             partition,
             partitions,
             start_us: start_ms.saturating_mul(1_000),
+            schedule,
             rng: Pcg64Mcg::seed_from_u64(seed),
-            vehicles: indices.map(|index| Vehicle::new(settings.seed, index)).collect(),
+            devices: indices.map(|index| device::device(settings, index)).collect(),
             sent: 0,
             generated: 0,
             held: BinaryHeap::new(),
@@ -102,33 +141,38 @@ impl Stream {
         if self.settings.count.is_some_and(|count| global >= count) {
             return None;
         }
-        let due = u128::from(global) * 1_000_000 / u128::from(rate(&self.settings));
-        Some(u64::try_from(due).unwrap_or(u64::MAX))
+        Some(self.schedule.due_us(global))
     }
 
     pub fn next(&mut self) -> Option<SimulatedRecord> {
         let due = self.due_us()?;
         let now_us = self.start_us.saturating_add(i64::try_from(due).unwrap_or(i64::MAX));
         self.sent += 1;
-        let (key, value) = loop {
-            if let Some(Held { key, value, .. }) = self.pop_due(now_us) {
-                break (key, value);
+        let late_us = i64::try_from(self.settings.late_by.as_micros()).unwrap_or(i64::MAX).max(1);
+        let event = loop {
+            if let Some(held) = self.pop_due(now_us) {
+                break held.event;
             }
-            let (key, value) = self.generate(now_us);
+            let (event, other) = self.generate(now_us);
             if self.rng.random_bool(share(self.settings.duplicates)) {
-                self.hold(now_us, DUPLICATE_US_MAX, key.clone(), value.clone());
+                self.hold(now_us, DUPLICATE_US_MAX, event.clone());
+            }
+            if let Some(value) = other {
+                self.hold(now_us, DUPLICATE_US_MAX, Event { value, ..event.clone() });
             }
             if !self.rng.random_bool(share(self.settings.disorder).min(DISORDER_MAX)) {
-                break (key, value);
+                break event;
             }
-            self.hold(now_us, LATE_US_MAX, key, value);
+            self.hold(now_us, late_us, event);
         };
-        Some(SimulatedRecord { partition: self.partition, key, value, time_ms: now_us.div_euclid(1_000) })
+        let Event { key, value, kind, event_ms } = event;
+        let (partition, time_ms) = (self.partition, now_us.div_euclid(1_000));
+        Some(SimulatedRecord { partition, key, value, kind, event_ms, time_ms })
     }
 
-    fn hold(&mut self, now_us: i64, longest_us: i64, key: Vec<u8>, value: Vec<u8>) {
+    fn hold(&mut self, now_us: i64, longest_us: i64, event: Event) {
         let until_us = now_us.saturating_add(self.rng.random_range(1..=longest_us));
-        self.held.push(Reverse(Held { until_us, generated: self.generated, key, value }));
+        self.held.push(Reverse(Held { until_us, generated: self.generated, event }));
     }
 
     fn pop_due(&mut self, now_us: i64) -> Option<Held> {
@@ -136,20 +180,21 @@ impl Stream {
         if due { self.held.pop().map(|Reverse(held)| held) } else { None }
     }
 
-    /// The next event, as key and value, of whichever vehicle has its turn.
-    fn generate(&mut self, now_us: i64) -> (Vec<u8>, Vec<u8>) {
-        let turn = (self.generated % self.vehicles.len() as u64) as usize;
+    /// The next event of whichever device has its turn, and the same with other content where that is due.
+    fn generate(&mut self, now_us: i64) -> (Event, Option<Vec<u8>>) {
+        let turn = (self.generated % self.devices.len() as u64) as usize;
         self.generated += 1;
-        let vehicle = &mut self.vehicles[turn];
-        let event_us = now_us - DELAY_US;
-        let signal = vehicle.report(event_us);
-        let received_us = event_us + self.rng.random_range(20_000..=DELAY_US);
+        let event_us = now_us - DELAY_MS * 1_000;
+        let received_us = event_us + self.rng.random_range(20_000..=DELAY_MS * 1_000);
         let broken = self.rng.random_bool(share(self.settings.broken));
         let damage = broken.then(|| Damage::ALL[self.rng.random_range(0..Damage::ALL.len())]);
-        let event_ms = event_us.div_euclid(1_000);
-        let received_ms = received_us.div_euclid(1_000);
-        let message = Message { vehicle, signal, event_ms, received_ms };
-        (vehicle.did.to_string().into_bytes(), message.to_json(damage))
+        let (event_ms, received_ms) = (event_us.div_euclid(1_000), received_us.div_euclid(1_000));
+        let device = &mut self.devices[turn];
+        let Report { key, value, kind } = device.report(Turn { event_ms, event_us, received_ms, damage });
+        let conflicts = share(self.settings.conflicts);
+        let contradicted = conflicts > 0.0 && damage.is_none() && self.rng.random_bool(conflicts);
+        let other = if contradicted { device.contradict() } else { None };
+        (Event { key, value, kind, event_ms }, other)
     }
 }
 
@@ -169,6 +214,16 @@ impl Fleet {
     pub fn new(settings: &Simulator, start_ms: i64) -> Self {
         let numbers = 0..partitions(settings);
         Fleet { streams: numbers.map(|number| Stream::new(settings, number, start_ms)).collect(), next: 0 }
+    }
+
+    /// A fleet whose `count` events happened within so many whole days from `start_ms` on.
+    pub fn history(settings: &Simulator, start_ms: i64, days: u32) -> Self {
+        let events = settings.count.unwrap_or_else(|| daily(settings) * u64::from(days));
+        let schedule = Schedule { events, span_us: DAY_US * u64::from(days) };
+        let settings = Simulator { rate: 0, count: Some(events), ..settings.clone() };
+        let start_ms = start_ms.saturating_add(DELAY_MS);
+        let stream = |number| Stream::scheduled(&settings, number, start_ms, schedule);
+        Fleet { streams: (0..partitions(&settings)).map(stream).collect(), next: 0 }
     }
 
     /// When the next record is due, from the start on; `None` at the end.
@@ -204,6 +259,11 @@ impl Fleet {
     }
 }
 
+/// Events of a historical day where nothing else is said: every device reports once a minute.
+fn daily(settings: &Simulator) -> u64 {
+    settings.keys.max(1).saturating_mul(24 * 60)
+}
+
 /// Where a [`Fleet`] sends its records.
 pub trait SimulatedSink {
     /// Takes a record over.
@@ -235,100 +295,4 @@ impl Iterator for Fleet {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{HashMap, HashSet};
-
-    use super::*;
-    use crate::plan::Shape;
-
-    const START_MS: i64 = 1_761_559_635_000;
-
-    fn settings() -> Simulator {
-        Simulator {
-            shape: Shape::Vehicles,
-            rate: 1_000,
-            seed: 7,
-            count: Some(20_000),
-            keys: 50,
-            disorder: 0.1,
-            duplicates: 0.05,
-            broken: 0.02,
-        }
-    }
-
-    fn event_time(record: &SimulatedRecord) -> Option<String> {
-        let json: serde_json::Value = serde_json::from_slice(&record.value).ok()?;
-        json["did"].as_str()?;
-        Some(json["eventTime"].as_str()?.to_owned())
-    }
-
-    #[test]
-    fn equal_seeds_give_equal_bytes_and_others_do_not() {
-        let fleet: Vec<_> = Fleet::new(&settings(), START_MS).collect();
-        assert_eq!(fleet.len(), 20_000);
-        for partition in 0..PARTITIONS {
-            let mut alone = Stream::new(&settings(), partition, START_MS);
-            let whole = fleet.iter().filter(|record| record.partition == partition);
-            assert!(whole.eq(&std::iter::from_fn(|| alone.next()).collect::<Vec<_>>()), "{partition}");
-        }
-        let other = Fleet::new(&Simulator { seed: 8, ..settings() }, START_MS);
-        assert!(!other.eq(fleet));
-    }
-
-    #[test]
-    fn a_vehicle_stays_in_its_partition_and_signals_are_on_schedule() {
-        let clean = Simulator { disorder: 0.0, duplicates: 0.0, broken: 0.0, ..settings() };
-        let mut partition_of = HashMap::new();
-        let mut last = String::new();
-        for (number, record) in Fleet::new(&clean, START_MS).enumerate() {
-            let partition = *partition_of.entry(record.key.clone()).or_insert(record.partition);
-            assert_eq!(partition, record.partition);
-            assert_eq!(record.time_ms, START_MS + number as i64);
-            let time = event_time(&record).expect("readable");
-            assert!(time >= last, "in order");
-            last = time;
-        }
-        assert_eq!(partition_of.len(), 50);
-        assert_eq!(last, "2025-10-27T10:07:34.799Z");
-    }
-
-    #[test]
-    fn shares_of_late_double_and_broken_messages_are_kept() {
-        let (mut seen, mut newest) = (HashSet::new(), String::new());
-        let (mut late, mut double, mut broken) = (0, 0, 0);
-        for record in Fleet::new(&Simulator { count: Some(100_000), ..settings() }, START_MS) {
-            double += u32::from(!seen.insert(record.value.clone()) && event_time(&record).is_some());
-            match event_time(&record) {
-                Some(time) => {
-                    late += u32::from(time < newest);
-                    newest = newest.max(time);
-                }
-                None => broken += 1,
-            }
-        }
-        // Of 100,000, some of which are held back behind the end; a second copy is late, too.
-        assert!((11_000..16_000).contains(&late), "late {late}");
-        assert!((4_000..5_000).contains(&double), "double {double}");
-        assert!((1_200..2_200).contains(&broken), "broken {broken}");
-        let full = Simulator { disorder: 1.0, duplicates: 1.0, broken: 1.0, keys: 0, rate: 0, ..settings() };
-        assert_eq!(Fleet::new(&full, START_MS).take(5_000).count(), 5_000);
-    }
-
-    #[test]
-    fn a_topic_is_filled_by_the_schedule() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut writer = TopicWriter::open(folder.path(), 4).expect("opened");
-        let settings = Simulator { rate: 10_000, count: Some(1_000), ..settings() };
-        let start = Instant::now();
-        let mut fleet = Fleet::new(&settings, START_MS);
-        assert_eq!(fleet.send(&AtomicBool::new(false), &mut writer).expect("sent"), 1_000);
-        assert!(start.elapsed() >= Duration::from_micros(99_900), "{:?}", start.elapsed());
-        let mut count = 0;
-        for partition in 0..4 {
-            let path = crate::topic_log::partition_path(folder.path(), partition);
-            let mut reader = crate::topic_log::LogReader::open(path);
-            count += reader.read(usize::MAX, &mut |record| assert!(record.key.is_some())).expect("read");
-        }
-        assert_eq!(count, 1_000);
-    }
-}
+mod tests;

@@ -28,12 +28,10 @@ pub mod file;
 pub mod fleet;
 pub mod kafka;
 pub mod queue;
-mod signals;
 pub mod simulator;
 pub mod ticker;
 pub mod topic;
 mod topics;
-mod vehicles;
 
 use std::time::Duration;
 

@@ -162,8 +162,8 @@ mod tests {
     use crate::plan::Shape;
 
     fn settings(rate: u64, count: Option<u64>) -> Simulator {
-        let shape = Shape::Vehicles;
-        Simulator { shape, rate, seed: 1, count, keys: 10, disorder: 0.2, duplicates: 0.1, broken: 0.1 }
+        let vehicles = Simulator::of(Shape::Vehicles);
+        Simulator { rate, count, keys: 10, disorder: 0.2, duplicates: 0.1, broken: 0.1, ..vehicles }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a source reads, in words.
 
 use super::delivery;
-use crate::plan::{Format, KafkaSource, Shape, SourceConnector, StartupMode, Topics};
+use crate::plan::{Format, KafkaSource, SourceConnector, StartupMode, Topics};
 
 /// What a source reads.
 pub(super) fn reads(connector: &SourceConnector, format: &Format) -> String {
@@ -21,13 +21,13 @@ pub(super) fn reads(connector: &SourceConnector, format: &Format) -> String {
             format!("files {}, {}{again}", file.path, delivery::lines(format))
         }
         SourceConnector::Simulator(simulator) => {
-            let Shape::Vehicles = simulator.shape;
             let rate = match simulator.rate {
                 0 => "as fast as they are taken".to_owned(),
                 rate => format!("{rate} events/s"),
             };
             let count = simulator.count.map_or("without end".to_owned(), |count| format!("{count} events"));
-            format!("simulator of {} vehicles, {rate}, {count}, seed {}", simulator.keys, simulator.seed)
+            let (keys, devices) = (simulator.keys, simulator.shape.devices());
+            format!("simulator of {keys} {devices}, {rate}, {count}, seed {}", simulator.seed)
         }
     }
 }

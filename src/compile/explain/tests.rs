@@ -185,16 +185,7 @@ fn each_sink_says_what_it_really_guarantees() {
         })
     };
     let file = SinkConnector::File(FileSink { path: "out.jsonl".into() });
-    let simulator = Simulator {
-        shape: Shape::Vehicles,
-        rate: 1000,
-        seed: 1,
-        count: None,
-        keys: 100,
-        disorder: 0.0,
-        duplicates: 0.0,
-        broken: 0.0,
-    };
+    let simulator = Simulator::of(Shape::Vehicles);
     let mut late_start = telemetry();
     if let SourceConnector::Kafka(kafka) = &mut late_start.connector {
         kafka.startup = StartupMode::Latest;

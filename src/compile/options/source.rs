@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::SourceOptions;
 use super::csv;
 use super::reader::{Known, Reader, later, never};
-use super::{kafka, values};
+use super::{kafka, simulator, values};
 use crate::compile::ast::Options;
 use crate::compile::diagnostic::Diagnostic;
-use crate::plan::{DeadLetterPolicy, FileSource, Format, Shape, Simulator, SourceConnector, TimestampFormat};
+use crate::plan::{DeadLetterPolicy, FileSource, Format, SourceConnector, TimestampFormat};
 
 const MAX_FUTURE: Duration = Duration::from_secs(5 * 60);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,7 +51,7 @@ pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opti
     let connector = match kind {
         Connector::Kafka => kafka::source(&mut reader).map(SourceConnector::Kafka),
         Connector::File => file(&mut reader),
-        Connector::Simulator => Some(SourceConnector::Simulator(simulator(&mut reader))),
+        Connector::Simulator => Some(SourceConnector::Simulator(simulator::read(&mut reader))),
     };
     let format = match kind {
         Connector::File => csv::format(&mut reader, Ok(true), &[]),
@@ -98,9 +98,7 @@ fn known(kind: Connector, name: &str) -> Known<'static> {
             &["path", "pace", "source.monitor-interval"],
             &[("source.path.regex-pattern", "path takes a glob: path = 'input/*.jsonl'")],
         ),
-        Connector::Simulator => {
-            (&["shape", "rate", "seed", "count", "keys", "disorder", "duplicates", "broken"], &[])
-        }
+        Connector::Simulator => (simulator::OPTIONS, &[]),
     };
     Known {
         what: format!("a source with connector '{name}'"),
@@ -131,33 +129,6 @@ fn file(reader: &mut Reader<'_>) -> Option<SourceConnector> {
         reader.report(error.hint("compress them with gzip: .gz files are read as they are"));
     }
     Some(SourceConnector::File(FileSource { path: value.value.clone(), monitor }))
-}
-
-fn simulator(reader: &mut Reader<'_>) -> Simulator {
-    let only = "for now the simulator makes vehicles";
-    let shape = reader.choice(
-        "shape",
-        &[("vehicles", Shape::Vehicles)],
-        &[later("sensors", only), later("metrics", only)],
-    );
-    let mut number = |key: &str, default: u64, from: i64| {
-        let read = |value: &_| values::integer(value, from..=i64::MAX).map(i64::unsigned_abs);
-        reader.parsed(key, default, read)
-    };
-    let (rate, seed, keys) = (number("rate", 1000, 0), number("seed", 1, 0), number("keys", 100, 1));
-    let count = reader.entry("count").is_some().then(|| {
-        reader.parsed("count", 0, |value| values::integer(value, 0..=i64::MAX).map(i64::unsigned_abs))
-    });
-    Simulator {
-        shape: shape.unwrap_or_default(),
-        rate,
-        seed,
-        count,
-        keys,
-        disorder: reader.parsed("disorder", 0.0, values::share),
-        duplicates: reader.parsed("duplicates", 0.0, values::share),
-        broken: reader.parsed("broken", 0.0, values::share),
-    }
 }
 
 fn dead_letters(reader: &mut Reader<'_>, kind: Connector) -> Option<DeadLetterPolicy> {

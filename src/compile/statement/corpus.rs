@@ -178,7 +178,9 @@ const WRONG_SOURCE_OPTIONS: &[&str] = &[
     "connector = 'kafka', topic = 'x', dead_letters = 'log', allowed_lateness = '1s'",
     "connector = 'file'",
     "connector = 'file', path = 'x', topic = 'y', pace = 'event_time', dead_letters = 'topic'",
-    "connector = 'simulator', shape = 'sensors', rate = '-1', disorder = '1.5', keys = 0, count = 'many'",
+    "connector = 'simulator', shape = 'sensor', rate = '-1', disorder = '1.5', keys = 0, count = 'many'",
+    "connector = 'simulator', shape = 'sensors', types = 11, late_by = 'long'",
+    "connector = 'simulator', shape = 'metrics', types = 2, conflicts = 0.1",
 ];
 
 /// What stands behind `connector = 'kafka', ` in WITH clauses of sources.

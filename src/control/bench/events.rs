@@ -27,7 +27,7 @@ pub struct Amount {
     pub start_ms: i64,
 }
 
-/// Shares of events, 0 to 1, that are not as they should be. Only simulated vehicles have such.
+/// Shares of events, 0 to 1, that are not as they should be. Only simulated devices have such.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Noise {
     /// Late by up to 30 s.
@@ -40,20 +40,21 @@ pub struct Noise {
 
 /// The events of a source, in the order in which they are sent.
 pub enum Events {
-    /// Signals of vehicles.
+    /// What simulated devices send.
     Fleet(Box<Fleet>),
     /// Whatever the columns say.
     Rows(Box<Rows>),
 }
 
 impl Events {
-    /// The events for `source`: vehicles where it reads signals of vehicles, else values for its columns.
+    /// The events for `source`: those of the simulated devices whose fields it reads, else values for its columns.
     pub fn of(source: &Source, amount: Amount) -> Events {
-        let has = |name: &str| source.columns.iter().any(|column| column.name == name);
-        if ["did", "name", "eventTime"].into_iter().all(has) {
-            Events::Fleet(Box::new(Fleet::new(&simulator(amount), amount.start_ms)))
-        } else {
-            Events::Rows(Box::new(Rows::new(source, amount)))
+        match Shape::read_by(source) {
+            Some(shape) => {
+                let simulator = simulator(source, shape, amount);
+                Events::Fleet(Box::new(Fleet::new(&simulator, amount.start_ms)))
+            }
+            None => Events::Rows(Box::new(Rows::new(source, amount))),
         }
     }
 }
@@ -69,9 +70,11 @@ impl Iterator for Events {
     }
 }
 
-fn simulator(amount: Amount) -> Simulator {
+fn simulator(source: &Source, shape: Shape, amount: Amount) -> Simulator {
+    let usual = Simulator::of(shape);
+    // Batteries are what the dataflow over all types of sensors looks at.
+    let all_types = source.columns.iter().any(|column| column.name == "battery_level");
     Simulator {
-        shape: Shape::Vehicles,
         rate: amount.rate,
         seed: amount.seed,
         count: Some(amount.events),
@@ -79,6 +82,8 @@ fn simulator(amount: Amount) -> Simulator {
         disorder: amount.noise.disorder,
         duplicates: amount.noise.duplicates,
         broken: amount.noise.broken,
+        types: if all_types { Shape::TYPES_MAX } else { usual.types },
+        ..usual
     }
 }
 
@@ -160,6 +165,8 @@ impl Iterator for Rows {
             partition: (device % u64::from(self.amount.partitions)) as u32,
             key: format!("device-{device:06}").into_bytes(),
             value: text.into_bytes(),
+            kind: "",
+            event_ms: time_ms,
             time_ms,
         })
     }

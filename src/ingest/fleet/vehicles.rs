@@ -4,7 +4,8 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::signals::Signal;
+use super::device::{Device, Report, Turn};
+use super::signals::{Message, Signal};
 
 /// Longest step of the physics; a vehicle that reports less often is moved in several.
 const STEP_S_MAX: f64 = 1.0;
@@ -64,7 +65,7 @@ impl Vehicle {
     }
 
     /// Lives until `time_us` and tells which signal it reports then.
-    pub fn report(&mut self, time_us: i64) -> Signal {
+    fn live(&mut self, time_us: i64) -> Signal {
         let mut left_s = self.moved_us.map_or(0, |moved| (time_us - moved).max(0)) as f64 / 1e6;
         self.moved_us = Some(time_us);
         for _ in 0..STEPS_MAX {
@@ -116,6 +117,15 @@ impl Vehicle {
     }
 }
 
+impl Device for Vehicle {
+    fn report(&mut self, turn: Turn) -> Report {
+        let signal = self.live(turn.event_us);
+        let Turn { event_ms, received_ms, .. } = turn;
+        let message = Message { vehicle: self, signal, event_ms, received_ms };
+        Report { key: self.did.to_string().into_bytes(), value: message.to_json(turn.damage), kind: "" }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,10 +137,10 @@ mod tests {
         let (mut drove, mut parked, mut charged) = (0, 0, 0);
         for index in 0..50 {
             let mut vehicle = Vehicle::new(7, index);
-            vehicle.report(0);
+            vehicle.live(0);
             for second in 1..2_000 {
                 let before = vehicle.clone();
-                vehicle.report(second * SECOND_US);
+                vehicle.live(second * SECOND_US);
                 let km = vehicle.odometer_km - before.odometer_km;
                 assert!((0.0..=130.0).contains(&vehicle.speed_kmh), "speed {}", vehicle.speed_kmh);
                 assert!((0.0..=100.0).contains(&vehicle.soc_percent), "charge {}", vehicle.soc_percent);
@@ -154,7 +164,7 @@ mod tests {
     #[test]
     fn every_signal_has_its_turn_whatever_the_pace() {
         let mut vehicle = Vehicle::new(1, 1);
-        let turns: Vec<_> = (0..8).map(|n| vehicle.report(n * 1_000 * SECOND_US)).collect();
+        let turns: Vec<_> = (0..8).map(|n| vehicle.live(n * 1_000 * SECOND_US)).collect();
         assert_eq!(turns[..4], turns[4..]);
         assert!(Signal::ALL.iter().all(|signal| turns.contains(signal)));
     }

@@ -2,8 +2,7 @@
 
 use std::io::Write;
 
-use chrono::{DateTime, SecondsFormat};
-
+use super::device::{Damage, rfc3339};
 use super::vehicles::Vehicle;
 
 /// What a vehicle reports.
@@ -29,26 +28,6 @@ impl Signal {
     }
 }
 
-/// What makes a message unusable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Damage {
-    /// JSON that breaks off.
-    Cut,
-    /// Text that is no JSON.
-    NotJson,
-    /// No vehicle is named.
-    MissingDid,
-    /// Text where a number belongs.
-    WrongType,
-    /// JSON, but nothing in it.
-    Null,
-}
-
-impl Damage {
-    pub const ALL: [Damage; 5] =
-        [Damage::Cut, Damage::NotJson, Damage::MissingDid, Damage::WrongType, Damage::Null];
-}
-
 /// One signal of a vehicle.
 pub(super) struct Message<'a> {
     pub vehicle: &'a Vehicle,
@@ -62,19 +41,13 @@ impl Message<'_> {
     pub fn to_json(&self, damage: Option<Damage>) -> Vec<u8> {
         let (did, signal) = (self.vehicle.did, self.signal.name());
         match damage {
-            None => self.write(Some(did), &self.value()),
-            Some(Damage::Cut) => {
-                let mut json = self.write(Some(did), &self.value());
-                json.truncate(json.len() * 3 / 5);
-                json
-            }
             Some(Damage::NotJson) => format!("{signal} of {did} at {}", self.event_ms).into_bytes(),
-            Some(Damage::MissingDid) => self.write(None, &self.value()),
+            Some(Damage::MissingName) => self.write(None, &self.value()),
             Some(Damage::WrongType) => self.write(
                 Some(did),
                 r#""value_type": "1", "float_value": "high", "string_value": "", "int_value": "high""#,
             ),
-            Some(Damage::Null) => b"null".to_vec(),
+            _ => Damage::of_whole(damage, self.write(Some(did), &self.value())),
         }
     }
 
@@ -108,11 +81,6 @@ impl Message<'_> {
     }
 }
 
-fn rfc3339(ms: i64) -> String {
-    let time = DateTime::from_timestamp_millis(ms).unwrap_or_default();
-    time.to_rfc3339_opts(SecondsFormat::Millis, true)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,16 +101,5 @@ mod tests {
             (Signal::Speed, 1_761_559_636_061, 1_761_559_636_567);
         let speed = r#"{"did": "981", "timestamp": "1761559636061", "name": "speed", "value_type": "1", "float_value": 0, "string_value": "", "int_value": 25, "eventTime": "2025-10-27T10:07:16.061Z", "receivedTime": "2025-10-27T10:07:16.567Z"}"#;
         assert_eq!(String::from_utf8(message.to_json(None)).as_deref(), Ok(speed));
-    }
-
-    #[test]
-    fn damaged_messages_are_of_every_kind() {
-        let vehicle = Vehicle::new(0, 0);
-        let message = Message { vehicle: &vehicle, signal: Signal::Soc, event_ms: 0, received_ms: 0 };
-        let parsed = |damage| serde_json::from_slice::<serde_json::Value>(&message.to_json(Some(damage)));
-        assert!(parsed(Damage::Cut).is_err() && parsed(Damage::NotJson).is_err());
-        assert_eq!(parsed(Damage::MissingDid).expect("JSON").get("did"), None);
-        assert!(parsed(Damage::WrongType).expect("JSON")["int_value"].is_string());
-        assert!(parsed(Damage::Null).expect("JSON").is_null());
     }
 }
