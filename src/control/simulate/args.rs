@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{NaiveDate, NaiveTime};
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 
 use super::{History, SimulateRequest, Target};
 use crate::control::cli::{SettingArgs, share};
@@ -78,15 +78,16 @@ impl SimulatorArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(group(ArgGroup::new("target").required(true).args(["topic", "output"])))]
 pub struct SimulateArgs {
     /// What is simulated
     #[arg(long, value_enum, default_value_t = ShapeArg::Vehicles)]
     pub shape: ShapeArg,
     /// Topic to fill, created where it does not exist; a * in it makes one topic for each kind of device
-    #[arg(long, value_name = "NAME", required_unless_present = "output")]
+    #[arg(long, value_name = "NAME")]
     pub topic: Option<String>,
     /// Folder to fill instead of a topic: a file for each partition, or for each day of --days
-    #[arg(long, value_name = "DIR", conflicts_with = "topic")]
+    #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Events of so many whole days in the past, as fast as they are taken; without --count each device
     /// reports once a minute
