@@ -312,6 +312,9 @@ pub enum KeyFormat {
     Raw,
 }
 
+/// The column with which changes begin that are written as lines.
+pub const OP: &str = "op";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSink {
     /// Relative to [`Plan::directory`].

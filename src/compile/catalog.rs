@@ -220,9 +220,7 @@ impl TypePlanner for Types {
             | T::CharVarying(_)
             | T::CharacterVarying(_)
             | T::Nvarchar(_) => {
-                return plan_err!(
-                    "the type {sql_type} would keep texts of any length: cut them with left(x, n)"
-                );
+                return plan_err!("the type {sql_type} would keep texts of any length: use left(x, n)");
             }
             T::Timestamp(Some(_), _) | T::Datetime(Some(_)) => {
                 return plan_err!(

@@ -1,6 +1,7 @@
 //! Finds the places of errors that have none: the innermost expressions that cannot be compiled by themselves.
 
 mod from;
+mod names;
 
 use std::ops::ControlFlow;
 
@@ -11,8 +12,9 @@ use datafusion_expr::{Expr, ExprSchemable};
 use datafusion_sql::sqlparser::ast::{self, GroupByExpr, SelectItem, SetExpr, Spanned, Visit};
 use datafusion_sql::sqlparser::tokenizer::Span;
 
-pub(super) use self::from::relation;
-use self::from::{on, subqueries};
+use self::from::{aliases, on, subqueries};
+pub(super) use self::from::{relation, renamed_columns};
+use self::names::Names;
 use super::catalog::Catalog;
 use super::diagnostic::Diagnostic;
 use super::expression::{self, Scope, condition};
@@ -23,7 +25,7 @@ use super::{query, refuse};
 
 /// The culprits in a query. Its relations must be known.
 pub(super) fn in_query(catalog: &Catalog, query: &ast::Query) -> Vec<Span> {
-    let mut search = Search { catalog, ctes: Vec::new(), found: Vec::new(), unknown: None };
+    let mut search = Search::new(catalog, None);
     search.query(query);
     search.found
 }
@@ -42,7 +44,7 @@ pub(super) fn unknown_columns(
     if !problems.iter().all(is_name) {
         return Vec::new();
     }
-    let mut search = Search { catalog, ctes: Vec::new(), found: Vec::new(), unknown: Some(Vec::new()) };
+    let mut search = Search::new(catalog, Some(Vec::new()));
     search.query(query);
     let mut unknown = search.unknown.unwrap_or_default();
     unknown.sort_by_key(|diagnostic| diagnostic.span.start);
@@ -107,12 +109,18 @@ fn item(body: &SetExpr, name: &str) -> Option<Span> {
 struct Search<'a> {
     catalog: &'a Catalog,
     ctes: Vec<ast::Cte>,
+    /// The columns of the queries around a subquery of IN or EXISTS, outermost first.
+    around: Vec<DFSchemaRef>,
     found: Vec<Span>,
     /// `Some`: only names that are no columns are looked for.
     unknown: Option<Vec<Diagnostic>>,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn new(catalog: &'a Catalog, unknown: Option<Vec<Diagnostic>>) -> Self {
+        Search { catalog, ctes: Vec::new(), around: Vec::new(), found: Vec::new(), unknown }
+    }
+
     fn query(&mut self, query: &ast::Query) {
         let outside = self.ctes.len();
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
@@ -137,8 +145,11 @@ impl Search<'_> {
 
     fn select(&mut self, select: &ast::Select) {
         select.from.iter().flat_map(subqueries).for_each(|subquery| self.query(subquery));
+        let schema = self.schema_of_from(select);
+        self.around.extend(schema.clone());
         select.selection.iter().chain(&select.having).for_each(|condition| self.members(condition));
-        let Some(schema) = self.schema_of_from(select) else { return };
+        self.around.truncate(self.around.len() - usize::from(schema.is_some()));
+        let Some(schema) = schema else { return };
         let items = select.projection.iter().filter_map(|item| match item {
             SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
             _ => None,
@@ -149,14 +160,16 @@ impl Search<'_> {
         };
         let conditions = select.from.iter().flat_map(|table| &table.joins).filter_map(on);
         if let Some(unknown) = &mut self.unknown {
-            let aliases = select.projection.iter().filter_map(|item| match item {
+            let items_named = select.projection.iter().filter_map(|item| match item {
                 SelectItem::ExprWithAlias { alias, .. } => Some(normalized(alias)),
                 _ => None,
             });
             let mut names = Names {
                 catalog: self.catalog,
                 schema: &schema,
-                aliases: aliases.collect(),
+                around: &self.around,
+                relations: select.from.iter().flat_map(aliases).collect(),
+                aliases: items_named.collect(),
                 depth: 0,
                 sees: false,
                 found: unknown,
@@ -227,73 +240,6 @@ impl Search<'_> {
         let (planned, schema, columns) = without_aggregates(planned, schema)?;
         let scope = Scope { schema: &schema, columns: &columns, no_now: None };
         condition(&planned, &scope, "WHERE").is_err().then(|| expr.span()).filter(known)
-    }
-}
-
-/// Collects names that are no columns of `schema`.
-struct Names<'a> {
-    catalog: &'a Catalog,
-    schema: &'a DFSchemaRef,
-    /// Names of the SELECT list.
-    aliases: Vec<String>,
-    /// Number of subqueries around the place: they have columns of their own.
-    depth: usize,
-    /// Whether the aliases can be used: behind GROUP BY and HAVING.
-    sees: bool,
-    found: &'a mut Vec<Diagnostic>,
-}
-
-impl Names<'_> {
-    fn visit(&mut self, expr: &ast::Expr) {
-        let _ = ast::Visit::visit(expr, self);
-    }
-}
-
-impl ast::Visitor for Names<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
-        let ident = match expr {
-            ast::Expr::Identifier(ident) => Some(ident),
-            ast::Expr::CompoundIdentifier(_) => None,
-            _ => return ControlFlow::Continue(()),
-        };
-        let alias = ident.is_some_and(|ident| self.aliases.contains(&normalized(ident)));
-        if self.depth > 0 || !known(&expr.span()) || alias && self.sees {
-            return ControlFlow::Continue(());
-        }
-        let Err(error) = query::expression(self.catalog, expr, self.schema) else {
-            return ControlFlow::Continue(());
-        };
-        let Some(mut problem) = query::problems(&error).into_iter().next() else {
-            return ControlFlow::Continue(());
-        };
-        let near = problem.hint.as_ref().is_some_and(|hint| hint.starts_with("did you mean"));
-        if let Some(ident) = ident.filter(|_| !near) {
-            if alias {
-                let hint = "it is a name of the SELECT list, which only GROUP BY and HAVING see: repeat its expression, \
-                            or put the SELECT into a view";
-                problem.hint = Some(hint.to_owned());
-            } else if let Some(hint) = refuse::elsewhere::column(&ident.value.to_lowercase()) {
-                problem.hint = Some(hint.to_owned());
-            } else if ident.quote_style == Some('"') {
-                let text = ident.value.replace('\'', "''");
-                problem.hint =
-                    Some(format!("double quotes are for names; a text stands in single quotes: '{text}'"));
-            }
-        }
-        self.found.push(problem.into_diagnostic(&[], None, expr.span()));
-        ControlFlow::Continue(())
     }
 }
 

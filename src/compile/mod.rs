@@ -255,7 +255,9 @@ impl Compiler {
         let culprits = if unplaced { locate::in_query(&self.catalog, query) } else { Vec::new() };
         let placed = problems.into_iter().map(|problem| {
             let item = problem.column.as_ref().and_then(|name| locate::column(query, name));
-            problem.into_diagnostic(&culprits, item, span)
+            let count = problem.message.split_once(" names for the columns of").map(|(count, _)| count);
+            let names = count.and_then(|count| locate::renamed_columns(query, count.parse().ok()?));
+            problem.or_at(names).into_diagnostic(&culprits, item, span)
         });
         self.diagnostics.extend(placed);
     }

@@ -113,7 +113,9 @@ fn schema_problem(error: &SchemaError) -> Option<Problem> {
             Some(problem)
         }
         SchemaError::AmbiguousReference { field } => {
-            Some(Problem::new(format!("`{}` can mean several columns", text::name(&field.name))))
+            let name = text::name(&field.name);
+            let problem = Problem::new(format!("`{name}` can mean several columns"));
+            Some(problem.hint(format!("write its relation in front: relation.{name}")))
         }
         SchemaError::DuplicateQualifiedField { name, .. }
         | SchemaError::DuplicateUnqualifiedField { name } => Some(twice(name)),

@@ -6,6 +6,7 @@
 pub(super) mod call;
 pub(super) mod elsewhere;
 pub(super) mod expression;
+pub(super) mod format;
 pub(super) mod function;
 pub(super) mod planned;
 pub(super) mod query;

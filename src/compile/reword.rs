@@ -12,12 +12,19 @@ pub(super) fn failed(error: &DataFusionError) -> Problem {
     let message = root.message();
     known(&message).unwrap_or_else(|| {
         let problem = Problem::new(plain(&message));
-        problem.hint("see https://datafusion.apache.org/user-guide/sql for functions and their arguments")
+        problem.hint(
+            "docs/functions.md has all functions with their arguments, docs/sql.md the rest of the language",
+        )
     })
 }
 
 /// Says that two columns would have one name.
 pub(super) fn twice(name: &str) -> Problem {
+    if name.contains(['(', ' ']) {
+        // The planner's name of an expression.
+        let problem = Problem::new("two expressions are the same for the planner");
+        return problem.hint("compute one of them in a subquery, under a name of its own");
+    }
     let problem = Problem::new(format!("two columns have the name `{}`", text::name(name)));
     let problem = problem.hint("give one of them another name with AS");
     Problem { column: Some(name.to_owned()), ..problem }
@@ -55,7 +62,8 @@ fn known(message: &str) -> Option<Problem> {
         let hint = "of JSON write payload -> 'a' ->> 'b'; or declare a column of the source with PATH 'a.b'";
         return Some(Problem::new("columns have no fields to access").hint(hint));
     }
-    signature(message).or_else(|| operands(message)).or_else(|| constant(message)).or_else(|| other(message))
+    let found = signature(message).or_else(|| operands(message)).or_else(|| constant(message));
+    found.or_else(|| clause(message)).or_else(|| other(message))
 }
 
 /// A function that does not take its arguments.
@@ -170,6 +178,9 @@ fn instead(operator: &str, compares: bool, left: &str, right: &str) -> &'static 
     match operator {
         "AND" | "OR" => "compare what is no BOOLEAN with something",
         _ if operator.contains('~') => "regular expressions match TEXT: CAST(... AS TEXT)",
+        _ if operator.starts_with("IS ") && either("BOOLEAN") && either("TEXT") => {
+            "write IS [NOT] DISTINCT FROM TRUE, without quotes"
+        }
         _ if compares && either("BOOLEAN") => {
             "a BOOLEAN is a condition by itself, or CAST(... AS INT). Comparisons do not chain: a < b AND b < c"
         }
@@ -230,6 +241,49 @@ fn constant(message: &str) -> Option<Problem> {
         return Some(Problem::new(format!("overflow in {}", calculation.trim())).hint(hint));
     }
     None
+}
+
+/// What belongs to a clause or a syntax, and not to a function.
+fn clause(message: &str) -> Option<Problem> {
+    if let Some((_, rest)) = message.split_once(" columns but only ") {
+        let count = rest.split(' ').next().unwrap_or_default();
+        let all = message.rsplit_once(" contains ").map_or("", |(_, rest)| rest);
+        let all = all.split(' ').next().unwrap_or_default();
+        let problem = Problem::new(format!("{count} names for the columns of a relation that has {all}"));
+        return Some(problem.hint("name each of its columns, in their order, or remove the names"));
+    }
+    if let Some((what, instead)) = message.split_once(": use ").filter(|_| message.contains(" would keep ")) {
+        let what = what.trim_start_matches("Error during planning: ");
+        return Some(Problem::new(what).hint(format!("use {instead}")));
+    }
+    if let Some((types, _)) = message.split_once(" is not comparable")
+        && let Some((function, types)) =
+            types.split_once("or function '").and_then(|(_, rest)| rest.split_once("' "))
+    {
+        let problem = Problem::new(format!("`{function}` compares {}", sql_types(types)));
+        return Some(problem.hint("CAST one to the type of the other; TRUE and FALSE stand without quotes"));
+    }
+    if let Some((_, reason)) = message.split_once("the text is no JSON: ") {
+        let problem = Problem::new(format!("the text is no JSON: {reason}"));
+        return Some(problem.hint("write JSON, as in CAST('{\"a\": 1}' AS JSON)"));
+    }
+    let (message, hint) = if message.contains("The subquery should only return one column") {
+        (
+            "the subquery of IN has several columns",
+            "select one; compare several with EXISTS (SELECT ... WHERE a.x = b.x AND ...)",
+        )
+    } else if message.contains("LIKE does not support escape_char") {
+        ("LIKE escapes with the backslash only", "write \\% and \\_, or regexp_like(text, 'pattern')")
+    } else if message.contains("JSON is read from text") {
+        ("`->` and `->>` need JSON", "read fields of a JSON column, or of CAST(text AS JSON)")
+    } else if message.contains("a field has a name, an element a number") {
+        ("a field has a name, an element of an array a whole number", "write payload -> 'a' or payload -> 0")
+    } else if message.contains("TIMESTAMP WITH TIME ZONE is not supported") {
+        ("the type TIMESTAMP WITH TIME ZONE is not supported yet", "write TIMESTAMP: it is an instant in UTC")
+    } else {
+        return None;
+    };
+    Some(Problem::new(message).hint(hint))
 }
 
 /// Other things that the planner says.

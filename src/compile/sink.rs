@@ -12,7 +12,7 @@ use super::flow::Flow;
 use super::options::{SinkOptions, SinkTarget};
 use super::{text, types};
 use crate::plan::{
-    ChangeMode, FileSink, KafkaSink, KeyFormat, MongoSink, Sink, SinkConnector, Upstream, WriteMode,
+    ChangeMode, FileSink, KafkaSink, KeyFormat, MongoSink, OP, Sink, SinkConnector, Upstream, WriteMode,
 };
 
 /// Fits a sink to its relation. `None` if anything is wrong; it is in `diagnostics` then.
@@ -38,8 +38,10 @@ pub(super) fn sink(
         None => key,
     };
     let connector = connector(options.target, options.key_span, key, flow, diagnostics);
-    if let SinkConnector::MongoDb(target) = &connector {
-        refuse_reserved(target, options.mode_span, flow, diagnostics);
+    match &connector {
+        SinkConnector::MongoDb(target) => refuse_reserved(target, options.mode_span, flow, diagnostics),
+        SinkConnector::File(_) | SinkConnector::Stdout => refuse_op(name.span, flow, diagnostics),
+        SinkConnector::Kafka(_) | SinkConnector::Blackhole => {}
     }
     if diagnostics.len() > before {
         return None;
@@ -69,6 +71,16 @@ fn refuse_reserved(target: &MongoSink, place: Span, flow: &Flow, diagnostics: &m
             let hint = "give the column another name in the SELECT";
             diagnostics.push(Diagnostic::new(place, message).hint(hint));
         }
+    }
+}
+
+/// Changes that are written as lines begin with what they do, as the column `op`.
+fn refuse_op(place: Span, flow: &Flow, diagnostics: &mut Vec<Diagnostic>) {
+    let taken = flow.schema.fields().iter().any(|field| field.name() == OP);
+    if taken && flow.changes == ChangeMode::Updating {
+        let message = format!("changes of rows have a column `{OP}` of their own (insert, update, delete)");
+        let hint = format!("give the column another name: SELECT {OP} AS operation");
+        diagnostics.push(Diagnostic::new(place, message).hint(hint));
     }
 }
 

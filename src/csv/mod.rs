@@ -16,6 +16,8 @@ pub use write::{end_field, write_text};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dialect {
     pub delimiter: u8,
+    /// Whether the author has chosen the delimiter: otherwise files named `.tsv` have tabs.
+    pub chosen: bool,
     pub quote: u8,
     /// What stands, without quotes, for NULL.
     pub null: String,
@@ -25,11 +27,18 @@ pub struct Dialect {
 
 impl Default for Dialect {
     fn default() -> Self {
-        Dialect { delimiter: b',', quote: b'"', null: String::new(), header: true }
+        Dialect { delimiter: b',', chosen: false, quote: b'"', null: String::new(), header: true }
     }
 }
 
 impl Dialect {
+    /// How the file of this name is written.
+    #[must_use]
+    pub fn of_file(&self, name: &str) -> Self {
+        let tabs = !self.chosen && name.strip_suffix(".gz").unwrap_or(name).ends_with(".tsv");
+        Dialect { delimiter: if tabs { b'\t' } else { self.delimiter }, ..self.clone() }
+    }
+
     fn reader(&self) -> csv_core::Reader {
         csv_core::ReaderBuilder::new().delimiter(self.delimiter).quote(self.quote).build()
     }

@@ -31,8 +31,8 @@ pub struct CsvDecoder {
 struct Layout {
     /// Place of each column that is a field; `None` for one that the header does not name.
     places: Vec<Option<usize>>,
-    /// Fields of a record.
-    count: usize,
+    /// Fields of a record, where that is known.
+    count: Option<usize>,
     /// Fields up to the last one that is read.
     keep: usize,
 }
@@ -52,8 +52,13 @@ impl CsvDecoder {
         CsvDecoder {
             inputs,
             null: dialect.null.clone(),
-            parser: Parser::new(dialect),
-            layout: Ok(Layout { places: (0..count).map(Some).collect(), count, keep: count }),
+            parser: Parser::new(&dialect.of_file(&partition.name)),
+            // Without any column that is a field, nothing is known of a record's fields.
+            layout: Ok(Layout {
+                places: (0..count).map(Some).collect(),
+                count: (count > 0).then_some(count),
+                keep: count,
+            }),
             fields: Fields::default(),
             bytes: Vec::new(),
             rows: Rows::new(source, partition),
@@ -83,7 +88,7 @@ impl CsvDecoder {
             return Err(format!("no column of the source is among {}", fault::shortened(text)));
         }
         let keep = places.iter().flatten().max().map_or(0, |last| last + 1);
-        Ok(Layout { places, count, keep })
+        Ok(Layout { places, count: Some(count), keep })
     }
 
     /// Appends the record to the columns; perhaps to some of them only, if it fails.
@@ -96,9 +101,9 @@ impl CsvDecoder {
             .map_err(|error| Fault::malformed(format!("the header of its file: {error}")))?;
         self.parser.parse(text, layout.keep, &mut self.fields)?;
         let count = self.fields.count();
-        if count != layout.count {
+        if let Some(expected) = layout.count.filter(|expected| *expected != count) {
             let s = if count == 1 { "" } else { "s" };
-            return Err(Fault::malformed(format!("{count} field{s}, expected {}", layout.count)));
+            return Err(Fault::malformed(format!("{count} field{s}, expected {expected}")));
         }
         for ((column, input), builder) in source.columns.iter().zip(&self.inputs).zip(columns) {
             let field = match *input {

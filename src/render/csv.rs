@@ -188,7 +188,8 @@ mod tests {
              \"\",2,8,,false,null,1970-01-01,1970-01-01T00:00:00.000000Z\n\
              ,,,,,,,\n"
         );
-        let dialect = Dialect { delimiter: b'-', quote: b'\'', null: "null".into(), header: false };
+        let dialect =
+            Dialect { delimiter: b'-', chosen: true, quote: b'\'', null: "null".into(), header: false };
         assert_eq!(
             written(&dialect, columns()),
             "'x\n\"y\"'-'-1'-7-0.1-true-{\"a\": 1}-'2024-02-29'-'1970-01-01T00:00:00.000000001Z'\n\

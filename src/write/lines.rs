@@ -5,11 +5,8 @@ use arrow::datatypes::Schema;
 
 use super::{Changes, Op};
 use crate::csv::Cutter;
-use crate::plan::{self, ChangeMode, Format};
+use crate::plan::{self, ChangeMode, Format, OP};
 use crate::render::{CsvWriter, RowWriter};
-
-/// What changes begin with: in JSON a field, in CSV a column.
-const OP: &str = "op";
 
 /// How the rows of a sink become lines.
 #[derive(Clone, Debug)]

@@ -120,7 +120,11 @@ fn arguments<'e>(
             Err(problem.hint(fraction_hint(name)))
         }
         (_, [value]) => Ok((value, None)),
-        _ => Err(Problem::new(format!("`{name}` takes one argument"))),
+        _ => {
+            let problem = Problem::new(format!("`{name}` takes one argument"));
+            Err(problem
+                .hint("aggregate each by itself; of several columns together, the rows of SELECT DISTINCT"))
+        }
     }
 }
 
@@ -150,10 +154,17 @@ fn typed(
     use AggregateFunction as F;
     use DataType::{Boolean, Float64, Int32, Int64, Utf8};
     let Some(argument) = argument else { return Ok((None, DataType::Int64)) };
+    let function_of_texts = matches!(function, F::StringAgg | F::BoolAnd | F::BoolOr);
     let found = if argument.json { "JSON".to_owned() } else { types::name(&argument.data_type) };
     let wrong = |what: &str, hint: &str| {
-        let is_time = argument.data_type == types::TIMESTAMP;
-        let hint = if is_time { "extract(epoch FROM ...) gives seconds" } else { hint };
+        let hint = match &argument.data_type {
+            DataType::Timestamp(..) if !function_of_texts => "extract(epoch FROM ...) gives seconds",
+            DataType::Date32 if !function_of_texts => {
+                "subtract a day, as in d - DATE '1970-01-01', which gives days"
+            }
+            _ if argument.json => "take a field of it, as in CAST(j ->> 'n' AS DOUBLE)",
+            _ => hint,
+        };
         let message = format!("`{text}` needs {what}, but `{}` is {found}", argument.expr.text);
         Err(Problem::new(message).hint(hint))
     };

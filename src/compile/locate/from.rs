@@ -54,6 +54,49 @@ pub(super) fn subqueries(table: &ast::TableWithJoins) -> Vec<&ast::Query> {
     found
 }
 
+/// The relations of one item of FROM that have another name there, with it.
+pub(super) fn aliases(table: &ast::TableWithJoins) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for factor in std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation)) {
+        match factor {
+            TableFactor::Table { name, alias: Some(alias), .. } => {
+                let own = name.0.last().and_then(|part| part.as_ident()).map(normalized);
+                found.extend(own.map(|own| (own, normalized(&alias.name))));
+            }
+            TableFactor::NestedJoin { table_with_joins, .. } => found.extend(aliases(table_with_joins)),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Where FROM gives a relation `count` names of columns.
+pub(in crate::compile) fn renamed_columns(query: &ast::Query, count: usize) -> Option<Span> {
+    let mut search = Renamed { count, found: None };
+    let _ = query.visit(&mut search);
+    search.found
+}
+
+struct Renamed {
+    count: usize,
+    found: Option<Span>,
+}
+
+impl ast::Visitor for Renamed {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        let (TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. }) = factor else {
+            return ControlFlow::Continue(());
+        };
+        let named = alias.as_ref().filter(|alias| alias.columns.len() == self.count);
+        let spans = named.map(|alias| alias.columns.iter().map(|column| column.name.span));
+        let span = spans.map(|spans| spans.fold(Span::empty(), |all, span| all.union(&span)));
+        self.found = self.found.or(span.filter(known));
+        ControlFlow::Continue(())
+    }
+}
+
 /// The condition of a join.
 pub(super) fn on(join: &ast::Join) -> Option<&ast::Expr> {
     use ast::JoinOperator as J;

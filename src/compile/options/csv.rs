@@ -33,6 +33,8 @@ pub(super) fn format(
 fn dialect(reader: &mut Reader<'_>, header: Result<bool, &'static str>) -> Option<Dialect> {
     let standard = Dialect::default();
     let delimiter = reader.parsed("csv.field-delimiter", standard.delimiter, character);
+    // A topic may have any name; files named `.tsv` have tabs.
+    let chosen = reader.entry("csv.field-delimiter").is_some() || header.is_err();
     let quote = reader.parsed("csv.quote-character", standard.quote, character);
     if delimiter == quote
         && let Some(entry) = reader.entry("csv.quote-character").or(reader.entry("csv.field-delimiter"))
@@ -58,7 +60,7 @@ fn dialect(reader: &mut Reader<'_>, header: Result<bool, &'static str>) -> Optio
             Some(false)
         }
     };
-    Some(Dialect { delimiter, quote, null, header: header? })
+    Some(Dialect { delimiter, chosen, quote, null, header: header? })
 }
 
 /// `true` and `false`, the default first.

@@ -63,6 +63,12 @@ pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opti
         Connector::Stdout => Some(SinkTarget::Stdout),
         Connector::Blackhole => Some(SinkTarget::Blackhole),
     };
+    let format = match (format, &target) {
+        (Some(Format::Csv(dialect)), Some(SinkTarget::File { path })) => {
+            Some(Format::Csv(dialect.of_file(path)))
+        }
+        (format, _) => format,
+    };
     let mode_span = reader.value("mode").map_or(connector_span, |value| value.span);
     let key = reader.value("key").and_then(|value| reader.take(values::list(value, "the name of a column")));
     check_raw_key(&mut reader, target.as_ref(), key.as_deref(), mode_span);

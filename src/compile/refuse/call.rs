@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use datafusion_expr::{AggregateUDF, Volatility};
 use datafusion_sql::sqlparser::ast::{
-    DuplicateTreatment, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
-    OrderByExpr, Spanned,
+    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, OrderByExpr, Spanned, Value,
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
 
@@ -123,6 +123,10 @@ fn check_aggregate(call: &Function, name: &str, clause: Clause, nested: bool) ->
     if arguments.args.is_empty() {
         return error(format!("`{name}` needs an argument"), "write count(*) to count rows");
     }
+    if let Some(null) = arguments.args.iter().find_map(null) {
+        let hint = format!("name what `{name}` is computed from");
+        return Some(Diagnostic::new(or_else(null, self::place(call)), "NULL alone has no type").hint(hint));
+    }
     let distinct = arguments.duplicate_treatment == Some(DuplicateTreatment::Distinct);
     if distinct && arguments.args == [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)] {
         let hint = "name a column; count(*) over SELECT DISTINCT counts distinct rows";
@@ -149,6 +153,12 @@ fn check_aggregate(call: &Function, name: &str, clause: Clause, nested: bool) ->
     }
     check_within_group(name, function, call, arguments.args.len())
         .or_else(|| check_order(name, function, &orders, self::place(call)))
+}
+
+/// Where an argument is NULL, written as such.
+fn null(argument: &FunctionArg) -> Option<Span> {
+    let FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) = argument else { return None };
+    (value.value == Value::Null).then_some(value.span)
 }
 
 /// `percentile_cont(0.95) WITHIN GROUP (ORDER BY x)`

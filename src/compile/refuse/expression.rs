@@ -183,7 +183,9 @@ fn refused(expr: &ast::Expr) -> Option<(&'static str, &'static str)> {
                 _ => return None,
             }
         }
-        E::AtTimeZone { .. } => ("AT TIME ZONE", "TIMESTAMP is UTC; use to_char for other zones"),
+        E::AtTimeZone { .. } => {
+            ("AT TIME ZONE", "TIMESTAMP is UTC; for a fixed offset add it: t + INTERVAL '1 hour'")
+        }
         E::Value(value) if matches!(value.value, ast::Value::Placeholder(_)) => {
             ("a placeholder", "use ${NAME} in a WITH option, or write the value")
         }

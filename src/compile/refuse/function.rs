@@ -1,10 +1,10 @@
 //! Functions of the library that are refused, by their name or for what they are given.
 
 use arrow::datatypes::DataType;
+use datafusion_expr::Volatility;
 use datafusion_expr::expr::ScalarFunction;
-use datafusion_expr::{Expr, Volatility};
 
-use super::planned;
+use super::{format, planned};
 use crate::compile::expression::{Scope, is_json, type_of};
 use crate::compile::function::json::{self, Json};
 use crate::compile::problem::Problem;
@@ -26,7 +26,7 @@ pub(super) fn call(call: &ScalarFunction, scope: &Scope) -> Result<(), Problem> 
     if let Some(problem) = cuts_times(call, scope) {
         return Err(problem);
     }
-    if let Some(problem) = format_without_parts(call) {
+    if let Some(problem) = format::wrong(call) {
         return Err(problem);
     }
     if name == "now" || call.func.signature().volatility == Volatility::Immutable {
@@ -45,17 +45,6 @@ fn reads_json(call: &ScalarFunction, scope: &Scope) -> Result<(), Problem> {
     let found = found.unwrap_or_else(|| "something else".to_owned());
     let problem = Problem::new(format!("`->` and `->>` need JSON, but `{text}` is {found}"));
     Err(problem.hint(format!("write CAST({text} AS JSON)")))
-}
-
-/// Other systems write formats of times as `yyyy-MM-dd`, which would come out as it stands.
-fn format_without_parts(call: &ScalarFunction) -> Option<Problem> {
-    let ("to_char", [_, Expr::Literal(format, _)]) = (call.func.name(), call.args.as_slice()) else {
-        return None;
-    };
-    let format = format.try_as_str()??;
-    let problem = Problem::new(format!("the format '{format}' has no % in it"));
-    let problem = problem.hint("parts of a time are written as in '%Y-%m-%d %H:%M:%S'");
-    (!format.contains('%')).then_some(problem)
 }
 
 /// Functions that cut the fraction of a time off, so that times before 1970 would be rounded up.

@@ -1,5 +1,6 @@
 //! What queries may not contain, found in the syntax, where every construct has its place.
 
+mod group;
 mod join;
 
 use datafusion_sql::sqlparser::ast::{
@@ -57,7 +58,13 @@ impl Look<'_> {
             }
             for cte in &with.cte_tables {
                 self.query(&cte.query);
-                self.ctes.push(normalized(&cte.alias.name));
+                let name = normalized(&cte.alias.name);
+                if self.ctes[outside..].contains(&name) {
+                    let message = format!("`{}` stands twice in WITH", text::name(&name));
+                    let error = Diagnostic::new(or_else(cte.alias.name.span, self.span), message);
+                    self.findings.diagnostics.push(error.hint("choose another name"));
+                }
+                self.ctes.push(name);
             }
         }
         self.body(&query.body);
@@ -148,10 +155,7 @@ impl Look<'_> {
                 if !modifiers.is_empty() {
                     self.refuse(select.group_by.span(), "GROUP BY with a modifier", "name the columns only");
                 }
-                exprs.iter().for_each(|expr| {
-                    self.grouped_constant(expr, &select.projection);
-                    self.group(expr, select);
-                });
+                exprs.iter().for_each(|expr| self.group(expr, select));
             }
         }
         if let Some(having) = &select.having {
@@ -178,27 +182,6 @@ impl Look<'_> {
         let aggregates = items.chain(&select.having).any(|expr| walk.over(expr).is_some());
         if let (false, Some(having)) = (aggregates, &select.having) {
             self.refuse(having.span(), "HAVING without GROUP BY", "use WHERE");
-        }
-    }
-
-    /// The planner puts the expression of an alias in its place, and then takes an integer for the number of a
-    /// column: `SELECT 2 AS a, k ... GROUP BY a` would be grouped by k.
-    fn grouped_constant(&mut self, group: &ast::Expr, projection: &[SelectItem]) {
-        let ast::Expr::Identifier(name) = group else { return };
-        let is_integer = |expr: &ast::Expr| match expr {
-            ast::Expr::Value(value) => matches!(value.value, ast::Value::Number(..)),
-            _ => false,
-        };
-        let constant = projection.iter().any(|item| match item {
-            SelectItem::ExprWithAlias { expr, alias } => {
-                normalized(alias) == normalized(name) && is_integer(expr)
-            }
-            _ => false,
-        });
-        if constant {
-            let message = format!("`{}` is a constant, by which nothing is grouped", name.value);
-            let error = Diagnostic::new(or_else(name.span, self.span), message);
-            self.findings.diagnostics.push(error.hint("leave it out of GROUP BY"));
         }
     }
 
@@ -235,41 +218,6 @@ impl Look<'_> {
         if *options != plain {
             self.refuse(options.span(), "`*` with EXCLUDE, REPLACE or RENAME", "name the columns");
         }
-    }
-
-    /// An item of GROUP BY, which may be the number of an item of the SELECT list.
-    fn group(&mut self, expr: &ast::Expr, select: &ast::Select) {
-        let items = &select.projection;
-        let star = items
-            .iter()
-            .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
-        let number = match expr {
-            ast::Expr::Value(value) if !star => match &value.value {
-                ast::Value::Number(number, _) => Some(number),
-                _ => None,
-            },
-            _ => None,
-        };
-        let index = |number: &String| number.parse::<usize>().ok()?.checked_sub(1);
-        let meant = number.and_then(index).and_then(|index| items.get(index));
-        if let (Some(number), None) = (number, meant) {
-            let message = format!("GROUP BY {number}, but the SELECT list has {} columns", items.len());
-            let error = Diagnostic::new(or_else(expr.span(), self.span), message);
-            return self
-                .findings
-                .diagnostics
-                .push(error.hint("write the name of a column, or a number from 1 on"));
-        }
-        if let Some(SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }) = meant {
-            let mut ignored = Vec::new();
-            if Walk::new(self.catalog, Clause::Select, self.span, &mut ignored).over(item).is_some() {
-                let message = format!("GROUP BY cannot use `{expr}`: it is made by an aggregate function");
-                let error = Diagnostic::new(or_else(expr.span(), self.span), message);
-                let hint = "group by columns; to group by an aggregate, put it into a view and group that";
-                return self.findings.diagnostics.push(error.hint(hint));
-            }
-        }
-        self.walk(expr, Clause::GroupBy);
     }
 
     fn walk(&mut self, expr: &ast::Expr, clause: Clause) {

@@ -1,5 +1,7 @@
 //! What is known and not supported yet, by name: refused when the file is read, never at run time.
 
+use datafusion_sql::sqlparser::tokenizer::Token;
+
 use super::tokens::Tokens;
 use crate::compile::ast::Name;
 use crate::compile::diagnostic::Diagnostic;
@@ -73,6 +75,7 @@ const CLAUSES: &[(&[&str], &str)] = &[
     (&["CLUSTER", "BY"], "remove it: rows are distributed by the key of the view"),
     (&["SORT", "BY"], "remove it: a relation has no order; sort where it is read"),
     (&["RETURNING"], "remove it"),
+    (&["GROUP", "BY", "ALL"], "name the columns"),
     (&["PREWHERE"], "use WHERE"),
 ];
 
@@ -143,6 +146,18 @@ pub(super) fn clauses(query: &Tokens<'_>) -> Vec<Diagnostic> {
             let span = query.range(index, index + words.len()).span();
             let message = format!("{} is not supported yet", words.join(" "));
             found.push(Diagnostic::new(span, message).hint(*hint));
+        }
+        let next = |at: usize, token: Token| query.get(index + at) == Some(&token);
+        let group_by = query.are(index, &["GROUP", "BY"]);
+        if group_by && next(2, Token::LParen) && next(3, Token::RParen) {
+            let span = query.range(index, index + 4).span();
+            let error = Diagnostic::new(span, "GROUP BY () is not supported yet");
+            found.push(error.hint("remove it: aggregates without GROUP BY give one row"));
+        }
+        if next(0, Token::Comma) && next(1, Token::LParen) && next(2, Token::RParen) {
+            let span = query.range(index + 1, index + 3).span();
+            let error = Diagnostic::new(span, "`()` in GROUP BY is not supported yet");
+            found.push(error.hint("remove it: it groups by nothing"));
         }
     }
     found

@@ -297,7 +297,7 @@ fn parts_of_texts_are_those_of_standard_sql() {
         ("s || NULL", "NULL | NULL | NULL | NULL"),
         ("concat(s, NULL)", "abc | Äé 12 | '' | ''"),
         ("s LIKE 'a\\_c'", "false | false | NULL | false"),
-        ("s LIKE 'a!_c' ESCAPE '!'", "refused: LIKE does not support escape_char"),
+        ("s LIKE 'a!_c' ESCAPE '!'", "refused: LIKE escapes with the backslash only"),
         // The library takes the pattern for a regular expression.
         ("s SIMILAR TO 'a%'", "refused: SIMILAR TO is not supported yet"),
         ("i ^ 2", "refused: the operator ^ is not supported yet"),

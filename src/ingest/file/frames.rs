@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, ErrorKind as IoKind};
 
-use crate::csv::{Cutter, Dialect};
+use crate::csv::Cutter;
 use crate::plan::Format;
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
@@ -29,14 +29,14 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// At the beginning of a file.
-    pub(super) fn new(format: &Format, max_record_bytes: usize) -> Self {
-        let dialect: Option<&Dialect> = match format {
+    /// At the beginning of the file of this name.
+    pub(super) fn new(format: &Format, name: &str, max_record_bytes: usize) -> Self {
+        let cutter = match format {
             Format::Json => None,
-            Format::Csv(dialect) => Some(dialect),
+            Format::Csv(dialect) => Some(Cutter::new(&dialect.of_file(name))),
         };
         Frames {
-            cutter: dialect.map(Cutter::new),
+            cutter,
             max_record_bytes,
             bytes: Vec::new(),
             size: 0,

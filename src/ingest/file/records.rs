@@ -77,10 +77,10 @@ impl Records {
             }
         };
         Ok(Records {
+            frames: Frames::new(format, &name, max_record_bytes),
             name,
             path,
             state,
-            frames: Frames::new(format, max_record_bytes),
             header: matches!(format, Format::Csv(dialect) if dialect.header),
             next: 0,
             number: 0,

@@ -230,6 +230,15 @@ fn a_record_of_csv_waits_for_its_closing_quote() {
 }
 
 #[test]
+fn a_quote_begins_a_field_behind_the_delimiter_of_its_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    append(&folder.path().join("a.csv"), "a,b\n1,\"x\ny\"\n");
+    append(&folder.path().join("b.tsv"), "a\tb\n1\t\"x\ny\"\n");
+    let mut growing = Growing::new(folder.path(), ".", Format::Csv(Dialect::default()));
+    assert_eq!(growing.look().expect("read"), [["1,\"x\ny\""], ["1\t\"x\ny\""]]);
+}
+
+#[test]
 fn a_file_that_is_gone_before_it_is_opened_is_an_error_of_what_is_read_once() {
     let folder = tempfile::tempdir().expect("a folder");
     append(&folder.path().join("a.jsonl"), "1\n");

@@ -173,3 +173,24 @@ fn defaults_rules_and_metadata_are_those_of_all_formats() {
     let chunk = decode(&source, Some("a"), &[b"1"]);
     assert_eq!(errors(&chunk), [(0, Reason::NotNull, "field \"did\" is missing")]);
 }
+
+#[test]
+fn without_columns_that_are_fields_a_record_has_any_number_of_them() {
+    let raw = Column { from: ColumnOrigin::Metadata(Metadata::Payload), ..field("raw", ColumnType::Text) };
+    let source = csv(vec![raw], Dialect { header: false, ..Dialect::default() });
+    let chunk = decode(&source, None, &[b"a", b"a,b", b"\"a\nb\",,", b"\"a"]);
+    assert_eq!(texts(&chunk, 0), [Some("a"), Some("a,b"), Some("\"a\nb\",,")]);
+    assert_eq!(errors(&chunk).len(), 1, "a quote that is not closed");
+    // A header still says how many there are.
+    let chunk = decode(&source, Some("x,y"), &[b"a,b", b"a"]);
+    assert_eq!(errors(&chunk), [(1, Reason::Malformed, "1 field, expected 2")]);
+}
+
+#[test]
+fn files_named_tsv_have_tabs_unless_something_else_is_chosen() {
+    let named = |dialect: &Dialect, name: &str| dialect.of_file(name).delimiter;
+    let usual = Dialect::default();
+    assert_eq!([named(&usual, "a.tsv"), named(&usual, "in/a.tsv.gz"), named(&usual, "a.csv")], *b"\t\t,");
+    let chosen = Dialect { delimiter: b';', chosen: true, ..Dialect::default() };
+    assert_eq!(named(&chosen, "a.tsv"), b';');
+}

@@ -1,0 +1,12 @@
+CREATE SOURCE events (
+    id      BIGINT    NOT NULL,
+    device  TEXT      NOT NULL,
+    value   DOUBLE,
+    ok      BOOLEAN,
+    at      TIMESTAMP NOT NULL,
+    payload JSON      METADATA FROM 'payload'
+) WITH (connector = 'kafka', topic = 'events', format = 'json');
+
+CREATE SINK out AS
+SELECT ok IS DISTINCT FROM 'true' AS x FROM events
+WITH (connector = 'stdout');

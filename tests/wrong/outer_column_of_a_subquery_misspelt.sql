@@ -1,0 +1,15 @@
+CREATE SOURCE events (
+    id      BIGINT    NOT NULL,
+    device  TEXT      NOT NULL,
+    value   DOUBLE,
+    ok      BOOLEAN,
+    at      TIMESTAMP NOT NULL,
+    payload JSON      METADATA FROM 'payload'
+) WITH (connector = 'kafka', topic = 'events', format = 'json');
+
+CREATE VIEW latest AS SELECT device, max(value) AS value, max(at) AS op FROM events GROUP BY device;
+CREATE VIEW counts AS SELECT device, count(*) AS n FROM events GROUP BY device;
+
+CREATE SINK out AS
+SELECT device FROM latest WHERE EXISTS (SELECT 1 FROM counts WHERE counts.device = latest.devise)
+WITH (connector = 'stdout');
