@@ -84,10 +84,11 @@ pub fn build(scope: Scope<'_, Epoch>, parts: Parts) -> Result<Running> {
     let ticks = ticker::ticker(scope, ready, pace, gauge.clone(), control.clone());
 
     let growing = sources.iter().map(|source| source.growing).collect();
+    let alignments = sources.iter().map(SourceParts::alignment).collect();
     let cuts = sources.into_iter().map(|source| cut_on_ticks(ticks.clone(), source, fail));
     let cuts: Vec<_> = cuts.collect();
     let reports = scope.concatenate(cuts.iter().map(|cut| cut.reports.clone()));
-    let bound = binder::binder(ticks, reports, growing, control, journal);
+    let bound = binder::binder(ticks, reports, (growing, alignments), control, journal);
     let durable = bound.durable.probe_with(&gauge.durable);
 
     let mut network = Network {

@@ -142,6 +142,8 @@ pub struct Source {
     pub max_future: Duration,
     /// How long a partition at the log end has no data before its watermark stops to count.
     pub idle_timeout: Duration,
+    /// How far ahead of the slowest partition another one may be in event time; `None`: as far as it comes.
+    pub max_drift: Option<Duration>,
     pub max_record_bytes: usize,
     pub dead_letters: DeadLetterPolicy,
 }

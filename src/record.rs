@@ -218,6 +218,11 @@ impl RawRecords {
         self.entries()[index].offset
     }
 
+    /// Number of records whose offset is less than this one.
+    pub fn before(&self, offset: u64) -> usize {
+        self.entries().partition_point(|entry| entry.offset < offset)
+    }
+
     /// Bytes of key and payload of record `index`.
     pub fn size(&self, index: usize) -> usize {
         let entry = self.entries()[index];

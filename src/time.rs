@@ -29,6 +29,16 @@ pub struct Tick {
     /// Partitions that exist from this epoch on, by the index of their source in the plan. Only ticks tell of
     /// partitions, so that all workers agree; the first one tells of those that there are at the start.
     pub partitions: Vec<(u16, FoundPartition)>,
+    /// Up to which event time sources are cut, by their index in the plan: what is further ahead waits. Sources
+    /// without an entry are cut as far as they were read.
+    pub ceilings: Vec<(u16, EventTime)>,
+}
+
+impl Tick {
+    /// Up to which event time a source is cut.
+    pub fn ceiling(&self, source: u16) -> Option<EventTime> {
+        self.ceilings.iter().find(|(index, _)| *index == source).map(|(_, ceiling)| *ceiling)
+    }
 }
 
 /// A bound on event time: no record older than this is expected any more.

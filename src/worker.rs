@@ -22,6 +22,7 @@ use crate::dataflow::{self, Parts, Running, StartLetters};
 use crate::dead_letter::RawRecord;
 use crate::error::Result;
 use crate::execution::{Execution, LookupRequest, partition_worker};
+use crate::ingest::align::Ceilings;
 use crate::ingest::binder::InMemory;
 use crate::ingest::consumer::ConsumerHandle;
 use crate::ingest::driver::{Retained, SourceParts, SourceProgress};
@@ -46,6 +47,7 @@ pub fn run(worker: &mut Worker, execution: &Arc<Execution>) -> Result<()> {
         next: Cell::new(0),
         arrivals: execution.arrivals.clone(),
         findings: execution.findings.clone(),
+        ceilings: Ceilings::new(execution.plan.sources.iter().any(|source| source.max_drift.is_some())),
     });
     let ledger = Ledger::new(execution.layout.clone());
     let retained = Rc::new(RefCell::new(Retained::new(execution.held_bytes.clone())));

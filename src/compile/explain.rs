@@ -205,6 +205,10 @@ impl Printer<'_> {
         let (watermark, guard) = time(source);
         node.line("watermark", watermark);
         node.line("skew guard", guard);
+        if let Some(drift) = source.max_drift {
+            let drift = humantime::format_duration(drift);
+            node.line("alignment", format!("no partition is read more than {drift} ahead of the slowest"));
+        }
         node.line("limit", format!("a record has at most {} bytes", source.max_record_bytes));
         node.line("dead letters", dead_letters(source));
         node

@@ -27,6 +27,8 @@ pub struct SourceOptions {
     pub timestamp_format: TimestampFormat,
     pub max_future: Duration,
     pub idle_timeout: Duration,
+    /// `None`: partitions are not aligned.
+    pub max_drift: Option<Duration>,
     pub max_record_bytes: usize,
     pub dead_letters: DeadLetterPolicy,
 }
@@ -69,6 +71,9 @@ pub enum SinkTarget {
     Stdout,
     Blackhole,
 }
+
+/// Options of a source that mean something only where it declares a WATERMARK.
+pub(super) use self::source::OF_EVENT_TIME;
 
 /// Reads the options of a source. `None` if anything is wrong; every mistake is in `diagnostics` then.
 pub fn source_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<SourceOptions> {

@@ -10,12 +10,12 @@ use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::Expr;
 use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr as Ast, Spanned, Value};
 
-use super::ast::{ColumnDefinition, CreateSource, Expression, WatermarkDefinition};
+use super::ast::{ColumnDefinition, CreateSource, Expression, OptionEntry, WatermarkDefinition};
 use super::catalog::Catalog;
 use super::diagnostic::Diagnostic;
 use super::expression::{Scope, compile, condition};
 use super::flow::{Branch, ColumnInfo, Flow};
-use super::options::{SourceOptions, source_options};
+use super::options::{OF_EVENT_TIME, SourceOptions, source_options};
 use super::problem::Problem;
 use super::reword::failed;
 use super::{guard, locate, query, refuse, text, types};
@@ -55,6 +55,9 @@ pub(super) fn source(
     if let Some(SourceOptions { format: Format::Csv(_), .. }) = &options {
         diagnostics.extend(create.columns.iter().filter_map(not_in_csv));
     }
+    if create.watermark.is_none() {
+        diagnostics.extend(create.options.entries.iter().filter_map(without_event_time));
+    }
     let options = if diagnostics.len() == before { options? } else { return None };
     let source = Source {
         name: create.name.value.clone(),
@@ -67,6 +70,7 @@ pub(super) fn source(
         timestamp_format: options.timestamp_format,
         max_future: options.max_future,
         idle_timeout: options.idle_timeout,
+        max_drift: options.max_drift,
         max_record_bytes: options.max_record_bytes,
         dead_letters: options.dead_letters,
     };
@@ -76,6 +80,13 @@ pub(super) fn source(
         flow.columns[watermark.column].time = Some(Bound::Source(index));
     }
     Some((source, flow))
+}
+
+/// An option that needs event time, where none is declared.
+fn without_event_time(option: &OptionEntry) -> Option<Diagnostic> {
+    let key = OF_EVENT_TIME.iter().find(|key| **key == option.key.value)?;
+    let error = Diagnostic::new(option.key.span, format!("option `{key}` needs a WATERMARK"));
+    Some(error.hint("declare WATERMARK FOR column AS column - INTERVAL '10 seconds', or remove the option"))
 }
 
 /// What a column asks for that a record of CSV does not have.

@@ -75,6 +75,10 @@ fn partitions(text: &mut Text, status: &Status) {
     for (index, (_, partition, _)) in partitions.iter().enumerate() {
         text.value(&labels(index), u8::from(partition.idle));
     }
+    text.gauge("partition_held", "1 while its records wait for partitions that are behind in event time");
+    for (index, (_, partition, _)) in partitions.iter().enumerate() {
+        text.value(&labels(index), u8::from(partition.held));
+    }
 }
 
 /// Name of a fate and how many rows of a leg have it.

@@ -89,7 +89,7 @@ pub fn publish(execution: &Execution, facts: Facts<'_>) {
     }
     status.epoch = status.epoch.max(facts.next.saturating_sub(1));
     status.released = status.released.max(facts.released.unwrap_or(facts.next).saturating_sub(1));
-    for PartitionProgress { binding, lag, gone } in &facts.partitions {
+    for PartitionProgress { binding, lag, gone, held } in &facts.partitions {
         let source = usize::from(binding.source);
         let Some(partition) = execution.names.find(binding.source, binding.partition) else { continue };
         let delay_ns = execution.plan.sources[source].watermark.map_or(0, |watermark| watermark.delay_ns);
@@ -98,6 +98,7 @@ pub fn publish(execution: &Execution, facts: Facts<'_>) {
         partition.idle = binding.idle;
         partition.lag_records = *lag;
         partition.gone = *gone;
+        partition.held = *held;
         if binding.watermark > Watermark::NONE && binding.watermark < Watermark::END {
             partition.watermark_ms = Some(binding.watermark.0 / NANOS_PER_MILLI);
             let newest_ms = binding.watermark.0.saturating_add(delay_ns) / NANOS_PER_MILLI;

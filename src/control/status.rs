@@ -107,6 +107,8 @@ pub struct PartitionStatus {
     /// Milliseconds since the Unix epoch; `None` before the first record.
     pub watermark_ms: Option<i64>,
     pub idle: bool,
+    /// Its records wait for partitions that are behind in event time.
+    pub held: bool,
     /// It was deleted where it is kept; the others are read on.
     pub gone: bool,
 }
@@ -229,6 +231,7 @@ pub(crate) mod tests {
                         lag_event_ms: Some(1500),
                         watermark_ms: Some(1_735_689_600_000),
                         idle: false,
+                        held: true,
                         gone: false,
                     },
                     PartitionStatus {

@@ -16,6 +16,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::vec::Broadcast;
 
+use crate::ingest::align::{Alignment, BySource, Standing};
 use crate::ingest::ticker::TickerControl;
 use crate::time::{Binding, Epoch, EpochClose, Tick, Watermark};
 
@@ -23,6 +24,8 @@ use crate::time::{Binding, Epoch, EpochClose, Tick, Watermark};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Report {
     Binding(Binding),
+    /// Where a partition of a source stands, for the alignment.
+    Standing(u16, u32, Standing),
     /// This worker's process was asked to stop.
     Stop,
 }
@@ -88,6 +91,32 @@ impl Watermarks {
     }
 }
 
+/// What was reported of an epoch so far.
+#[derive(Debug, Default)]
+struct Reported {
+    bindings: Vec<Binding>,
+    standings: Vec<(u16, u32, Standing)>,
+}
+
+/// The ceilings of the sources behind an epoch.
+fn align(
+    alignments: &mut [Option<Alignment>],
+    bindings: &[Binding],
+    standings: Vec<(u16, u32, Standing)>,
+) -> BySource {
+    for (source, partition, standing) in standings {
+        if let Some(alignment) = &mut alignments[usize::from(source)] {
+            alignment.stands(partition, standing);
+        }
+    }
+    let aligned = alignments.iter_mut().zip(0..).filter_map(|(alignment, source)| {
+        let of_source = bindings.iter().filter(|binding| binding.source == source);
+        let records = of_source.map(|binding| binding.to - binding.from).sum();
+        Some((source, alignment.as_mut()?.close(records)?))
+    });
+    aligned.collect()
+}
+
 /// What the binder gives to all workers.
 pub struct Bound<'s> {
     /// One message per epoch; its watermarks are those of the sources, in the order of the plan.
@@ -96,11 +125,12 @@ pub struct Bound<'s> {
     pub durable: StreamVec<'s, Epoch, ()>,
 }
 
-/// Collects the reports of all workers on worker 0.
+/// Collects the reports of all workers on worker 0. Of each source: whether it may get more partitions, and how
+/// its partitions are aligned.
 pub fn binder<'s>(
     ticks: StreamVec<'s, Epoch, Tick>,
     reports: StreamVec<'s, Epoch, Report>,
-    growing: Vec<bool>,
+    (growing, mut alignments): (Vec<bool>, Vec<Option<Alignment>>),
     control: Rc<TickerControl>,
     mut journal: Box<dyn Journal>,
 ) -> Bound<'s> {
@@ -115,7 +145,7 @@ pub fn binder<'s>(
     builder.build(move |capabilities| {
         drop(capabilities);
         let mut open = BTreeMap::new();
-        let mut bindings: BTreeMap<Epoch, Vec<Binding>> = BTreeMap::new();
+        let mut reported: BTreeMap<Epoch, Reported> = BTreeMap::new();
         let mut watermarks = Watermarks::new(growing);
         move |frontiers| {
             ticks.for_each(|capability, ticks| {
@@ -125,13 +155,17 @@ pub fn binder<'s>(
             });
             reports.for_each(|capability, reports| {
                 for report in reports.drain(..) {
+                    let reported = reported.entry(*capability.time()).or_default();
                     match report {
                         Report::Binding(binding) => {
                             if binding.from != binding.to {
                                 // Other processes cannot tell the ticker that records arrive.
                                 control.arrivals.notify();
                             }
-                            bindings.entry(*capability.time()).or_default().push(binding);
+                            reported.bindings.push(binding);
+                        }
+                        Report::Standing(source, partition, standing) => {
+                            reported.standings.push((source, partition, standing));
                         }
                         Report::Stop => control.stop.store(true, std::sync::atomic::Ordering::Relaxed),
                     }
@@ -143,8 +177,9 @@ pub fn binder<'s>(
                     break;
                 }
                 let (tick, close_capability, durable_capability) = entry.remove();
-                let bound = bindings.remove(&tick.epoch).unwrap_or_default();
-                bound.iter().cloned().for_each(|binding| watermarks.update(binding));
+                let Reported { bindings, standings } = reported.remove(&tick.epoch).unwrap_or_default();
+                control.ceilings.learn(tick.epoch, align(&mut alignments, &bindings, standings));
+                bindings.iter().cloned().for_each(|binding| watermarks.update(binding));
                 let close = EpochClose {
                     epoch: tick.epoch,
                     wall_ms: tick.wall_ms,
@@ -152,7 +187,7 @@ pub fn binder<'s>(
                     watermarks: watermarks.close().to_vec(),
                 };
                 closes.session(&close_capability).give(close);
-                journal.bind(tick.epoch, &bound);
+                journal.bind(tick.epoch, &bindings);
                 drop(durable_capability);
                 control.ended.set(watermarks.all_ended());
             }

@@ -237,6 +237,7 @@ impl Consumer {
             self.back_off = BACK_OFF_MIN;
             self.shared.status().away = None;
             tracing::info!(source = self.source, "the source is back");
+            self.intake.slots.iter().for_each(|slot| slot.queue.set_unsure(false));
         }
     }
 
@@ -245,6 +246,7 @@ impl Consumer {
             tracing::warn!(source = self.source, %error, "the source is away, waiting for it");
         }
         self.shared.status().away = Some(error.to_string());
+        self.intake.slots.iter().for_each(|slot| slot.queue.set_unsure(true));
         let until = Instant::now() + self.back_off;
         self.back_off = (self.back_off * 2).min(BACK_OFF_MAX);
         while !self.shared.stopped()
@@ -303,6 +305,10 @@ impl RecordSink for Intake {
 
     fn log_end(&mut self, partition: usize, end: u64) {
         self.slots[partition].queue.set_log_end(end);
+    }
+
+    fn answers(&mut self, partition: usize, answers: bool) {
+        self.slots[partition].queue.set_unsure(!answers);
     }
 
     fn gone(&mut self, partition: usize) {

@@ -11,12 +11,14 @@ use arrow::array::{
 use arrow::compute::{filter, filter_record_batch};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::align::Standing;
+use super::hold::{self, Hold};
 use crate::batch::{Batch, Origin, RowOrigin};
 use crate::dead_letter::{DeadLetter, Reason};
 use crate::error::{Error, Result};
 use crate::plan::{ColumnOrigin, Metadata, Source};
 use crate::record::Chunk;
-use crate::time::{Binding, NANOS_PER_MILLI, Tick, Watermark};
+use crate::time::{Binding, EventTime, NANOS_PER_MILLI, Tick, Watermark};
 
 /// What one partition contributes to an epoch.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub struct Cut {
     pub batches: Vec<Batch>,
     pub letters: Vec<DeadLetter>,
     pub binding: Binding,
+    /// Where the partition stands behind it, for the alignment of the source.
+    pub standing: Standing,
     /// Records read, rows and letters together.
     pub read: usize,
 }
@@ -35,8 +39,10 @@ pub struct PartitionCut {
     source_index: u16,
     partition: u32,
     next_offset: u64,
-    max_event_time: Option<i64>,
-    /// Wall clock of the last epoch with data.
+    max_event_time: Option<EventTime>,
+    /// The middle of the last event times.
+    stands_at: Option<EventTime>,
+    /// Wall clock of the last epoch that brought event time on, or in which nobody knew whether there was more.
     last_data_ms: Option<i64>,
 }
 
@@ -47,6 +53,10 @@ pub struct Place {
     pub caught_up: Option<u64>,
     /// There will never be another record.
     pub ended: bool,
+    /// The other side does not answer, so the log may go on behind its end.
+    pub unsure: bool,
+    /// Records are left because they are too far ahead, about here.
+    pub held: Option<EventTime>,
 }
 
 impl PartitionCut {
@@ -58,14 +68,28 @@ impl PartitionCut {
             partition,
             next_offset: from,
             max_event_time: None,
+            stands_at: None,
             last_data_ms: None,
         }
+    }
+
+    /// Which records are too far ahead for the epoch of `tick`, if its source has a ceiling.
+    pub fn hold(&self, tick: &Tick) -> Option<Hold> {
+        let (watermark, after) = (self.source.watermark?, tick.ceiling(self.source_index)?);
+        Some(Hold { column: watermark.column, after, to: self.clock_limit(tick) })
+    }
+
+    /// What is later is no event time, but the time of a broken clock.
+    fn clock_limit(&self, tick: &Tick) -> EventTime {
+        let max_future_ns = i64::try_from(self.source.max_future.as_nanos()).unwrap_or(i64::MAX);
+        tick.wall_ms.saturating_mul(NANOS_PER_MILLI).saturating_add(max_future_ns)
     }
 
     /// Cuts the epoch of `tick`: `chunks` are its records, in order.
     pub fn cut(&mut self, tick: &Tick, chunks: &[Chunk], place: Place) -> Result<Cut> {
         let (mut batches, mut letters, mut read) = (Vec::new(), Vec::new(), 0);
         let mut seen = Vec::new();
+        let mut timed = self.source.watermark.is_none() && !chunks.is_empty();
         let from = chunks.first().map_or(self.next_offset, |chunk| chunk.raw.offset(0));
         for chunk in chunks {
             read += chunk.len();
@@ -83,13 +107,15 @@ impl PartitionCut {
                 stage: self.source.name.clone(),
             }));
             let (rows, offsets) = self.guard(tick, &chunk.rows, &chunk.offsets, &mut letters)?;
+            timed |= self.observe(&rows)?;
             if rows.num_rows() > 0 {
                 batches.push(self.batch(tick, rows, offsets)?);
             }
         }
-        if read > 0 {
+        if timed || place.unsure {
             self.last_data_ms = Some(tick.wall_ms);
-        } else if let Some(next) = place.caught_up {
+        }
+        if let Some(next) = place.caught_up {
             self.next_offset = self.next_offset.max(next);
         }
         let binding = Binding {
@@ -99,39 +125,32 @@ impl PartitionCut {
             from: from.min(self.next_offset),
             to: self.next_offset,
             watermark: self.watermark(),
-            idle: self.idle(tick, read, place),
+            idle: !timed && self.idle(tick, place),
             ended: place.ended,
             input_hash: xxh3_64(&seen),
         };
-        Ok(Cut { batches, letters, binding, read })
+        let standing = self.standing(tick, chunks, place);
+        Ok(Cut { batches, letters, binding, standing, read })
     }
 
     fn origin(&self, offset: u64) -> RowOrigin {
         RowOrigin { source: self.source_index, partition: self.partition, offset, index: 0 }
     }
 
-    /// Takes out rows that are further ahead of the epoch's clock than `max_future`, and moves the greatest
-    /// event time by the others only: one broken clock never makes a fleet late.
+    /// Takes out rows that are further ahead of the epoch's clock than `max_future`, before they can move the
+    /// watermark: one broken clock never makes a fleet late.
     fn guard(
-        &mut self,
+        &self,
         tick: &Tick,
         rows: &RecordBatch,
         offsets: &UInt64Array,
         letters: &mut Vec<DeadLetter>,
     ) -> Result<(RecordBatch, UInt64Array)> {
         let Some(watermark) = self.source.watermark else { return Ok((rows.clone(), offsets.clone())) };
-        let times = rows.column(watermark.column).as_any().downcast_ref::<TimestampNanosecondArray>();
-        let times = times.ok_or_else(|| Error::internal("a watermark column is not a TIMESTAMP"))?;
-        let max_future_ns = i64::try_from(self.source.max_future.as_nanos()).unwrap_or(i64::MAX);
-        let limit = tick.wall_ms.saturating_mul(NANOS_PER_MILLI).saturating_add(max_future_ns);
-        let mut future = Vec::new();
-        for (row, time) in times.iter().enumerate() {
-            match time {
-                Some(time) if time > limit => future.push(row),
-                Some(time) => self.max_event_time = self.max_event_time.max(Some(time)),
-                None => {}
-            }
-        }
+        let times = times(rows, watermark.column)?;
+        let limit = self.clock_limit(tick);
+        let is_future = |(row, time): (usize, Option<EventTime>)| Some(row).filter(|_| time > Some(limit));
+        let future: Vec<usize> = times.iter().enumerate().filter_map(is_future).collect();
         if future.is_empty() {
             return Ok((rows.clone(), offsets.clone()));
         }
@@ -156,6 +175,14 @@ impl PartitionCut {
         let keep = BooleanArray::from(keep);
         let offsets = filter(offsets, &keep).map_err(internal)?;
         Ok((filter_record_batch(rows, &keep).map_err(internal)?, UInt64Array::from(offsets.to_data())))
+    }
+
+    /// Moves the greatest event time. Whether the rows have any.
+    fn observe(&mut self, rows: &RecordBatch) -> Result<bool> {
+        let Some(watermark) = self.source.watermark else { return Ok(false) };
+        let greatest = arrow::compute::max(times(rows, watermark.column)?);
+        self.max_event_time = self.max_event_time.max(greatest);
+        Ok(greatest.is_some())
     }
 
     /// Fills in ingestion times and origins.
@@ -188,12 +215,33 @@ impl PartitionCut {
         }
     }
 
-    /// Idle only at the log end and never during a backlog; a partition that never had data starts idle.
-    fn idle(&self, tick: &Tick, read: usize, place: Place) -> bool {
+    /// Idle only at the log end and never during a backlog; a partition that never had data starts idle. Records
+    /// that cannot be used are no data: a device that sends nothing else must not hold the others.
+    fn idle(&self, tick: &Tick, place: Place) -> bool {
         let timeout_ms = i64::try_from(self.source.idle_timeout.as_millis()).unwrap_or(i64::MAX);
         let silent = self.last_data_ms.is_none_or(|last| tick.wall_ms.saturating_sub(last) >= timeout_ms);
-        read == 0 && silent && place.caught_up.is_some()
+        silent && place.caught_up.is_some() && !place.unsure
     }
+
+    fn standing(&mut self, tick: &Tick, chunks: &[Chunk], place: Place) -> Standing {
+        if let Some(watermark) = self.source.watermark.filter(|_| self.source.max_drift.is_some()) {
+            let last = hold::behind(chunks, watermark.column, self.clock_limit(tick));
+            self.stands_at = last.or(self.stands_at);
+        }
+        match (place.held, self.stands_at) {
+            _ if place.ended => Standing::Ended,
+            (Some(time), _) => Standing::Held(time),
+            _ if place.caught_up.is_some() => Standing::AtEnd,
+            (None, Some(time)) => Standing::At(time),
+            (None, None) => Standing::Unknown,
+        }
+    }
+}
+
+/// The event times of rows.
+fn times(rows: &RecordBatch, column: usize) -> Result<&TimestampNanosecondArray> {
+    let times = rows.column(column).as_any().downcast_ref::<TimestampNanosecondArray>();
+    times.ok_or_else(|| Error::internal("a watermark column is not a TIMESTAMP"))
 }
 
 fn internal(error: arrow::error::ArrowError) -> Error {
@@ -201,7 +249,7 @@ fn internal(error: arrow::error::ArrowError) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
@@ -210,7 +258,7 @@ mod tests {
     use crate::plan;
     use crate::record::{RawBuilder, Record};
 
-    fn source() -> Arc<Source> {
+    pub fn source() -> Arc<Source> {
         let column = |name: &str, from| plan::Column {
             name: name.into(),
             kind: plan::ColumnType::Timestamp,
@@ -234,12 +282,14 @@ mod tests {
             timestamp_format: plan::TimestampFormat::default(),
             max_future: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(10),
+            max_drift: None,
             max_record_bytes: 1000,
             dead_letters: plan::DeadLetterPolicy::Drop,
         })
     }
 
-    fn chunk(times: &[i64], first_offset: u64) -> Chunk {
+    /// Records with these event times.
+    pub fn chunk(times: &[i64], first_offset: u64) -> Chunk {
         let mut raw = RawBuilder::default();
         let offsets: Vec<u64> = (0..times.len() as u64).map(|row| first_offset + row).collect();
         for offset in &offsets {
@@ -255,8 +305,8 @@ mod tests {
         }
     }
 
-    fn tick(epoch: u64, wall_ms: i64) -> Tick {
-        Tick { epoch, wall_ms, checkpoint: false, partitions: vec![] }
+    pub fn tick(epoch: u64, wall_ms: i64) -> Tick {
+        Tick { epoch, wall_ms, checkpoint: false, partitions: vec![], ceilings: vec![] }
     }
 
     #[test]
@@ -274,17 +324,61 @@ mod tests {
         assert_eq!(ingestion.value(0), 1_000_000_000);
     }
 
+    fn at_end() -> Place {
+        Place { caught_up: Some(0), ..Place::default() }
+    }
+
     #[test]
     fn a_partition_is_idle_only_at_the_log_end_after_the_timeout() {
         let mut partition = PartitionCut::new(source(), 0, 0, 0);
-        let at_end = Place { caught_up: Some(0), ended: false };
         let mut idle = |epoch, wall_ms, chunks: &[Chunk], place| {
             partition.cut(&tick(epoch, wall_ms), chunks, place).expect("cut").binding.idle
         };
-        assert!(idle(1, 0, &[], at_end), "an empty partition starts idle");
-        assert!(!idle(2, 10, &[chunk(&[5], 0)], at_end));
-        assert!(!idle(3, 9_000, &[], at_end));
+        assert!(idle(1, 0, &[], at_end()), "an empty partition starts idle");
+        assert!(!idle(2, 10, &[chunk(&[5], 0)], at_end()));
+        assert!(!idle(3, 9_000, &[], at_end()));
         assert!(!idle(4, 60_000, &[], Place::default()), "a backlog is never idle");
-        assert!(idle(5, 60_000, &[], at_end));
+        assert!(idle(5, 60_000, &[], at_end()));
+    }
+
+    #[test]
+    fn while_the_other_side_does_not_answer_a_partition_is_not_idle_and_its_silence_begins_anew() {
+        let mut partition = PartitionCut::new(source(), 0, 0, 0);
+        let mut idle = |epoch, wall_ms, unsure| {
+            let place = Place { unsure, ..at_end() };
+            partition.cut(&tick(epoch, wall_ms), &[], place).expect("cut").binding.idle
+        };
+        assert!(idle(1, 0, false));
+        assert!(!idle(2, 20, true));
+        assert!(!idle(3, 60_000, true));
+        assert!(!idle(4, 60_020, false), "what was written meanwhile is still on its way");
+        assert!(idle(5, 70_000, false));
+    }
+
+    #[test]
+    fn a_partition_of_which_nothing_can_be_used_becomes_idle() {
+        let mut partition = PartitionCut::new(source(), 0, 0, 0);
+        let mut idle = |epoch, wall_ms, time: i64| {
+            let cut = partition.cut(&tick(epoch, wall_ms), &[chunk(&[time], epoch)], at_end()).expect("cut");
+            (cut.binding.idle, cut.letters.len())
+        };
+        assert_eq!(idle(1, 0, 5), (false, 0));
+        assert_eq!(idle(2, 9_000, i64::MAX), (false, 1));
+        assert_eq!(idle(3, 10_000, i64::MAX), (true, 1), "its clock is broken, and it is alone there");
+        assert_eq!(idle(4, 10_020, 6), (false, 0));
+    }
+
+    #[test]
+    fn where_a_partition_stands_follows_what_was_cut() {
+        let source = Source { max_drift: Some(Duration::from_secs(1)), ..(*source()).clone() };
+        let mut partition = PartitionCut::new(Arc::new(source), 0, 0, 0);
+        let mut stands =
+            |chunks: &[Chunk], place| partition.cut(&tick(1, 1_000), chunks, place).expect("cut").standing;
+        assert_eq!(stands(&[], Place::default()), Standing::Unknown);
+        assert_eq!(stands(&[chunk(&[3, 9, i64::MAX], 0)], Place::default()), Standing::At(3));
+        assert_eq!(stands(&[], Place { held: Some(70), ..Place::default() }), Standing::Held(70));
+        assert_eq!(stands(&[], Place::default()), Standing::At(3));
+        assert_eq!(stands(&[], Place { unsure: true, ..at_end() }), Standing::AtEnd);
+        assert_eq!(stands(&[], Place { ended: true, ..at_end() }), Standing::Ended);
     }
 }

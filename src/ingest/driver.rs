@@ -18,10 +18,11 @@ use crate::alarm::{Alarm, Woken};
 use crate::batch::Batch;
 use crate::dead_letter::DeadLetter;
 use crate::error::Result;
+use crate::ingest::align::{Alignment, Standing};
 use crate::ingest::beat::Arrivals;
 use crate::ingest::binder::Report;
 use crate::ingest::cut::{Cut, PartitionCut, Place};
-use crate::ingest::queue::{Limits, PartitionQueue};
+use crate::ingest::queue::{Limits, PartitionQueue, Taken};
 use crate::ledger::{Count, Ledger};
 use crate::plan::Source;
 use crate::record::{Chunk, FoundPartition, RawRecords};
@@ -51,6 +52,14 @@ pub struct SourceParts {
     pub woken: Woken,
 }
 
+impl SourceParts {
+    /// How the partitions of the source are aligned, if they are.
+    pub fn alignment(&self) -> Option<Alignment> {
+        let drift_ns = i64::try_from(self.source.max_drift?.as_nanos()).unwrap_or(i64::MAX);
+        Some(Alignment::new(drift_ns, self.epoch_limits.records))
+    }
+}
+
 /// What is done with partitions that a tick tells of.
 pub type TakeOn = Box<dyn FnMut(Vec<FoundPartition>) -> Vec<PartitionQueue>>;
 
@@ -66,6 +75,8 @@ pub struct PartitionProgress {
     pub lag: Option<u64>,
     /// It was deleted where it is kept.
     pub gone: bool,
+    /// Records wait for partitions that are behind.
+    pub held: bool,
 }
 
 /// What a source operator gives out.
@@ -128,6 +139,8 @@ struct Cuttable {
     queue: PartitionQueue,
     cut: PartitionCut,
     reported: Option<Binding>,
+    /// Where it stood when that was told.
+    stood: Option<Standing>,
 }
 
 impl Cutter {
@@ -146,7 +159,7 @@ impl Cutter {
         for queue in (self.parts.take_on)(found) {
             let source = self.parts.source.clone();
             let cut = PartitionCut::new(source, index, queue.partition().id, queue.from());
-            self.partitions.push(Cuttable { queue, cut, reported: None });
+            self.partitions.push(Cuttable { queue, cut, reported: None, stood: None });
         }
     }
 
@@ -161,18 +174,22 @@ impl Cutter {
         let (mut cuts, mut reports) = (Vec::new(), Vec::new());
         // Taken out for the while, so that the rest can be borrowed beside them.
         let mut partitions = std::mem::take(&mut self.partitions);
-        for Cuttable { queue, cut, reported } in &mut partitions {
-            let chunks = queue.take(self.parts.epoch_limits);
+        for Cuttable { queue, cut, reported, stood } in &mut partitions {
+            let Taken { chunks, held } = queue.take(self.parts.epoch_limits, cut.hold(tick));
             let partition = queue.partition().id;
             self.parts.retained.borrow_mut().keep(tick.epoch, self.parts.index, partition, &chunks);
-            let cut = cut.cut(tick, &chunks, place(queue))?;
+            let cut = cut.cut(tick, &chunks, Place { held, ..place(queue) })?;
             self.count(tick.epoch, &cut);
             let (binding, lag) = (cut.binding.clone(), lag(queue, cut.binding.to));
-            let seen = PartitionProgress { binding, lag, gone: queue.gone() };
+            let seen = PartitionProgress { binding, lag, gone: queue.gone(), held: held.is_some() };
             self.parts.progress.borrow_mut().insert((self.parts.index, partition), seen);
             if reported.as_ref().is_none_or(|reported| news(reported, &cut.binding)) {
                 *reported = Some(cut.binding.clone());
                 reports.push(Report::Binding(cut.binding.clone()));
+            }
+            if self.parts.source.max_drift.is_some() && *stood != Some(cut.standing) {
+                *stood = Some(cut.standing);
+                reports.push(Report::Standing(self.parts.index as u16, partition, cut.standing));
             }
             if queue.queued_records() > 0 {
                 self.parts.arrivals.notify();
@@ -198,14 +215,15 @@ impl Cutter {
 /// Where the reader of a queue stands, as far as nothing waits to be cut before that. The queue is asked for
 /// its records last: they can only have come after what was answered before.
 fn place(queue: &PartitionQueue) -> Place {
-    let place = Place { caught_up: queue.caught_up(), ended: queue.ended() };
+    let (caught_up, unsure) = queue.end();
+    let place = Place { caught_up, unsure, ended: queue.ended(), held: None };
     if queue.queued_records() == 0 { place } else { Place::default() }
 }
 
 /// Records behind `next` in the log; `None` while its end is not known.
 fn lag(queue: &PartitionQueue, next: u64) -> Option<u64> {
     let queued = queue.queued_records() as u64;
-    match (queue.caught_up(), queue.log_end()) {
+    match (queue.end().0, queue.log_end()) {
         (Some(_), _) => Some(queued),
         (None, end) => end.map(|end| end.saturating_sub(next).max(queued)),
     }

@@ -15,6 +15,7 @@
 //! is committed on the other side. An error of kind `Away` is waited out by the reader's thread, any other
 //! ends the process with its message.
 
+pub mod align;
 pub mod beat;
 pub mod binder;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub mod discovery;
 pub mod driver;
 pub mod file;
 pub mod fleet;
+pub mod hold;
 pub mod kafka;
 pub mod queue;
 pub mod simulator;
@@ -89,6 +91,9 @@ pub trait RecordSink {
 
     /// The log ends at this offset, as far as is known now: for the lag of a reader that is behind.
     fn log_end(&mut self, _partition: usize, _end: u64) {}
+
+    /// Whether who keeps the partition answers. While it does not, the end of the log that was told may be old.
+    fn answers(&mut self, _partition: usize, _answers: bool) {}
 
     /// The partition was deleted where it is kept. It counts as read to its end; the others are read on.
     fn gone(&mut self, _partition: usize) {}

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 
+use super::hold::{self, Hold};
 use crate::record::{Chunk, FoundPartition, Partition};
+use crate::time::EventTime;
 
 /// Shared by the consumer thread, which fills it, and the timely worker, which empties it on ticks. No call
 /// waits for longer than the other side needs to move a few chunks.
@@ -34,12 +36,24 @@ struct State {
     chunks: VecDeque<Chunk>,
     records: usize,
     bytes: usize,
+    /// Bytes of the last record.
+    last_bytes: usize,
     caught_up: Option<u64>,
+    /// The other side does not answer: what the reader knew of the end of the log may be old.
+    unsure: bool,
     log_end: Option<u64>,
     gone: bool,
     ended: bool,
     /// The reader was told that there is no room.
     refused: bool,
+}
+
+/// What was taken out for an epoch.
+#[derive(Debug, Default)]
+pub struct Taken {
+    pub chunks: Vec<Chunk>,
+    /// Records are left because they are too far ahead: about this event time.
+    pub held: Option<EventTime>,
 }
 
 /// What a partition has said since the last time.
@@ -67,10 +81,15 @@ impl PartitionQueue {
     }
 
     /// Takes records out, in order, up to one of the limits. Which ones does not depend on how they were read;
-    /// the record that exceeds the bytes is still taken.
-    pub fn take(&self, limits: Limits) -> Vec<Chunk> {
+    /// the record that exceeds the bytes is still taken. Those behind the place that `hold` finds wait.
+    pub fn take(&self, limits: Limits, hold: Option<Hold>) -> Taken {
         let mut state = self.state();
-        let (mut taken, mut left) = (Vec::new(), limits);
+        let mut left = limits;
+        let held = hold.and_then(|hold| hold::place(&parts(&state.chunks, limits), hold));
+        if let Some(held) = &held {
+            left.records = left.records.min(held.records);
+        }
+        let mut chunks = Vec::new();
         while left.records > 0
             && left.bytes > 0
             && let Some(chunk) = state.chunks.front_mut()
@@ -83,7 +102,7 @@ impl PartitionQueue {
             left.bytes = left.bytes.saturating_sub(size(&part));
             state.records -= part.len();
             state.bytes = state.bytes.saturating_sub(size(&part));
-            taken.push(part);
+            chunks.push(part);
         }
         if state.refused && self.has_room(&state) {
             state.refused = false;
@@ -92,7 +111,7 @@ impl PartitionQueue {
                 thread.unpark();
             }
         }
-        taken
+        Taken { chunks, held: held.map(|held| held.time) }
     }
 
     /// Number of records that [`take`](PartitionQueue::take) can give now.
@@ -100,16 +119,24 @@ impl PartitionQueue {
         self.state().records
     }
 
-    /// Whether [`take`](PartitionQueue::take) can fill the limits, or nothing will come behind what it can give.
+    /// Whether [`take`](PartitionQueue::take) can fill the limits and leaves something, or nothing will come
+    /// behind what it can give: so that what is known behind the cut, as whether it was the last one, does not
+    /// depend on how far the reader was.
     pub fn fills(&self, limits: Limits) -> bool {
         let state = self.state();
-        state.records >= limits.records || state.bytes >= limits.bytes || state.ended
+        state.records > limits.records || state.bytes_but_last() >= limits.bytes || state.ended
     }
 
     /// The reader was at the end of the log behind the last queued record: the next record will have at least
-    /// this offset. `None` while it knows of more, or does not know.
-    pub fn caught_up(&self) -> Option<u64> {
-        self.state().caught_up
+    /// this offset. `None` while it knows of more, or does not know. And whether that may be old, because the
+    /// other side does not answer.
+    pub fn end(&self) -> (Option<u64>, bool) {
+        let state = self.state();
+        (state.caught_up, state.unsure)
+    }
+
+    pub(super) fn set_unsure(&self, unsure: bool) {
+        self.state().unsure = unsure;
     }
 
     /// Where the log ends, as far as the reader has heard.
@@ -151,6 +178,7 @@ impl PartitionQueue {
         for chunk in news.chunks {
             state.records += chunk.len();
             state.bytes += size(&chunk);
+            state.last_bytes = chunk.len().checked_sub(1).map_or(0, |last| chunk.raw.size(last));
             state.chunks.push_back(chunk);
         }
         state.caught_up = news.caught_up.or(state.caught_up);
@@ -164,12 +192,35 @@ impl PartitionQueue {
     }
 
     fn has_room(&self, state: &State) -> bool {
-        state.records < self.shared.limits.records && state.bytes < self.shared.limits.bytes
+        // Where one record alone is too much, the next one is still read: see `fills`.
+        state.records < self.shared.limits.records && state.bytes_but_last() < self.shared.limits.bytes
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl State {
+    /// Bytes of all records but the last one.
+    fn bytes_but_last(&self) -> usize {
+        if self.records == 0 { 0 } else { self.bytes.saturating_sub(self.last_bytes) }
+    }
+}
+
+/// What can be taken within the limits: chunks, with the number of their records.
+fn parts(chunks: &VecDeque<Chunk>, limits: Limits) -> Vec<(&Chunk, usize)> {
+    let (mut parts, mut left) = (Vec::new(), limits);
+    for chunk in chunks {
+        if left.records == 0 || left.bytes == 0 {
+            break;
+        }
+        let records = records_within(chunk, left);
+        left.records -= records;
+        left.bytes = (0..records).fold(left.bytes, |left, index| left.saturating_sub(chunk.raw.size(index)));
+        parts.push((chunk, records));
+    }
+    parts
 }
 
 /// Number of records of a chunk up to the limits.

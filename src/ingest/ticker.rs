@@ -19,6 +19,7 @@ use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::Activator;
 
 use crate::alarm::Alarm;
+use crate::ingest::align::Ceilings;
 use crate::ingest::beat::{Arrivals, Beat};
 use crate::ingest::discovery::Findings;
 use crate::settings::Flow;
@@ -123,6 +124,18 @@ pub struct TickerControl {
     pub arrivals: Arc<Arrivals>,
     /// Partitions that the next tick tells of.
     pub findings: Arc<Findings>,
+    /// Up to which event time sources are cut.
+    pub ceilings: Ceilings,
+}
+
+impl TickerControl {
+    /// What a sink says when it is open: no epoch is used that it has seen.
+    fn opened(&self, opening: Opening, next: &mut Epoch) {
+        match opening {
+            Opening::Seen(epoch) => *next = (*next).max(epoch + 1),
+            Opening::Stopped => self.stop.store(true, Ordering::Relaxed),
+        }
+    }
 }
 
 /// Wall clock of epochs: never goes back, whatever the machine's clock does.
@@ -173,6 +186,7 @@ pub fn ticker<'s>(
     if scope.index() == 0 {
         control.arrivals.wake(scope.worker().sync_activator_for(info.address.to_vec()));
     }
+    control.ceilings.wake(scope.activator_for(info.address.clone()));
     *gauge.ticker.borrow_mut() = Some(scope.activator_for(info.address));
     let mut ready = builder.new_input(ready, Exchange::new(|_: &Opening| 0));
     let (output, ticks) = builder.new_output_connection(std::iter::empty());
@@ -183,15 +197,11 @@ pub fn ticker<'s>(
         capabilities.clear();
         let mut clock = Clock::new(&pace);
         let mut next = pace.first_epoch;
+        let mut first = None;
         let mut beat = Beat::new(pace.interval, pace.idle_interval);
         move |frontiers| {
             ready.for_each(|_, openings| {
-                for opening in openings.drain(..) {
-                    match opening {
-                        Opening::Seen(epoch) => next = next.max(epoch + 1),
-                        Opening::Stopped => control.stop.store(true, Ordering::Relaxed),
-                    }
-                }
+                openings.drain(..).for_each(|opening| control.opened(opening, &mut next));
             });
             if !frontiers[0].is_empty() {
                 return;
@@ -217,9 +227,12 @@ pub fn ticker<'s>(
                     alarm.within(wait);
                     return;
                 }
+                let first = *first.get_or_insert(next);
+                let Some(ceilings) = control.ceilings.of(next, first, pace.bounded) else { return };
                 beat.ticked(now, control.arrivals.take());
                 let partitions = control.findings.take();
-                let tick = Tick { epoch: next, wall_ms: clock.tick(), checkpoint: false, partitions };
+                let tick =
+                    Tick { epoch: next, wall_ms: clock.tick(), checkpoint: false, partitions, ceilings };
                 output.session(&*held).give(tick);
                 next += 1;
             }

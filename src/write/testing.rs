@@ -151,6 +151,7 @@ pub(super) fn source(
         timestamp_format: plan::TimestampFormat::EpochMillis,
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(10),
+        max_drift: None,
         max_record_bytes: 1 << 20,
         dead_letters,
     }

@@ -6,13 +6,19 @@ use super::SourceOptions;
 use super::csv;
 use super::reader::{Known, Reader, later, never};
 use super::{kafka, simulator, values};
-use crate::compile::ast::Options;
+use crate::compile::ast::{Name, Options};
 use crate::compile::diagnostic::Diagnostic;
 use crate::plan::{DeadLetterPolicy, FileSource, Format, SourceConnector, TimestampFormat};
 
 const MAX_FUTURE: Duration = Duration::from_secs(5 * 60);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_RECORD_BYTES: usize = 1 << 20;
+
+/// How far ahead of the slowest partition another one may be.
+const MAX_DRIFT: &str = "scan.watermark.alignment.max-drift";
+
+/// Options that mean something only where event time is declared.
+pub(in crate::compile) const OF_EVENT_TIME: &[&str] = &[MAX_DRIFT];
 
 /// For all connectors.
 const COMMON: &[&str] = &[
@@ -21,6 +27,7 @@ const COMMON: &[&str] = &[
     "timestamp_format",
     "max_future",
     "idle_timeout",
+    MAX_DRIFT,
     "max_record_bytes",
     "dead_letters",
 ];
@@ -76,6 +83,7 @@ pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opti
     );
     let max_future = reader.parsed("max_future", MAX_FUTURE, values::duration);
     let idle_timeout = reader.parsed("idle_timeout", IDLE_TIMEOUT, values::duration);
+    let max_drift = reader.parsed(MAX_DRIFT, None, max_drift);
     let max_record_bytes = reader.parsed("max_record_bytes", MAX_RECORD_BYTES, values::bytes);
     let dead_letters = dead_letters(&mut reader, kind);
     let (connector, format, timestamp_format) = (connector?, format?, timestamp_format?);
@@ -85,6 +93,7 @@ pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opti
         timestamp_format,
         max_future,
         idle_timeout,
+        max_drift,
         max_record_bytes,
         dead_letters: dead_letters?,
     })
@@ -106,6 +115,18 @@ fn known(kind: Connector, name: &str) -> Known<'static> {
         later: [OF_VIEWS, later].concat(),
         properties: kind == Connector::Kafka,
     }
+}
+
+fn max_drift(value: &Name) -> Result<Option<Duration>, Diagnostic> {
+    if value.value.trim() == "unbounded" {
+        return Ok(None);
+    }
+    let drift = values::duration(value)?;
+    if drift.is_zero() {
+        let error = Diagnostic::new(value.span, "partitions cannot be read at exactly the same event time");
+        return Err(error.hint(format!("{MAX_DRIFT} = '10 minutes', or 'unbounded'")));
+    }
+    Ok(Some(drift))
 }
 
 fn file(reader: &mut Reader<'_>) -> Option<SourceConnector> {

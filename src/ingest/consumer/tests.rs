@@ -118,7 +118,7 @@ fn start_with(limits: &[u64], reader: Numbers) -> Started {
 }
 
 fn take(queue: &PartitionQueue, max: usize, into: &mut Vec<u64>) {
-    for chunk in queue.take(Limits { records: max, bytes: usize::MAX }) {
+    for chunk in queue.take(Limits { records: max, bytes: usize::MAX }, None).chunks {
         assert_eq!(chunk.offsets.len(), chunk.raw.len());
         into.extend(chunk.offsets.values());
     }
@@ -139,9 +139,9 @@ fn a_full_partition_is_not_read_and_the_others_go_on_without_loss() {
         }
     }
     assert_eq!(full.queued_records(), 1_000);
-    assert_eq!((full.ended(), full.caught_up()), (false, None));
-    assert_eq!((free.ended(), free.caught_up()), (true, Some(40_000)));
-    assert_eq!((empty.ended(), empty.caught_up()), (true, Some(0)));
+    assert_eq!((full.ended(), full.end().0), (false, None));
+    assert_eq!((free.ended(), free.end().0), (true, Some(40_000)));
+    assert_eq!((empty.ended(), empty.end().0), (true, Some(0)));
     while first.len() < 20_000 {
         take(full, 300, &mut first);
         if full.queued_records() == 0 && !full.ended() {

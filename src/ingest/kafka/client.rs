@@ -49,6 +49,12 @@ const DEFAULTS: [(&str, &str); 10] = [
     ("max.poll.interval.ms", "86400000"),
 ];
 
+/// A broker answers a request for more records at least so often, with nothing if there is nothing: one that has
+/// been silent for longer does not answer.
+const SILENCE: Duration = Duration::from_secs(3);
+/// How long it may wait for records before it answers with nothing, and its default.
+const FETCH_WAIT: (&str, u64) = ("fetch.wait.max.ms", 500);
+
 /// How long a client is listened to that could not do what it was asked.
 const HEAR: Duration = Duration::from_millis(200);
 
@@ -86,7 +92,10 @@ pub(super) fn connect(properties: &BTreeMap<String, String>) -> Result<Client> {
     for (name, value) in properties {
         config.set(name, value);
     }
-    config.create_with_context(Context::default()).map_err(refused_property)
+    let wait_ms = properties.get(FETCH_WAIT.0).and_then(|value| value.trim().parse().ok());
+    let silence = SILENCE.max(2 * Duration::from_millis(wait_ms.unwrap_or(FETCH_WAIT.1)));
+    let context = Context { silence, ..Context::default() };
+    config.create_with_context(context).map_err(refused_property)
 }
 
 /// Waits until the brokers answer at all. Fails as soon as they refuse us, which a longer call would not tell.
@@ -110,14 +119,25 @@ pub(super) fn reach(client: &Client, timeout: Duration) -> Result<()> {
 pub(super) struct Context {
     /// Why calls fail that only say that there is no connection.
     pub(super) heard: Heard,
-    /// Ends of the partitions' logs as the client last heard of them, until somebody asks.
-    ends: Mutex<BTreeMap<i32, u64>>,
+    /// Brokers that have said nothing for so long do not answer.
+    silence: Duration,
+    /// What the client last heard of the partitions, by number, until somebody asks.
+    told: Mutex<BTreeMap<i32, Told>>,
+}
+
+/// What the client knows of a partition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    /// Where its log ends.
+    pub end: Option<u64>,
+    /// Whether its broker answers.
+    pub answers: bool,
 }
 
 impl Context {
-    /// The ends of logs that were heard of since the last call, by partition number.
-    pub(super) fn take_ends(&self) -> BTreeMap<i32, u64> {
-        std::mem::take(&mut self.ends.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What was heard of the partitions since the last call, by number.
+    pub(super) fn take_told(&self) -> BTreeMap<i32, Told> {
+        std::mem::take(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -139,9 +159,18 @@ impl ClientContext for Context {
 
     /// The client of a source reads one topic.
     fn stats(&self, statistics: Statistics) {
-        let partitions = statistics.topics.into_values().flat_map(|topic| topic.partitions);
-        let ends = partitions.filter_map(|(number, p)| Some((number, u64::try_from(p.ls_offset).ok()?)));
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner).extend(ends);
+        let silence_us = i64::try_from(self.silence.as_micros()).unwrap_or(i64::MAX);
+        let answers = |id: i32| {
+            let broker = statistics.brokers.values().find(|broker| broker.nodeid == id);
+            broker.is_some_and(|broker| broker.state == "UP" && (0..=silence_us).contains(&broker.rxidle))
+        };
+        let partitions = statistics.topics.values().flat_map(|topic| &topic.partitions);
+        // The client keeps one more, -1, for records that have no partition yet.
+        let told = partitions.filter(|(number, _)| **number >= 0).map(|(number, partition)| {
+            let end = u64::try_from(partition.ls_offset).ok();
+            (*number, Told { end, answers: answers(partition.broker) })
+        });
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
     }
 }
 

@@ -146,10 +146,12 @@ impl Reader for KafkaReader {
         }
         let progress = call.progress;
         for topic in &self.topics {
-            for (number, end) in topic.client.context().take_ends() {
-                if let Some(place) = topic.places.get(&number) {
-                    out.log_end(topic.slots[*place].index, end);
-                }
+            for (number, told) in topic.client.context().take_told() {
+                let Some(place) = topic.places.get(&number) else { continue };
+                let index = topic.slots[*place].index;
+                told.end.iter().for_each(|end| out.log_end(index, *end));
+                // What is gone has no broker, and no more records.
+                out.answers(index, told.answers || topic.gone);
             }
         }
         self.topics.iter_mut().try_for_each(|topic| topic.probe(progress))

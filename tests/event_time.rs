@@ -1,0 +1,180 @@
+//! Event time in front of the operators: what is cut when, judged from the outside. Every row tells its event
+//! time and its partition, and with the ingestion time its epoch.
+
+#[path = "support/bounded.rs"]
+mod bounded;
+#[path = "support/process.rs"]
+mod process;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use bounded::{Mode, lines, run, shipped};
+use chrono::DateTime;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const MODES: [Mode; 3] = [Mode::of(1, 1), Mode::of(4, 1), Mode::of(2, 2)];
+const HOUR: i64 = 3_600_000;
+/// 2025-10-27T00:00:00Z
+const START: i64 = 1_761_523_200_000;
+
+/// A dataflow that copies readings, whose source has these options.
+fn copy(options: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sql = format!(
+        "CREATE SOURCE readings (
+             ts TIMESTAMP NOT NULL,
+             file TEXT METADATA FROM 'topic',
+             place BIGINT METADATA FROM 'offset',
+             epoch TIMESTAMP METADATA FROM 'ingestion_time',
+             WATERMARK FOR ts AS ts - INTERVAL '10 seconds'
+         ) WITH (connector = 'kafka', topic = 'readings', {options});
+         CREATE SINK copy FROM readings WITH (connector = 'file', path = 'copy.jsonl');"
+    );
+    fs::write(folder.path().join("dataflow.sql"), sql).expect("a file");
+    folder
+}
+
+/// Writes one file per partition, of the event times of its records.
+fn write(input: &Path, partitions: &[Vec<i64>]) {
+    let folder = input.join("readings");
+    fs::create_dir_all(&folder).expect("a folder");
+    for (number, times) in partitions.iter().enumerate() {
+        let mut text = String::new();
+        times.iter().for_each(|time| writeln!(text, r#"{{"ts": {time}}}"#).expect("a text"));
+        fs::write(folder.join(format!("{number:02}.jsonl")), text).expect("a file");
+    }
+}
+
+/// A row of the copy: epoch (as its clock), partition, place, event time.
+type Row = (i64, String, i64, i64);
+
+fn rows(output: &Path) -> Vec<Row> {
+    let row = |line: &String| {
+        let row: Value = serde_json::from_str(line).expect("a row");
+        let text = |name: &str| row[name].as_str().expect("a text").to_owned();
+        let time = |name: &str| DateTime::parse_from_rfc3339(&text(name)).expect("a time").timestamp_millis();
+        (time("epoch"), text("file"), row["place"].as_i64().expect("a number"), time("ts"))
+    };
+    let mut rows: Vec<Row> = lines(output, "copy.jsonl").iter().map(row).collect();
+    rows.sort();
+    rows
+}
+
+/// Runs in all modes, which must cut the same. Gives the rows.
+fn run_everywhere(options: &str, partitions: &[Vec<i64>], epoch_records: usize) -> Vec<Row> {
+    let (dataflow, input) = (copy(options), tempfile::tempdir().expect("a folder"));
+    write(input.path(), partitions);
+    let run = |mode: Mode| {
+        let mode = Mode { epoch_records: Some(epoch_records), ..mode };
+        rows(run(dataflow.path(), input.path(), mode).path())
+    };
+    let all = MODES.map(run);
+    for (rows, mode) in all.iter().zip(MODES) {
+        assert!(*rows == all[0], "{mode:?} cuts otherwise than {:?}", MODES[0]);
+    }
+    let [rows, ..] = all;
+    assert_eq!(rows.len(), partitions.iter().map(Vec::len).sum::<usize>());
+    rows
+}
+
+/// How far ahead of the slowest partition with records left another one was at most, in milliseconds; and how
+/// many rows are late by the watermark of the epoch before.
+fn judge(rows: &[Row], delay: i64) -> (i64, usize) {
+    let mut left: BTreeMap<&str, usize> = BTreeMap::new();
+    rows.iter().for_each(|(_, file, ..)| *left.entry(file).or_default() += 1);
+    let mut newest: BTreeMap<&str, i64> = left.keys().map(|file| (*file, i64::MIN)).collect();
+    let (mut watermark, mut ahead, mut late) = (i64::MIN, 0, 0);
+    for epoch in rows.chunk_by(|a, b| a.0 == b.0) {
+        for (_, file, _, time) in epoch {
+            late += usize::from(*time < watermark);
+            newest.entry(file).and_modify(|newest| *newest = (*newest).max(*time));
+            *left.get_mut(&**file).expect("a partition") -= 1;
+        }
+        let open = newest.iter().filter(|(file, _)| left[**file] > 0).map(|(_, newest)| *newest);
+        if let Some(slowest) = open.min().filter(|slowest| *slowest > i64::MIN) {
+            watermark = watermark.max(slowest - delay);
+            ahead = ahead.max(newest.values().max().expect("partitions") - slowest);
+        }
+    }
+    (ahead, late)
+}
+
+/// Twelve partitions whose data begin an hour apart, one record a second for so many seconds.
+fn hours_apart(seconds: i64) -> Vec<Vec<i64>> {
+    let partition = |number: i64| (0..seconds).map(|s| START + number * HOUR + s * 1_000).collect();
+    (0..12).map(partition).collect()
+}
+
+#[test]
+fn partitions_hours_apart_are_read_one_behind_the_other_and_nothing_is_late() {
+    let drift = "scan.watermark.alignment.max-drift = '10 minutes'";
+    let rows = run_everywhere(drift, &hours_apart(4_000), 100);
+    let (ahead, late) = judge(&rows, 10_000);
+    assert_eq!(late, 0);
+    // The first two epochs are cut before anything is known.
+    let begun = rows.iter().filter(|row| row.2 >= 200).cloned().collect::<Vec<_>>();
+    let (ahead_then, _) = judge(&begun, 10_000);
+    assert!(ahead_then <= 600_000 + 300_000, "{ahead_then} ms ahead of the slowest");
+    assert!(ahead >= 11 * HOUR, "the test sees who is ahead: {ahead}");
+}
+
+#[test]
+fn without_alignment_they_are_read_side_by_side_and_nothing_is_late_either() {
+    let rows = run_everywhere("scan.watermark.alignment.max-drift = 'unbounded'", &hours_apart(1_000), 100);
+    let (ahead, late) = judge(&rows, 10_000);
+    assert_eq!(late, 0);
+    assert!(ahead >= 11 * HOUR, "{ahead}");
+}
+
+#[test]
+fn a_partition_that_is_dense_is_not_outrun_by_sparse_ones() {
+    let dense = (0..40_000).map(|n| START + n * 100).collect();
+    let sparse = |offset: i64| (0..2_000).map(|n| START + offset + n * 2_000).collect();
+    let partitions = [sparse(3), dense, sparse(7), sparse(9)];
+    let rows = run_everywhere("scan.watermark.alignment.max-drift = '1 minute'", &partitions, 500);
+    // Of each partition the first two epochs are cut before anything is known.
+    let begun = rows.iter().filter(|row| row.2 >= 1_000).cloned().collect::<Vec<_>>();
+    let (ahead, late) = judge(&begun, 10_000);
+    assert_eq!(late, 0);
+    assert!(ahead <= 60_000 + 100_000, "two epochs of the dense one are 100 s: {ahead}");
+    assert_eq!(judge(&rows, 10_000).1, 0);
+}
+
+#[test]
+fn a_gap_of_a_year_and_a_clock_that_is_ahead_stop_nobody() {
+    let year = 365 * 24 * HOUR;
+    let first: Vec<i64> =
+        (0..1_000).map(|n| START - year + n * 1_000).chain((0..1_000).map(|n| START + n * 1_000)).collect();
+    let mut second: Vec<i64> = (0..2_000).map(|n| START - year + n * 1_000).collect();
+    // Of a device whose clock is half a year ahead; not beyond the clock of the run, so it counts as event time.
+    second.iter_mut().skip(500).step_by(50).for_each(|time| *time += year / 2);
+    let rows = run_everywhere("scan.watermark.alignment.max-drift = '1 minute'", &[first, second], 50);
+    // 40 epochs in a row, and a few more where one waits for the other.
+    let epochs = rows.chunk_by(|a, b| a.0 == b.0).count();
+    assert!((40..120).contains(&epochs), "{epochs} epochs");
+}
+
+#[test]
+fn a_shipped_dataflow_has_its_rows_also_where_its_partitions_are_aligned() {
+    let (name, folder) = ("vehicle_latest", tempfile::tempdir().expect("a folder"));
+    let sql = fs::read_to_string(shipped(name).join("dataflow.sql")).expect("a dataflow");
+    let aligned = sql.replacen(
+        "connector = 'kafka'",
+        "connector = 'kafka', scan.watermark.alignment.max-drift = '1s'",
+        1,
+    );
+    assert_ne!(sql, aligned);
+    fs::write(folder.path().join("dataflow.sql"), aligned).expect("a file");
+    let mode = Mode { epoch_records: Some(1), ..Mode::of(2, 1) };
+    let output = run(folder.path(), &shipped(name).join("input"), mode);
+    let sorted = |folder: &Path| {
+        let mut lines = lines(folder, "latest_state.jsonl");
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(output.path()), sorted(&shipped(name).join("expected")));
+}
