@@ -237,6 +237,26 @@ fn push_text(text: &[u8], bytes: &mut Vec<u8>) {
     bytes.push(0);
 }
 
+/// Length of a TIMESTAMP that is not NULL.
+pub const TIMESTAMP_BYTES: usize = 9;
+
+/// A TIMESTAMP alone.
+pub fn timestamp(time: i64) -> [u8; TIMESTAMP_BYTES] {
+    let mut bytes = [TIMESTAMP; TIMESTAMP_BYTES];
+    bytes[1..].copy_from_slice(&(time ^ i64::MIN).to_be_bytes());
+    bytes
+}
+
+/// The TIMESTAMP, not NULL, that canonical bytes begin with.
+///
+/// # Panics
+///
+/// If they are shorter.
+pub fn leading_timestamp(bytes: &[u8]) -> i64 {
+    let value = bytes[1..TIMESTAMP_BYTES].try_into().expect("eight bytes");
+    i64::from_be_bytes(value) ^ i64::MIN
+}
+
 /// Turns canonical rows back into columns of the given types.
 ///
 /// Doubles come back as they were, except that -0.0 is 0.0 and every NaN the same.

@@ -33,6 +33,7 @@ use crate::route::exchange::{Destination, exchange};
 use crate::route::shard::{split_by_shard, worker_of_shard};
 use crate::route::split::split;
 use crate::time::{Epoch, EpochClose};
+use crate::transform;
 use crate::transform::aggregate::KeyedState;
 use crate::transform::arrange::{self, Kept};
 use crate::transform::eval::Evaluation;
@@ -40,6 +41,7 @@ use crate::transform::harness::{self, Outputs, StatefulParts};
 use crate::transform::join::{self, JoinParts, Matcher};
 use crate::transform::steps::Steps;
 use crate::transform::view::ViewReader;
+use crate::transform::window::WindowedState;
 use crate::write::driver::{self as sinks, SinkParts, Start};
 use crate::write::letters::{self, LetterCounts, Records};
 use crate::write::outbox::Outbox;
@@ -169,7 +171,10 @@ impl<'s> Network<'s, '_> {
                 let types: Vec<_> = types.collect();
                 let split = |leg: &Leg| by_group(leg.port, &plan.keys, &types, workers);
                 let rows = self.arrivals(scope, Downstream::Operator(index), split);
-                let state = Box::new(KeyedState::new(plan, worker, workers)?);
+                let state: Box<dyn transform::Operator> = match plan.window {
+                    None => Box::new(KeyedState::new(plan, worker, workers)?),
+                    Some(_) => Box::new(WindowedState::new(plan)?),
+                };
                 Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
             }
             Operator::Join(plan) => {

@@ -12,6 +12,7 @@ mod column;
 mod kafka;
 mod operator;
 mod simulator;
+mod window;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ pub use self::column::{ArrayRef1, Column, ColumnOrigin, ColumnType, JSON_TYPE, M
 pub use self::kafka::{KafkaSource, StartupMode, TopicPattern, Topics};
 pub use self::operator::{Aggregation, Arrangement, Join, JoinKind, Operator};
 pub use self::simulator::{Shape, Simulator};
+pub use self::window::{Emit, Window, Windowing};
 
 /// A whole dataflow.
 #[derive(Clone, Debug)]

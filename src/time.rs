@@ -41,6 +41,11 @@ impl Tick {
     }
 }
 
+/// The greatest length of which both are multiples; both are positive.
+pub fn greatest_common_divisor(left: i64, right: i64) -> i64 {
+    if right == 0 { left } else { greatest_common_divisor(right, left % right) }
+}
+
 /// A bound on event time: no record older than this is expected any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Watermark(pub EventTime);

@@ -2,15 +2,19 @@
 
 mod call;
 pub(super) mod functions;
+mod windowed;
+
+pub(super) use self::windowed::Timing;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema};
-use datafusion_common::{DFSchema, get_target_functional_dependencies};
+use datafusion_common::{DFSchema, DFSchemaRef, get_target_functional_dependencies};
 use datafusion_expr::Expr;
 use datafusion_expr::logical_plan::Aggregate as GroupBy;
 
+use self::windowed::WindowGroups;
 use super::distinct::incomparable;
 use super::expression::{Scope, columns_span, unalias};
 use super::flow::{Branch, ColumnInfo, Flow};
@@ -18,7 +22,8 @@ use super::lower::{Lowering, Output, one, outputs};
 use super::problem::Problem;
 use super::{prune, text};
 use crate::plan::{
-    self, Aggregate, Aggregation, ChangeMode, Downstream, Expr as PlanExpr, Growth, OrderBy, is_json,
+    self, Aggregate, Aggregation, ChangeMode, Downstream, Expr as PlanExpr, Growth, OrderBy, Upstream,
+    Windowing, is_json,
 };
 
 /// What the author of a statement has said about state that grows with every event.
@@ -50,28 +55,33 @@ impl Lowering<'_> {
             ]);
         }
         let written = groups.len() - implied(&groups, group_by.input.schema());
-        let keys = outputs(&groups[..written], &group_by.schema, &scope)?;
+        let window = self.window(&groups[..written], &flow, &scope)?;
+        let keys = keys(&groups[..written], window.as_ref(), &group_by.schema, &scope)?;
         if let Some(key) = keys.iter().find(|key| key.compiled.json) {
             return Err(vec![incomparable(&key.compiled.expr.text).of_column(&key.name)]);
         }
         let calls = aggregates(&group_by.aggr_expr, &scope)?;
         let append_only = flow.changes == ChangeMode::AppendOnly;
-        if append_only {
+        if append_only && window.is_none() {
             self.refuse_unbounded(&calls, &group_by.aggr_expr)?;
         }
-        let (fields, columns) = described(&keys, &calls, &flow);
-        let names =
-            group_by.schema.iter().map(|(qualifier, field)| (qualifier.cloned(), field.name().clone()));
-        let names = names.enumerate().filter(|(index, _)| !(written..groups.len()).contains(index));
+        let (fields, columns) = described(&keys, window.as_ref(), &calls, &flow);
+        let of_window = window.iter().flat_map(|window| window.columns.iter().map(|column| column.group));
+        let of_keys = (0..written).filter(|group| window.as_ref().is_none_or(|window| !window.has(*group)));
+        let of_calls = groups.len()..group_by.schema.fields().len();
+        let names = of_keys.chain(of_window).chain(of_calls).map(|index| {
+            let (qualifier, field) = group_by.schema.qualified_field(index);
+            (qualifier.cloned(), field.name().clone())
+        });
         let seen = names
-            .map(|(_, name)| name)
             .zip(&fields)
             .map(|((qualifier, name), field)| (qualifier, Arc::new(field.as_ref().clone().with_name(name))));
         let schema = DFSchema::new_with_metadata(seen.collect(), Default::default()).map_err(one)?;
         let sources = flow.branches.iter().flat_map(|branch| branch.sources.clone()).collect();
-        let key = (0..keys.len()).collect();
+        let key_columns = keys.len() + window.as_ref().map_or(0, |window| window.columns.len());
+        let is_final = window.as_ref().is_some_and(|window| window.windowing.is_final());
         // As DISTINCT: nothing is ever replaced or taken away.
-        let only_keys = append_only && calls.is_empty() && !keys.is_empty();
+        let only_keys = append_only && calls.is_empty() && !keys.is_empty() && window.is_none();
         let aggregation = Aggregation {
             name: String::new(),
             input: Arc::clone(flow.schema.inner()),
@@ -79,13 +89,14 @@ impl Lowering<'_> {
             aggregates: calls,
             schema: Arc::new(Schema::new(fields)),
             append_only_input: append_only,
+            window: window.map(|window| window.windowing),
         };
-        let from = self.add(aggregation, flow.branches);
+        let from = self.add(aggregation, flow);
         Ok(Flow {
             schema: Arc::new(schema),
             columns,
-            changes: if only_keys { ChangeMode::AppendOnly } else { ChangeMode::Updating },
-            key: Some(key),
+            changes: if only_keys || is_final { ChangeMode::AppendOnly } else { ChangeMode::Updating },
+            key: Some((0..key_columns).collect()),
             other_keys: Vec::new(),
             branches: vec![Branch { from, steps: Vec::new(), sources }],
         })
@@ -118,8 +129,12 @@ impl Lowering<'_> {
     }
 
     /// Adds an aggregation whose input has only the columns that it reads, and the legs that lead to it.
-    pub(super) fn add(&mut self, aggregation: Aggregation, branches: Vec<Branch>) -> crate::plan::Upstream {
-        let read: BTreeSet<usize> = expressions(&aggregation).flat_map(prune::columns).collect();
+    pub(super) fn add(&mut self, aggregation: Aggregation, flow: Flow) -> Upstream {
+        let mut read: BTreeSet<usize> = expressions(&aggregation).flat_map(prune::columns).collect();
+        let late = aggregation.window.is_some() && self.catalog.statements.late.contains(self.owner);
+        if late {
+            read.extend(0..aggregation.input.fields().len());
+        }
         // Rows without any column would have no number.
         let keep: Vec<usize> = if read.is_empty() { vec![0] } else { read.into_iter().collect() };
         let width = aggregation.input.fields().len();
@@ -136,17 +151,21 @@ impl Lowering<'_> {
         });
         let aggregation = Aggregation {
             keys: aggregation.keys.into_iter().map(narrow).collect(),
+            window: aggregation.window.map(|window| Windowing { time: narrow(window.time), ..window }),
             aggregates: aggregates.collect(),
             input: Arc::clone(&input),
             ..aggregation
         };
         let index = self.graph.add_aggregation(self.owner, aggregation);
-        let narrowed = branches.into_iter().map(|branch| {
+        if late {
+            self.late.push(flow.late(index));
+        }
+        let narrowed = flow.branches.into_iter().map(|branch| {
             let steps = prune::steps(&branch.steps, &keep, width, &input);
             Branch { steps, ..branch }
         });
         self.graph.add_legs(narrowed, (Downstream::Operator(index), 0), &input);
-        crate::plan::Upstream::Operator(index)
+        Upstream::Operator(index)
     }
 }
 
@@ -167,12 +186,30 @@ fn implied(groups: &[Expr], input: &DFSchema) -> usize {
 
 /// Every expression over the input of an aggregation.
 fn expressions(aggregation: &Aggregation) -> impl Iterator<Item = &PlanExpr> {
-    aggregation.keys.iter().chain(aggregation.aggregates.iter().flat_map(read_by))
+    let time = aggregation.window.iter().map(|window| &window.time);
+    aggregation.keys.iter().chain(time).chain(aggregation.aggregates.iter().flat_map(read_by))
 }
 
 fn read_by(call: &Aggregate) -> impl Iterator<Item = &PlanExpr> {
     let orders = call.order_by.iter().map(|order| &order.expr);
     call.argument.iter().chain(orders).chain(&call.filter)
+}
+
+/// The keys among the groups, without the columns of the window.
+fn keys(
+    groups: &[Expr],
+    window: Option<&WindowGroups>,
+    schema: &DFSchemaRef,
+    scope: &Scope,
+) -> Result<Vec<Output>, Vec<Problem>> {
+    let kept = |index: &usize| window.is_none_or(|window| !window.has(*index));
+    let exprs: Vec<Expr> = (0..groups.len()).filter(kept).map(|index| groups[index].clone()).collect();
+    let fields = (0..groups.len()).filter(kept).map(|index| {
+        let (qualifier, field) = schema.qualified_field(index);
+        (qualifier.cloned(), Arc::clone(field))
+    });
+    let schema = DFSchema::new_with_metadata(fields.collect(), Default::default()).map_err(one)?;
+    outputs(&exprs, &Arc::new(schema), scope)
 }
 
 fn aggregates(exprs: &[Expr], scope: &Scope) -> Result<Vec<Aggregate>, Vec<Problem>> {
@@ -192,7 +229,12 @@ fn aggregates(exprs: &[Expr], scope: &Scope) -> Result<Vec<Aggregate>, Vec<Probl
 }
 
 /// The columns of the result: keys, then aggregates, under names that differ.
-fn described(keys: &[Output], calls: &[Aggregate], flow: &Flow) -> (Vec<FieldRef>, Vec<ColumnInfo>) {
+fn described(
+    keys: &[Output],
+    window: Option<&WindowGroups>,
+    calls: &[Aggregate],
+    flow: &Flow,
+) -> (Vec<FieldRef>, Vec<ColumnInfo>) {
     let mut fields: Vec<FieldRef> = Vec::new();
     let mut columns = Vec::new();
     for key in keys {
@@ -200,12 +242,18 @@ fn described(keys: &[Output], calls: &[Aggregate], flow: &Flow) -> (Vec<FieldRef
         let name = unused(plain.unwrap_or_else(|| key.compiled.expr.text.clone()), &fields);
         let (data_type, nullable) = (key.compiled.data_type.clone(), key.compiled.nullable);
         fields.push(Arc::new(plan::field(name, data_type, nullable, key.compiled.json)));
-        columns.push(ColumnInfo {
+        let info = ColumnInfo {
             text: key.compiled.expr.text.clone(),
             json: key.compiled.json,
             ingestion: key.compiled.ingestion,
-            time: None,
-        });
+            time: key.compiled.time.clone(),
+            window_end: false,
+        };
+        columns.push(window.map_or_else(|| info.without_time(), |window| window.key_info(info.clone())));
+    }
+    if let Some(window) = window {
+        fields.extend(window.fields(|name| unused(name, &fields)));
+        columns.extend(window.columns.iter().map(|column| column.info.clone()));
     }
     for call in calls {
         let name = unused(call.text.clone(), &fields);
@@ -215,6 +263,7 @@ fn described(keys: &[Output], calls: &[Aggregate], flow: &Flow) -> (Vec<FieldRef
             json: is_json(&call.field),
             ingestion: reads_ingestion(call, flow),
             time: None,
+            window_end: false,
         });
     }
     (fields, columns)

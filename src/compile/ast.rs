@@ -3,7 +3,7 @@
 use datafusion_sql::sqlparser::ast;
 use datafusion_sql::sqlparser::tokenizer::{Location, Span};
 
-use crate::plan::{ColumnType, Metadata};
+use crate::plan::{ColumnType, Emit, Metadata};
 
 /// One statement of a dataflow file.
 #[derive(Clone, Debug)]
@@ -86,9 +86,17 @@ pub struct CreateView {
     /// Names for the columns, in their order. Empty: those of the query.
     pub columns: Vec<Name>,
     pub materialized: bool,
-    pub query: Box<ast::Query>,
-    pub query_span: Span,
+    pub query: Query,
     pub options: Options,
+}
+
+/// `SELECT ... [EMIT CHANGES | EMIT FINAL]`
+#[derive(Clone, Debug)]
+pub struct Query {
+    pub ast: Box<ast::Query>,
+    pub span: Span,
+    /// When windows give their results, where that is said.
+    pub emit: Option<(Emit, Span)>,
 }
 
 /// `CREATE SINK name FROM relation | AS SELECT ... WITH ( ... )`
@@ -102,7 +110,7 @@ pub struct CreateSink {
 #[derive(Clone, Debug)]
 pub enum SinkInput {
     From(Name),
-    Query(Box<ast::Query>, Span),
+    Query(Query),
 }
 
 /// `WITH (key = 'value', ...)`

@@ -16,11 +16,12 @@ use datafusion_functions_aggregate::planner::AggregateFunctionPlanner;
 use datafusion_sql::sqlparser::ast;
 
 use super::aggregate;
-use super::ast::Statement;
+use super::ast::{SinkInput, Statement};
 use super::flow::Flow;
 use super::function::{compared, json};
 use super::refuse::query::normalized;
 use super::types::TIMESTAMP;
+use super::{late, window};
 use crate::plan;
 
 /// The relations that have been compiled so far, and all functions.
@@ -42,6 +43,8 @@ pub(super) struct Statements {
     pub sinks: BTreeSet<String>,
     /// The relations that each view reads.
     pub reads: BTreeMap<String, BTreeSet<String>>,
+    /// The views whose late rows are read.
+    pub late: BTreeSet<String>,
 }
 
 impl Statements {
@@ -52,18 +55,38 @@ impl Statements {
             match statement {
                 Statement::Sink(create) => {
                     known.sinks.insert(create.name.value.clone());
+                    match &create.input {
+                        SinkInput::From(name) => {
+                            known.late.extend(late::view(&name.value).map(str::to_owned))
+                        }
+                        SinkInput::Query(query) => drop(known.read(&query.ast)),
+                    }
                 }
                 Statement::View(create) => {
-                    let reads = known.reads.entry(create.name.value.clone()).or_default();
-                    let _ = ast::visit_relations(&create.query, |relation| {
-                        reads.extend(relation.0.last().and_then(|part| part.as_ident()).map(normalized));
-                        ControlFlow::<()>::Continue(())
-                    });
+                    let reads = known.read(&create.query.ast);
+                    known.reads.entry(create.name.value.clone()).or_default().extend(reads);
                 }
                 Statement::Source(_) | Statement::Broken(_) => {}
             }
         }
         known
+    }
+
+    /// The relations that a query reads; for `late(view)` the view.
+    fn read(&mut self, query: &ast::Query) -> BTreeSet<String> {
+        let mut reads = BTreeSet::new();
+        let _ = ast::visit_relations(query, |relation| {
+            let name = relation.0.last().and_then(|part| part.as_ident()).map(normalized);
+            reads.extend(name.map(|name| match late::view(&name) {
+                Some(view) => {
+                    self.late.insert(view.to_owned());
+                    view.to_owned()
+                }
+                None => name,
+            }));
+            ControlFlow::<()>::Continue(())
+        });
+        reads
     }
 
     /// Whether the view `from` reads `to`, itself or through others.
@@ -90,6 +113,7 @@ impl Catalog {
             }
             functions.insert(function.name().to_owned(), function);
         }
+        functions.extend(window::functions().map(|function| (function.name().to_owned(), function)));
         let aggregates = aggregate::functions::all().into_iter().collect();
         let planners: Vec<Arc<dyn ExprPlanner>> = vec![
             Arc::new(json::Operators),
@@ -132,7 +156,8 @@ impl Catalog {
     }
 
     pub fn function_names(&self) -> impl Iterator<Item = &str> {
-        self.functions.keys().chain(self.aggregates.keys()).map(String::as_str)
+        let all = self.functions.keys().chain(self.aggregates.keys()).map(String::as_str);
+        all.filter(|name| !window::is_function(name))
     }
 }
 

@@ -44,8 +44,9 @@ impl Lowering<'_> {
             aggregates: Vec::new(),
             schema,
             append_only_input: flow.changes == ChangeMode::AppendOnly,
+            window: None,
         };
-        let from = self.add(aggregation, flow.branches);
+        let from = self.add(aggregation, flow.clone());
         Ok(Flow {
             key: Some((0..flow.columns.len()).collect()),
             branches: vec![Branch { from, steps: Vec::new(), sources }],

@@ -6,6 +6,7 @@ mod join;
 mod reads;
 mod state;
 mod tree;
+mod window;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -167,16 +168,23 @@ impl Printer<'_> {
             0 => node.line("key", "none: one group of all rows, on one worker".to_owned()),
             _ => node.line("key", format!("({keys})")),
         }
+        if let Some(windowing) = &aggregation.window {
+            node.line("window", window::window(windowing));
+            node.line("late", window::late(windowing, &self.plan.sources));
+        }
         for aggregate in &aggregation.aggregates {
             node.line("computes", state::computed(aggregate, aggregation.append_only_input));
         }
         node.line("state", state::of(aggregation, &keys));
         let only_adds = aggregation.append_only_input && aggregation.aggregates.is_empty();
-        let emits = match only_adds && !aggregation.keys.is_empty() {
-            true => "append-only: each row when it first comes",
-            false => "updating: old and new row of each changed group, once per epoch",
+        let emits = match &aggregation.window {
+            Some(windowing) => window::emits(windowing),
+            None if only_adds && !aggregation.keys.is_empty() => {
+                "append-only: each row when it first comes".to_owned()
+            }
+            None => "updating: old and new row of each changed group, once per epoch".to_owned(),
         };
-        node.line("emits", emits.to_owned());
+        node.line("emits", emits);
         let exchange = match aggregation.keys.len() {
             0 => "exchange to one worker".to_owned(),
             _ => format!("exchange by key ({keys})"),

@@ -49,6 +49,8 @@ pub(super) struct Compiled {
     pub ingestion: bool,
     /// See [`ColumnInfo::time`].
     pub time: Option<plan::Bound>,
+    /// See [`ColumnInfo::window_end`].
+    pub window_end: bool,
 }
 
 impl<'a> Scope<'a> {
@@ -93,6 +95,7 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Compiled, Problem> {
         json: is_json(expr, scope),
         ingestion,
         time: None,
+        window_end: false,
     })
 }
 
@@ -128,7 +131,15 @@ pub(super) fn cast_to(compiled: Compiled, data_type: &DataType) -> Compiled {
     }
     let physical = cast(Arc::clone(&compiled.expr.physical), &compiled.data_type, data_type);
     let expr = plan::Expr { physical, ..compiled.expr };
-    Compiled { expr, data_type: data_type.clone(), column: None, json: false, time: None, ..compiled }
+    Compiled {
+        expr,
+        data_type: data_type.clone(),
+        column: None,
+        json: false,
+        time: None,
+        window_end: false,
+        ..compiled
+    }
 }
 
 /// Column `index` of a relation.
@@ -194,6 +205,7 @@ fn column_itself(column: &Column, scope: &Scope) -> Result<Compiled, Problem> {
         json: info.json,
         ingestion: info.ingestion,
         time: info.time.clone(),
+        window_end: info.window_end,
     })
 }
 

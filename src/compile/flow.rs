@@ -35,12 +35,14 @@ pub(super) struct ColumnInfo {
     pub ingestion: bool,
     /// Where the column is a time attribute: event time of which is known how far it has come.
     pub time: Option<Bound>,
+    /// A time attribute that is the end of a window: rows of one window have the same, and come at once.
+    pub window_end: bool,
 }
 
 impl ColumnInfo {
     /// The same column, as no time attribute.
     pub fn without_time(&self) -> Self {
-        ColumnInfo { time: None, ..self.clone() }
+        ColumnInfo { time: None, window_end: false, ..self.clone() }
     }
 }
 
@@ -104,6 +106,17 @@ impl Flow {
     pub fn push(&mut self, step: &Step) {
         for branch in &mut self.branches {
             branch.push(step);
+        }
+    }
+
+    /// The rows of this relation that come too late for an operator that reads it.
+    pub fn late(&self, operator: usize) -> Flow {
+        let sources = self.branches.iter().flat_map(|branch| branch.sources.clone()).collect();
+        Flow {
+            // Event time has passed them.
+            columns: self.columns.iter().map(ColumnInfo::without_time).collect(),
+            branches: vec![Branch { from: Upstream::Late(operator), steps: Vec::new(), sources }],
+            ..self.clone()
         }
     }
 

@@ -7,7 +7,7 @@ use datafusion_expr::logical_plan::Projection;
 use datafusion_expr::{Expr, LogicalPlan};
 use datafusion_sql::sqlparser::ast;
 
-use super::aggregate::Retention;
+use super::aggregate::{Retention, Timing};
 use super::catalog::Catalog;
 use super::expression::{self, Compiled, Scope, compile};
 use super::flow::{ColumnInfo, Flow};
@@ -23,6 +23,11 @@ pub(super) struct Lowering<'a> {
     /// Name of the view or sink, which is that of its state.
     pub owner: &'a str,
     pub retention: Retention,
+    pub timing: Timing,
+    /// Number of windows so far.
+    pub windows: usize,
+    /// The late rows of each operator that judges rows by their time, where somebody reads them.
+    pub late: Vec<Flow>,
     /// The query as it is written, for the places of relations.
     pub query: &'a ast::Query,
 }
@@ -117,6 +122,7 @@ pub(super) fn described(outputs: &[Output]) -> Result<(DFSchemaRef, Vec<ColumnIn
         json: output.compiled.json,
         ingestion: output.compiled.ingestion,
         time: output.compiled.time.clone(),
+        window_end: output.compiled.window_end,
     };
     Ok((Arc::new(schema), outputs.iter().map(info).collect()))
 }
@@ -135,6 +141,7 @@ pub(super) fn renamed(mut flow: Flow, names: &[&str]) -> Result<Flow, DataFusion
             json: flow.columns[index].json,
             ingestion: flow.columns[index].ingestion,
             time: flow.columns[index].time.clone(),
+            window_end: flow.columns[index].window_end,
         },
     });
     let outputs: Vec<_> = outputs.collect();

@@ -18,7 +18,9 @@ mod flow;
 mod function;
 mod graph;
 mod guard;
+mod interval;
 mod join;
+mod late;
 mod locate;
 mod lower;
 mod names;
@@ -34,17 +36,19 @@ mod targets;
 mod text;
 mod types;
 mod union;
+mod window;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use datafusion_common::TableReference;
 use datafusion_sql::sqlparser::tokenizer::Span;
 
-use self::aggregate::Retention;
+use self::aggregate::{Retention, Timing};
 use self::ast::{CreateSink, CreateSource, CreateView, Name, SinkInput, Statement};
 use self::catalog::{Catalog, Statements};
 use self::diagnostic::{Diagnostic, Diagnostics};
@@ -53,7 +57,7 @@ use self::graph::Graph;
 use self::lower::Lowering;
 use self::problem::{Place, Problem};
 use self::reword::failed;
-use crate::plan::Plan;
+use crate::plan::{Emit, Plan};
 
 /// Planning recurses over expressions, and unoptimised builds need much stack for it.
 const STACK_BYTES: usize = 64 << 20;
@@ -88,7 +92,8 @@ pub fn compile(request: &Request) -> Result<Plan, Diagnostics> {
 fn compile_here(request: &Request) -> Result<Plan, Diagnostics> {
     let (statements, diagnostics) = statement::parse(request.text, request.parameters);
     let (graph, retention) = Default::default();
-    let mut compiler = Compiler { catalog: Catalog::new(), graph, diagnostics, retention };
+    let timing = Timing::default();
+    let mut compiler = Compiler { catalog: Catalog::new(), graph, diagnostics, retention, timing };
     compiler.catalog.statements = Statements::of(&statements);
     let names = statements.iter().map(name_of);
     let names: Vec<(String, Span)> = names.map(|name| (name.value.clone(), name.span)).collect();
@@ -114,6 +119,11 @@ fn compile_here(request: &Request) -> Result<Plan, Diagnostics> {
     compiler.finish(request)
 }
 
+/// A length of time as event time counts it.
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
 fn name_of(statement: &Statement) -> &Name {
     match statement {
         Statement::Source(create) => &create.name,
@@ -126,12 +136,23 @@ fn name_of(statement: &Statement) -> &Name {
 /// Tells the line in which a relation is defined further down.
 type Later<'a> = dyn Fn(&str) -> Option<u64> + 'a;
 
+/// What became of a query.
+struct Lowered {
+    flow: Flow,
+    /// Number of windows in it.
+    windows: usize,
+    /// The rows that come too late for it, where it is clear which these are and somebody reads them.
+    late: Option<Flow>,
+}
+
 struct Compiler {
     catalog: Catalog,
     graph: Graph,
     diagnostics: Vec<Diagnostic>,
     /// Of the statement at hand.
     retention: Retention,
+    /// Of the statement at hand.
+    timing: Timing,
 }
 
 impl Compiler {
@@ -155,11 +176,20 @@ impl Compiler {
     }
 
     fn view(&mut self, create: &CreateView, later: &Later) {
-        let unbounded = options::view_options(&create.options, &mut self.diagnostics);
-        self.retention = if unbounded { Retention::Unbounded } else { Retention::Undecided };
+        let options = options::view_options(&create.options, &mut self.diagnostics);
+        self.retention = if options.unbounded { Retention::Unbounded } else { Retention::Undecided };
+        self.timing.allowed_lateness_ns = options.allowed_lateness.map_or(0, |(lateness, _)| nanos(lateness));
         let renamed = !create.columns.is_empty();
-        let flow = self.query(&create.query, create.query_span, &create.name.value, renamed, later);
-        let flow = flow.and_then(|flow| self.renamed(flow, &create.columns));
+        let lowered = self.query(&create.query, &create.name.value, renamed, later);
+        if let (Some(Lowered { windows: 0, .. }), Some((_, span))) = (&lowered, options.allowed_lateness) {
+            let error = Diagnostic::new(span, "allowed_lateness is for windows, and this view has none");
+            self.diagnostics.push(error.hint("remove it, or write it at the view that has the window"));
+        }
+        let late = lowered.as_ref().map(|lowered| lowered.late.clone());
+        if let None | Some(Some(_)) = late {
+            self.catalog.insert(&late::name(&create.name.value), late.flatten());
+        }
+        let flow = lowered.and_then(|lowered| self.renamed(lowered.flow, &create.columns));
         if let Some(flow) = &flow
             && let (true, Some(key)) = (create.materialized, &flow.key)
         {
@@ -170,8 +200,11 @@ impl Compiler {
 
     fn sink(&mut self, create: &CreateSink, later: &Later) {
         self.retention = Retention::OfSink;
+        self.timing.allowed_lateness_ns = 0;
         let flow = match &create.input {
-            SinkInput::Query(query, span) => self.query(query, *span, &create.name.value, false, later),
+            SinkInput::Query(query) => {
+                self.query(query, &create.name.value, false, later).map(|lowered| lowered.flow)
+            }
             SinkInput::From(name) => match self.catalog.relation(&name.value) {
                 Some(flow) => flow.cloned(),
                 None => {
@@ -212,30 +245,36 @@ impl Compiler {
 
     /// Compiles a query of the view or sink `owner`, whose columns get other names where it is `renamed`.
     /// `None` if anything is wrong with it or what it reads.
-    fn query(
-        &mut self,
-        query: &datafusion_sql::sqlparser::ast::Query,
-        span: Span,
-        owner: &str,
-        renamed: bool,
-        later: &Later,
-    ) -> Option<Flow> {
-        let findings = refuse::query::query(&self.catalog, query, span, later);
+    fn query(&mut self, query: &ast::Query, owner: &str, renamed: bool, later: &Later) -> Option<Lowered> {
+        let (span, emit) = (query.span, query.emit);
+        self.timing.emit = emit.map(|(emit, _)| emit).unwrap_or_default();
+        let findings = refuse::query::query(&self.catalog, &query.ast, span, later);
         let reads_broken = findings.reads_broken;
-        let mut query = query.clone();
+        let mut query = query.ast.clone();
         let mut found = findings.diagnostics;
         found.extend(names::columns(&mut query, span, renamed));
+        found.extend(window::rewrite(&self.catalog, &mut query, span));
         if reads_broken || !found.is_empty() {
             self.diagnostics.extend(found);
             return None;
         }
         let flow = query::query(&self.catalog, &query).map_err(|error| query::problems(&error));
-        let (catalog, graph, retention) = (&self.catalog, &mut self.graph, self.retention);
-        let flow =
-            flow.and_then(|plan| Lowering { catalog, graph, owner, retention, query: &query }.flow(&plan));
+        let (catalog, retention, timing) = (&self.catalog, self.retention, self.timing);
+        let (graph, windows, late) = (&mut self.graph, 0, Vec::new());
+        let mut lowering =
+            Lowering { catalog, graph, owner, retention, timing, windows, late, query: &query };
+        let flow = flow.and_then(|plan| lowering.flow(&plan));
         let flow = flow
             .and_then(|flow| flow.named(TableReference::bare(owner)).map_err(|error| vec![failed(&error)]));
-        flow.map_err(|problems| self.report(problems, &query, span)).ok()
+        let (windows, mut late) = (lowering.windows, lowering.late);
+        let flow = flow.map_err(|problems| self.report(problems, &query, span)).ok()?;
+        if let (0, Some((Emit::Final, span))) = (windows, emit) {
+            let error = Diagnostic::new(span, "EMIT FINAL needs a window, which has an end");
+            self.diagnostics.push(error.hint("remove it: without a window every change is emitted"));
+        }
+        // Of two it would not be clear whose rows are meant.
+        let late = late.pop().filter(|_| late.is_empty());
+        Some(Lowered { flow, windows, late })
     }
 
     /// Reports what is wrong with a query, at its place.

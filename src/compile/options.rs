@@ -85,22 +85,31 @@ pub fn sink_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opt
     sink::read(options, diagnostics)
 }
 
-/// Reads the options of a view: whether its state may grow with every event.
-pub fn view_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> bool {
+/// The options of a view.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ViewOptions {
+    /// Whether its state may grow with every event.
+    pub unbounded: bool,
+    /// How long windows take rows behind their end, and where that is said.
+    pub allowed_lateness: Option<(Duration, Span)>,
+}
+
+/// Reads the options of a view.
+pub fn view_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> ViewOptions {
     let known = reader::Known {
         what: "a view".to_owned(),
-        options: vec!["state_retention"],
-        later: vec![
-            ("deduplicate_horizon", "DISTINCT ON comes later"),
-            ("allowed_lateness", "windows come later"),
-        ],
+        options: vec!["state_retention", "allowed_lateness"],
+        later: vec![("deduplicate_horizon", "DISTINCT ON comes later")],
         properties: false,
     };
     let mut reader = reader::Reader::new(options, diagnostics);
     reader.check_names(&known);
     let unbounded = reader.parsed("state_retention", false, retention);
     // What is wrong with the option is said once.
-    unbounded || reader.value("state_retention").is_some()
+    let unbounded = unbounded || reader.value("state_retention").is_some();
+    let lateness = reader.parsed("allowed_lateness", None, |value| values::duration(value).map(Some));
+    let allowed_lateness = lateness.zip(reader.value("allowed_lateness").map(|value| value.span));
+    ViewOptions { unbounded, allowed_lateness }
 }
 
 /// `unbounded`; lengths of time are known, and refused for now.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Schema};
-use datafusion_common::{DFSchema, ScalarValue};
+use datafusion_common::DFSchema;
 use datafusion_expr::Expr;
 use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr as Ast, Spanned, Value};
 
@@ -18,7 +18,7 @@ use super::flow::{Branch, ColumnInfo, Flow};
 use super::options::{OF_EVENT_TIME, SourceOptions, source_options};
 use super::problem::Problem;
 use super::reword::failed;
-use super::{guard, locate, query, refuse, text, types};
+use super::{guard, interval, locate, query, refuse, text, types};
 use crate::json;
 use crate::plan::{
     ArrayRef1, Bound, ChangeMode, Column, ColumnOrigin, ColumnType, Expr as PlanExpr, Format, Metadata,
@@ -124,6 +124,7 @@ fn flow(create: &CreateSource, index: usize, diagnostics: &mut Vec<Diagnostic>) 
         json: column.kind == ColumnType::Json,
         ingestion: column.metadata == Some(Metadata::IngestionTime),
         time: None,
+        window_end: false,
     };
     Some(Flow {
         schema,
@@ -339,27 +340,15 @@ fn watermark(
     Ok(WatermarkColumn { column: index, delay_ns })
 }
 
-/// Nanoseconds of a constant interval; `None` if it is none.
+/// Nanoseconds of a constant interval of 0 or more; `None` if it is none.
 fn delay(
     planned: &Expr,
     span: datafusion_sql::sqlparser::tokenizer::Span,
 ) -> Result<Option<i64>, Diagnostic> {
-    const DAY_NS: i64 = 86_400_000_000_000;
-    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = planned else {
-        return Ok(None);
-    };
-    if interval.months != 0 {
-        let message = "months and years have no fixed length";
-        return Err(Diagnostic::new(span, message).hint("use days, hours, minutes or seconds"));
+    let delay = interval::constant(planned, span)?;
+    if delay.is_some_and(|delay| delay < 0) {
+        let error = Diagnostic::new(span, "a watermark cannot be ahead of the event time");
+        return Err(error.hint("write an interval of 0 or more"));
     }
-    let total = i64::from(interval.days).checked_mul(DAY_NS);
-    let total = total.and_then(|days| days.checked_add(interval.nanoseconds));
-    match total {
-        Some(total) if total >= 0 => Ok(Some(total)),
-        Some(_) => {
-            let error = Diagnostic::new(span, "a watermark cannot be ahead of the event time");
-            Err(error.hint("write an interval of 0 or more"))
-        }
-        None => Err(Diagnostic::new(span, "the interval is too long").hint("write a shorter one")),
-    }
+    Ok(delay)
 }

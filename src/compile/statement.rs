@@ -16,8 +16,10 @@ use std::collections::BTreeMap;
 
 use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
 
-use super::ast::{CreateSink, CreateSource, CreateView, Name, Options, SinkInput, Statement};
+use super::ast::{CreateSink, CreateSource, CreateView, Name, Options, Query, SinkInput, Statement};
 use super::diagnostic::Diagnostic;
+use super::late;
+use crate::plan::Emit;
 
 use tokens::{SourceText, Tokens};
 
@@ -213,9 +215,8 @@ fn create_view(
         let example = format!("{example} {} WITH ( ... )", name.value);
         return context.take(Err(error.hint(example)));
     }
-    let parsed = parse_query(context, query)?;
-    let query_span = query.span();
-    Some(Statement::View(CreateView { name, columns, materialized, query: parsed, query_span, options }))
+    let query = parse_query(context, query)?;
+    Some(Statement::View(CreateView { name, columns, materialized, query, options }))
 }
 
 /// The names in the brackets behind the name of a view.
@@ -244,8 +245,8 @@ fn view_columns(context: &mut Context<'_>, list: &Tokens<'_>, span: Span) -> Opt
 /// `FROM relation | AS SELECT ...  WITH ( ... )`
 fn create_sink(context: &mut Context<'_>, tokens: Tokens<'_>, index: usize, name: Name) -> Option<Statement> {
     if tokens.is(index, "FROM") {
-        let input = context.take(tokens.name(index + 1, "the relation to write"))?;
-        let options = with::clause(context, tokens, index + 2, name.span)?;
+        let (input, next) = context.take(relation(&tokens, index + 1))?;
+        let options = with::clause(context, tokens, next, name.span)?;
         return Some(Statement::Sink(CreateSink { name, input: SinkInput::From(input), options }));
     }
     if !tokens.is(index, "AS") {
@@ -260,7 +261,7 @@ fn create_sink(context: &mut Context<'_>, tokens: Tokens<'_>, index: usize, name
     let query = rest.range(0, at);
     let parsed = parse_query(context, query);
     let options = with::clause(context, rest, at, name.span)?;
-    let input = SinkInput::Query(parsed?, query.span());
+    let input = SinkInput::Query(parsed?);
     Some(Statement::Sink(CreateSink { name, input, options }))
 }
 
@@ -273,14 +274,41 @@ fn trailing_with(query: Tokens<'_>) -> Option<usize> {
     found.map(|(index, _, _)| index).last()
 }
 
-fn parse_query(
-    context: &mut Context<'_>,
-    query: Tokens<'_>,
-) -> Option<Box<datafusion_sql::sqlparser::ast::Query>> {
+/// The relation that a sink writes: its name, or `late(view)`; and where what follows begins.
+fn relation(tokens: &Tokens<'_>, index: usize) -> Result<(Name, usize), Diagnostic> {
+    let name = tokens.name(index, "the relation to write")?;
+    if name.value != "late" || tokens.get(index + 1) != Some(&Token::LParen) {
+        return Ok((name, index + 1));
+    }
+    let (inside, next) = tokens.group(index + 1)?;
+    let view = inside.name(0, "the view whose late rows are meant")?;
+    let span = tokens.range(index, next).span();
+    if inside.len() > 1 {
+        let error = Diagnostic::new(span, "`late` takes the name of a view alone");
+        return Err(error.hint(format!("write late({})", view.value)));
+    }
+    Ok((Name { value: late::name(&view.value), span }, next))
+}
+
+fn parse_query(context: &mut Context<'_>, query: Tokens<'_>) -> Option<Query> {
+    let (query, emit) = emit_clause(query);
     let refused = refusal::clauses(&query);
     if !refused.is_empty() {
         context.diagnostics.extend(refused);
         return None;
     }
-    context.take(query.query())
+    let mut ast = context.take(query.query())?;
+    late::rename(&mut ast);
+    Some(Query { ast, span: query.span(), emit })
+}
+
+/// Takes `EMIT CHANGES` or `EMIT FINAL` off the end of a query.
+fn emit_clause(query: Tokens<'_>) -> (Tokens<'_>, Option<(Emit, Span)>) {
+    let Some(at) = query.len().checked_sub(2).filter(|at| *at > 0) else { return (query, None) };
+    let emit = match () {
+        () if query.are(at, &["EMIT", "CHANGES"]) => Emit::Changes,
+        () if query.are(at, &["EMIT", "FINAL"]) => Emit::Final,
+        () => return (query, None),
+    };
+    (query.range(0, at), Some((emit, query.range(at, at + 2).span())))
 }

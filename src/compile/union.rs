@@ -42,6 +42,7 @@ impl Lowering<'_> {
                 json,
                 ingestion: flows.iter().any(|flow| flow.columns[index].ingestion),
                 time: time(&flows, index),
+                window_end: flows.iter().all(|flow| flow.columns[index].window_end),
             });
         }
         let schema = DFSchema::new_with_metadata(fields, Default::default()).map_err(one)?;
@@ -154,6 +155,7 @@ fn aligned(flow: Flow, schema: &Arc<Schema>) -> Vec<Branch> {
             json: false,
             ingestion: false,
             time: None,
+            window_end: false,
         };
         expression::cast_to(compiled, field.data_type()).expr
     });

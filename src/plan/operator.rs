@@ -2,7 +2,7 @@
 
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::{Aggregate, Bound, Expr};
+use super::{Aggregate, Bound, Expr, Windowing};
 
 /// A stateful place, by kind. Its name is the identity of its state across changes of the plan:
 /// `<view>/<role>`, with a number from the second on where a view has several of one role.
@@ -42,14 +42,19 @@ impl Operator {
     /// Columns by which its rows are known, where it gives the row that replaces another one directly behind it.
     pub fn key(&self) -> Option<Vec<usize>> {
         match self {
-            Operator::Aggregation(aggregation) => Some((0..aggregation.keys.len()).collect()),
+            Operator::Aggregation(aggregation) => Some((0..aggregation.key_columns()).collect()),
             Operator::Join(_) => None,
         }
     }
 
     /// How far event time has come at each of its inputs, where it asks.
     pub fn bounds(&self) -> Vec<Option<Bound>> {
-        vec![None; usize::from(self.ports())]
+        match self {
+            Operator::Aggregation(aggregation) => {
+                vec![aggregation.window.as_ref().map(|window| window.bound.clone())]
+            }
+            Operator::Join(_) => Vec::new(),
+        }
     }
 
     /// Number of inputs that legs lead into.
@@ -61,7 +66,7 @@ impl Operator {
     }
 }
 
-/// One GROUP BY without window: keyed state that emits the change of each group once per epoch.
+/// One GROUP BY: keyed state that emits the change of each group once per epoch, or with windows their results.
 #[derive(Clone, Debug)]
 pub struct Aggregation {
     /// `<view>/aggregate`, see [`Operator`].
@@ -71,10 +76,21 @@ pub struct Aggregation {
     /// Group key, over `input`. Without any there is one group, which is always there.
     pub keys: Vec<Expr>,
     pub aggregates: Vec<Aggregate>,
-    /// What leaves: the keys, then the aggregates.
+    /// What leaves: the keys, start and end of the window where there are windows (the end alone of those that
+    /// are given), then the aggregates.
     pub schema: SchemaRef,
     /// Whether rows are only ever added to the input.
     pub append_only_input: bool,
+    /// By which windows of event time it groups, besides the keys.
+    pub window: Option<Windowing>,
+}
+
+impl Aggregation {
+    /// Columns of `schema` that name a row: the keys, and start and end of the window.
+    pub fn key_columns(&self) -> usize {
+        let of_window = self.window.as_ref().map_or(0, |window| window.window.columns());
+        self.keys.len() + of_window
+    }
 }
 
 /// Rows of two relations that belong together: those whose keys are equal and not NULL, and for which the

@@ -98,6 +98,11 @@ impl Failed {
         self.0.is_empty()
     }
 
+    /// Says that a row cannot be used, unless something else is wrong with it already.
+    pub fn push(&mut self, row: usize, reason: Reason, rule: String, error: &str) {
+        self.add(row, || Failure { reason, rule, error: error.to_owned() });
+    }
+
     /// The rows that failed.
     pub fn rows(&self) -> impl Iterator<Item = usize> {
         self.0.keys().copied()

@@ -200,6 +200,7 @@ impl Driver {
                 (Fate::Filtered, &mut held.filtered),
                 (Fate::Deduplicated, &mut held.deduplicated),
                 (Fate::Dead, &mut held.dead),
+                (Fate::Emitted, &mut held.emitted),
             ];
             for (fate, rows) in fates {
                 ledger.add(epoch, Count::Account(account, fate), std::mem::take(rows));

@@ -11,6 +11,7 @@ pub mod join;
 mod letter;
 pub mod steps;
 pub mod view;
+pub mod window;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -33,6 +34,8 @@ pub struct Output {
     pub deduplicated: i64,
     /// Rows (sum of diffs) that became dead letters.
     pub dead: i64,
+    /// Rows (sum of diffs) that left the state with a released result.
+    pub emitted: i64,
 }
 
 /// Whether an operator has finished an epoch.
@@ -75,7 +78,9 @@ pub trait Operator {
     /// The last snapshot did not become durable: the next delta must hold its changes too.
     fn snapshot_failed(&mut self);
 
-    /// Puts back a part of a snapshot; full ones first, then deltas in order.
+    /// Puts back a part of a snapshot; full ones first, then deltas in order. Behind the last one the driver calls
+    /// [`on_epoch`](Operator::on_epoch) with the close at which the state was saved, of which an operator takes
+    /// the watermarks.
     fn restore(&mut self, state: &RecordBatch) -> Result<()>;
 
     /// Columns of snapshots.

@@ -36,6 +36,12 @@ fn cost(aggregate: &Aggregate, append_only: bool) -> &'static str {
 /// What the state of a GROUP BY grows with.
 pub(super) fn of(aggregation: &Aggregation, keys: &str) -> String {
     let append_only = aggregation.append_only_input;
+    if aggregation.window.is_some() {
+        return match aggregation.keys.is_empty() {
+            true => "open windows: gone when they close".to_owned(),
+            false => format!("open windows, each with its distinct ({keys}): gone when they close"),
+        };
+    }
     let growth = aggregation.aggregates.iter().map(|aggregate| aggregate.growth(append_only)).max();
     let rows = if append_only { "of events: state_retention is 'unbounded'" } else { "of input rows" };
     match (aggregation.keys.is_empty(), growth.unwrap_or(Growth::Groups)) {

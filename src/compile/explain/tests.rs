@@ -84,6 +84,7 @@ fn latest(input: bool) -> Aggregation {
         ],
         schema: schema(&["did", "lat", "sum"]),
         append_only_input: input,
+        window: None,
     }
 }
 

@@ -16,11 +16,14 @@ use crate::compile::aggregate::functions::SUPPORTED;
 use crate::compile::catalog::Catalog;
 use crate::compile::diagnostic::Diagnostic;
 use crate::compile::problem::or_else;
-use crate::compile::{aggregate, text};
+use crate::compile::{aggregate, text, window};
 use crate::plan::AggregateFunction;
 
 /// The aggregate function that a call is one of.
-pub(super) fn aggregate<'a>(catalog: &'a Catalog, call: &Function) -> Option<&'a Arc<AggregateUDF>> {
+pub(in crate::compile) fn aggregate<'a>(
+    catalog: &'a Catalog,
+    call: &Function,
+) -> Option<&'a Arc<AggregateUDF>> {
     catalog.aggregate(&name(call)?)
 }
 
@@ -46,9 +49,14 @@ pub(super) fn check(catalog: &Catalog, call: &Function, clause: Clause, nested: 
         let hint = "use GROUP BY with first_value or last_value(x ORDER BY t)";
         return error("window functions (OVER) are not supported yet".to_owned(), hint);
     }
-    if matches!(name.as_str(), "tumble" | "hop" | "session" | "cumulate") {
-        let message = format!("windows in event time (`{name}`) are not supported yet");
-        return error(message, "group by date_trunc('minute', ...) as long as its state may grow");
+    if window::is_function(&name) {
+        let message = match name.as_str() {
+            "window_start" | "window_end" => format!("`{name}` is a column of a GROUP BY with a window"),
+            _ => format!("the window `{name}` can only stand alone in GROUP BY"),
+        };
+        let hint = "write GROUP BY key, tumble(time, INTERVAL '1 minute'); the SELECT list then names \
+                    window_start and window_end";
+        return error(message, hint);
     }
     if let Some(function) = catalog.aggregate(&name) {
         return check_aggregate(call, function.name(), clause, nested);

@@ -12,7 +12,7 @@ use super::expression::{Clause, Walk};
 use crate::compile::catalog::Catalog;
 use crate::compile::diagnostic::Diagnostic;
 use crate::compile::problem::or_else;
-use crate::compile::text;
+use crate::compile::{late, text};
 
 /// What a look at the syntax of a query has found.
 #[derive(Debug, Default)]
@@ -289,6 +289,9 @@ pub(in crate::compile) fn unknown(
     let name = text::name(wanted);
     let error = |message: String, hint: &str| Diagnostic::new(span, message).hint(hint);
     let statements = &catalog.statements;
+    if let Some(view) = late::view(wanted) {
+        return late_unknown(catalog, view, span, later);
+    }
     if wanted == statements.owner {
         return error(format!("`{name}` reads itself"), "read a source, or a view above it");
     }
@@ -310,6 +313,21 @@ pub(in crate::compile) fn unknown(
     diagnostic.hint = text::did_you_mean(wanted, catalog.relation_names())
         .or_else(|| (!all.is_empty()).then(|| format!("known are {}", all.join(", "))));
     diagnostic
+}
+
+/// Says why there are no late rows of `view`.
+fn late_unknown(
+    catalog: &Catalog,
+    view: &str,
+    span: Span,
+    later: &dyn Fn(&str) -> Option<u64>,
+) -> Diagnostic {
+    if catalog.relation(view).is_none() {
+        return unknown(catalog, view, span, later);
+    }
+    let message = format!("`{}` has no late rows of its own", text::name(view));
+    let hint = "name the view that has the one window or DISTINCT ON: rows come too late there";
+    Diagnostic::new(span, message).hint(hint)
 }
 
 /// A name as the planner reads it.

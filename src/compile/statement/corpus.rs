@@ -101,7 +101,7 @@ fn good_statements_are_read_as_they_are_meant() {
     assert_eq!(text("properties.fetch.wait.max.ms").as_deref(), Some("5"));
     assert!(!view.materialized && latest.materialized);
     assert!(matches!(&out.input, SinkInput::From(name) if name.value == "latest"));
-    assert!(matches!(&alone.input, SinkInput::Query(query, _) if query.to_string().contains("UNION ALL")));
+    assert!(matches!(&alone.input, SinkInput::Query(query) if query.ast.to_string().contains("UNION ALL")));
 }
 
 /// Statements with mistakes of every kind.
@@ -130,7 +130,8 @@ const WRONG_STATEMENTS: &[&str] = &[
     "CREATE VIEW v AS SELECT a FROM;\nCREATE VIEW v AS SELECT a b c FROM t;\nCREATE VIEW w AS;\nCREATE VIEW x SELECT 1;",
     "CREATE MATERIALIZED VIEW v AS SELECT a FROM t WITH (state_retention = '7 days');",
     "CREATE VIEW v WITH (deduplicate_horizon = '10 minutes', colour = 'red') AS SELECT 1;",
-    "CREATE VIEW v AS SELECT a, count(*) FROM t GROUP BY a EMIT CHANGES;",
+    "CREATE VIEW v AS SELECT a, count(*) FROM (SELECT a FROM t EMIT CHANGES) AS s GROUP BY a EMIT CHANGES;\n\
+     CREATE VIEW w AS SELECT a FROM t EMIT ON WINDOW CLOSE;\nCREATE SINK s FROM late(v, w) WITH (connector = 'stdout');",
     "CREATE VIEW v AS SELECT * FROM t JOIN d FOR SYSTEM_TIME AS OF PROCTIME() ON t.a = d.a FOR UPDATE;",
     "CREATE TABLE d (id TEXT, PRIMARY KEY (id));\nCREATE FUNCTION f() RETURNS INT AS 'x';\nINSERT INTO t VALUES (1);",
     "SELECT * FROM t;\nDROP VIEW v;\nEMIT CHANGES;\nEXPLAIN SELECT 1;\nFROBNICATE x;\n42;\nCREATE SOURCES s (a INT);",

@@ -50,9 +50,12 @@ const OTHER: &[(&str, &str)] = &[
 /// Clauses of queries that the parser would take and the planner would drop, or that are for later.
 const CLAUSES: &[(&[&str], &str)] = &[
     (&["FOR", "SYSTEM_TIME"], "joins with the versions of a table come later"),
-    (&["EMIT", "CHANGES"], "remove it: a view without a window emits every change as it is"),
-    (&["EMIT", "FINAL"], "windows come later; a view without a window emits every change as it is"),
-    (&["EMIT", "ON"], "windows come later; a view without a window emits every change as it is"),
+    (&["EMIT", "CHANGES"], "write it once, at the end of the whole query"),
+    (&["EMIT", "FINAL"], "write it once, at the end of the whole query"),
+    (
+        &["EMIT", "ON"],
+        "results of windows come out when they close, or with EMIT CHANGES at the end of the query whenever they change",
+    ),
     (&["FOR", "UPDATE"], "remove it: there are no locks"),
     (&["FOR", "SHARE"], "remove it: there are no locks"),
     (&["FOR", "NO"], "remove it: there are no locks"),
@@ -67,10 +70,16 @@ const CLAUSES: &[(&[&str], &str)] = &[
     (&["CONNECT", "BY"], "recursive queries are not planned"),
     (&["WITH", "RECURSIVE"], "recursive queries are not planned"),
     (&["INTO"], "write CREATE SINK name AS SELECT ... WITH ( ... )"),
-    (&["FROM", "TABLE"], "windows as functions in FROM come later; group by date_trunc('minute', time)"),
-    (&["WINDOW", "TUMBLING"], "windows come later; group by date_trunc('minute', time)"),
-    (&["WINDOW", "HOPPING"], "windows come later; group by date_trunc('minute', time)"),
-    (&["WINDOW", "SESSION"], "windows come later"),
+    (&["FROM", "TABLE"], "a window stands in GROUP BY: GROUP BY key, tumble(time, INTERVAL '1 minute')"),
+    (&["WINDOW", "TUMBLING"], "a window stands in GROUP BY: GROUP BY key, tumble(time, INTERVAL '1 minute')"),
+    (
+        &["WINDOW", "HOPPING"],
+        "a window stands in GROUP BY: GROUP BY key, hop(time, INTERVAL '1 minute', INTERVAL '5 minutes')",
+    ),
+    (
+        &["WINDOW", "SESSION"],
+        "a window stands in GROUP BY: GROUP BY key, session(time, INTERVAL '10 minutes')",
+    ),
     (&["QUALIFY"], "the newest row of each key is last_value(x ORDER BY time) with GROUP BY key"),
     (&["CLUSTER", "BY"], "remove it: rows are distributed by the key of the view"),
     (&["SORT", "BY"], "remove it: a relation has no order; sort where it is read"),

@@ -40,7 +40,7 @@ fn what_is_not_supported_yet_is_refused_by_its_name() {
         "SELECT (SELECT max(did) FROM telemetry) AS x FROM telemetry",
         "SELECT did, last_value(i) OVER (PARTITION BY did ORDER BY i) AS x FROM telemetry",
         "SELECT row_number() OVER (ORDER BY i) AS x FROM telemetry",
-        "SELECT did, count(*) FROM telemetry GROUP BY did, tumble(\"eventTime\", INTERVAL '1 minute')",
+        "SELECT did, tumble(\"eventTime\", INTERVAL '1 minute') AS w, count(*) FROM telemetry GROUP BY did",
         "SELECT did, name, count(*) FROM telemetry GROUP BY GROUPING SETS ((did), (name))",
         "SELECT did, count(*) FROM telemetry GROUP BY ROLLUP (did)",
         "SELECT did, count(*) FROM telemetry",

@@ -58,6 +58,21 @@ impl Groups {
         group
     }
 
+    /// A group without a key, which nobody finds.
+    pub fn reserve(&mut self) -> Group {
+        let nothing = Span { start: 0, length: FREE };
+        self.free.pop().unwrap_or_else(|| {
+            self.spans.push(nothing);
+            self.rows.push(0);
+            (self.spans.len() - 1) as Group
+        })
+    }
+
+    /// Gives back a group from [`reserve`](Self::reserve).
+    pub fn give_back(&mut self, group: Group) {
+        self.free.push(group);
+    }
+
     /// The group with this key, if there is one.
     pub fn find(&self, key: &[u8]) -> Option<Group> {
         self.table.find(xxh3_64(key), |group| self.key(*group) == key).copied()

@@ -16,9 +16,13 @@ use crate::transform::aggregate::order::{OrderColumn, pack};
 use crate::transform::aggregate::state::Arguments;
 use crate::transform::eval::Evaluation;
 
+const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Nanosecond, None);
+
 /// The expressions of a GROUP BY.
 pub struct Inputs {
     keys: Vec<(Expr, FieldRef)>,
+    /// Event time, where there are windows: it has to be there.
+    time: Option<(Expr, FieldRef)>,
     aggregates: Vec<AggregateInput>,
 }
 
@@ -46,7 +50,32 @@ pub struct Types {
 pub struct Taken {
     pub batch: Batch,
     pub keys: Vec<ArrayRef>,
+    /// Event time, where there are windows.
+    pub time: Option<ArrayRef>,
     pub arguments: Vec<Arguments>,
+}
+
+impl Taken {
+    /// Only the rows of which `keep` says so.
+    #[must_use]
+    pub fn filtered(self, keep: &BooleanArray) -> Self {
+        let batch = self.batch.filter(keep).expect("masks of one length");
+        let kept = |column: ArrayRef| kept(&column, keep);
+        let arguments = self.arguments.into_iter().map(|arguments| Arguments {
+            value: arguments.value.map(kept),
+            order: arguments.order.map(kept),
+            selection: arguments.selection.map(|selection| {
+                let selection: ArrayRef = Arc::new(BooleanArray::new(selection, None));
+                kept(selection).as_boolean().values().clone()
+            }),
+        });
+        Taken {
+            arguments: arguments.collect(),
+            keys: self.keys.into_iter().map(kept).collect(),
+            time: self.time.map(kept),
+            batch,
+        }
+    }
 }
 
 impl Types {
@@ -83,26 +112,31 @@ impl Inputs {
             keeps_nulls: aggregate.function.keeps_nulls() && !aggregate.ignore_nulls,
             filter: aggregate.filter.clone(),
         });
-        Inputs { keys, aggregates: aggregates.collect() }
+        let time = plan.window.as_ref().map(|window| {
+            let name = window.time.text.as_str();
+            (window.time.clone(), Arc::new(Field::new(name, TIMESTAMP, false)))
+        });
+        Inputs { keys, time, aggregates: aggregates.collect() }
     }
 
     /// Evaluates over `batch`. A row on which any expression fails takes no part in any aggregate.
     pub fn take(&self, batch: &Batch, stage: &str, out: &mut Output) -> Taken {
         let mut evaluation = Evaluation::new(batch);
         let mut keys: Vec<_> = self.keys.iter().map(|(expr, field)| evaluation.field(expr, field)).collect();
+        let mut time = self.time.as_ref().map(|(expr, field)| evaluation.field(expr, field));
         let mut columns: Vec<Columns> =
             self.aggregates.iter().map(|aggregate| Columns::evaluate(aggregate, &mut evaluation)).collect();
         let failed = evaluation.finish();
         let mut batch = batch.clone();
         if !failed.is_empty() {
             let good = failed.report(&batch, stage, out, |_| false);
-            keys.iter_mut().for_each(|key| *key = kept(key, &good));
+            keys.iter_mut().chain(&mut time).for_each(|key| *key = kept(key, &good));
             columns.iter_mut().for_each(|columns| columns.keep(&good));
             batch = batch.filter(&good).expect("masks of one length");
         }
         let columns = columns.into_iter().zip(&self.aggregates);
         let arguments = columns.map(|(columns, aggregate)| columns.select(aggregate, batch.len()));
-        Taken { arguments: arguments.collect(), batch, keys }
+        Taken { arguments: arguments.collect(), batch, keys, time }
     }
 }
 

@@ -11,10 +11,10 @@ use arrow::array::{
 use arrow::compute::{concat, take};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
-use crate::canonical::{self, CanonicalRows, KEY_GROUPS, key_group};
+use crate::canonical::{self, CanonicalRows, KEY_GROUPS};
 use crate::error::{Error, Result};
-use crate::transform::aggregate::KeyedState;
-use crate::transform::aggregate::groups::Group;
+use crate::transform::aggregate::groups::{Group, Groups};
+use crate::transform::aggregate::keyed::Keyed;
 use crate::transform::aggregate::state::State;
 use crate::transform::{KeyGroup, SnapshotKind};
 
@@ -65,7 +65,7 @@ impl Tracker {
     }
 
     /// The last snapshot has failed: what it held counts as changed again.
-    fn fail(&mut self) {
+    pub fn fail(&mut self) {
         self.based = self.based_before;
         let changed = if self.based { CHANGED } else { 0 };
         self.changed.iter_mut().for_each(|flags| *flags = if *flags == 0 { 0 } else { changed });
@@ -92,13 +92,19 @@ pub fn state_schema(key_types: &[DataType], states: &[Box<dyn State>]) -> Schema
     Arc::new(Schema::new(fields))
 }
 
-impl KeyedState {
-    pub(super) fn take_snapshot(&mut self, kind: SnapshotKind) -> Vec<(KeyGroup, RecordBatch)> {
+impl Keyed {
+    /// The groups that `lives` says have rows, by the key group of their key.
+    pub fn snapshot(
+        &mut self,
+        kind: SnapshotKind,
+        lives: impl Fn(&Groups, Group) -> bool,
+        key_group: impl Fn(&[u8]) -> KeyGroup,
+    ) -> Vec<(KeyGroup, RecordBatch)> {
         let all = kind == SnapshotKind::Full || !self.tracker.based;
         let mut live: Vec<Vec<Group>> = vec![Vec::new(); KEY_GROUPS];
         for group in self.groups.iter() {
             let wanted = all || self.tracker.changed[group as usize] & CHANGED != 0;
-            if wanted && self.exists(group) && !self.touched.contains(group) {
+            if wanted && lives(&self.groups, group) {
                 live[usize::from(key_group(self.groups.key(group)))].push(group);
             }
         }
@@ -119,10 +125,6 @@ impl KeyedState {
         snapshot
     }
 
-    pub(super) fn fail_snapshot(&mut self) {
-        self.tracker.fail();
-    }
-
     fn save(&self, live: &[Group], removed: &[&[u8]]) -> RecordBatch {
         let keys = live.iter().map(|group| self.groups.key(*group)).chain(removed.iter().copied());
         let mut columns = canonical::decode(keys, &self.key_types).expect("the state holds canonical keys");
@@ -138,7 +140,8 @@ impl KeyedState {
         RecordBatch::try_new(Arc::clone(&self.state_schema), columns).expect("columns of the state schema")
     }
 
-    pub(super) fn load(&mut self, state: &RecordBatch) -> Result<()> {
+    /// Puts back a part of a snapshot.
+    pub fn load(&mut self, state: &RecordBatch) -> Result<()> {
         let types =
             |schema: &Schema| schema.fields().iter().map(|f| f.data_type().clone()).collect::<Vec<_>>();
         if types(&state.schema()) != types(&self.state_schema) {
@@ -149,7 +152,6 @@ impl KeyedState {
         let mut encoded = CanonicalRows::default();
         encoded.encode(keys, state.num_rows());
         self.tracker.based = true;
-        self.touched.clear();
         let (mut live, mut places) = (Vec::new(), Vec::new());
         for (row, key) in encoded.iter().enumerate() {
             if removed.value(row) {

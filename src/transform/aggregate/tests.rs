@@ -19,6 +19,7 @@ use rand_pcg::Pcg64Mcg;
 
 use super::*;
 use crate::batch::Origin;
+use crate::canonical::CanonicalRows;
 use crate::plan::{Aggregate, AggregateFunction, Expr, OrderBy, Parameter};
 
 mod functions;
@@ -146,6 +147,7 @@ fn plan(keys: &[&str], aggregates: Vec<Aggregate>, append_only_input: bool) -> A
         aggregates,
         schema: Arc::new(Schema::new(fields)),
         append_only_input,
+        window: None,
     }
 }
 

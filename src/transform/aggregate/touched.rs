@@ -88,10 +88,10 @@ impl Touched {
         self.list[self.places[group as usize] as usize].1
     }
 
-    /// The next groups to emit, in the order of their keys.
-    pub fn next_groups(&mut self, keys: &Groups) -> Vec<Group> {
+    /// The next groups to emit, at most `max`, in the order of their keys.
+    pub fn next_groups(&mut self, keys: &Groups, max: usize) -> Vec<Group> {
         let list = &self.list;
-        self.closing.get_or_insert_with(|| Closing::new(list, keys)).next(keys)
+        self.closing.get_or_insert_with(|| Closing::new(list, keys)).next(keys, max)
     }
 
     /// Whether all groups have been given out.
@@ -122,14 +122,14 @@ impl Closing {
 
     /// Sorting a million keys at once would hold up everybody else; so the nearest part is halved until it
     /// is small enough, and only that is sorted.
-    fn next(&mut self, keys: &Groups) -> Vec<Group> {
+    fn next(&mut self, keys: &Groups, max: usize) -> Vec<Group> {
         let by_key = |left: &(u64, Group), right: &(u64, Group)| {
             left.0.cmp(&right.0).then_with(|| keys.key(left.1).cmp(keys.key(right.1)))
         };
         loop {
             let Some(end) = self.ends.last().copied() else { return Vec::new() };
             let part = &mut self.groups[self.emitted..end];
-            if part.len() <= EMIT_GROUPS_MAX {
+            if part.len() <= max {
                 part.sort_unstable_by(by_key);
                 self.emitted = end;
                 self.ends.pop();

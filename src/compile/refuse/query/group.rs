@@ -6,6 +6,7 @@ use super::{Look, normalized};
 use crate::compile::diagnostic::Diagnostic;
 use crate::compile::problem::or_else;
 use crate::compile::refuse::expression::{Clause, Walk};
+use crate::compile::window;
 
 impl Look<'_> {
     /// An item of GROUP BY, which may be the number of an item of the SELECT list.
@@ -41,7 +42,18 @@ impl Look<'_> {
                 return self.findings.diagnostics.push(error.hint(hint));
             }
         }
-        self.walk(expr, Clause::GroupBy);
+        match window::call(expr) {
+            // Its other arguments are looked at where it is replaced.
+            Some((call, _)) => {
+                if let ast::FunctionArguments::List(list) = &call.args
+                    && let Some(ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(time))) =
+                        list.args.first()
+                {
+                    self.walk(time, Clause::GroupBy);
+                }
+            }
+            None => self.walk(expr, Clause::GroupBy),
+        }
     }
 
     /// The planner puts the expression of an alias in its place, and then takes an integer for the number of a

@@ -6,7 +6,7 @@ use super::functions::everything;
 use super::*;
 
 /// What `groups` of a state show, by aggregate: the rendered cell, or the error.
-fn shown(state: &KeyedState, groups: &[Group]) -> Vec<Vec<Result<Option<String>, String>>> {
+fn shown(state: &Keyed, groups: &[Group]) -> Vec<Vec<Result<Option<String>, String>>> {
     let shown = state.states.iter().map(|aggregate| {
         let mut errors = Vec::new();
         let column = aggregate.evaluate(groups, &mut errors);
@@ -19,25 +19,19 @@ fn shown(state: &KeyedState, groups: &[Group]) -> Vec<Vec<Result<Option<String>,
 }
 
 /// A state with empty groups 0 to `count`.
-fn with_groups(plan: &Aggregation, count: usize) -> KeyedState {
-    let mut state = new_state(plan);
+fn with_groups(plan: &Aggregation, count: usize) -> Keyed {
+    let mut state = new_state(plan).keyed;
     (0..count).for_each(|i| assert_eq!(state.groups.intern(&[i as u8]), i as Group));
     state.make_room();
     state
 }
 
-fn take_in(state: &mut KeyedState, rows: &[Row], groups: &[Group], with_origin: bool) {
+fn take_in(state: &mut Keyed, rows: &[Row], groups: &[Group], with_origin: bool) {
     let mut out = Output::default();
-    let taken = state.inputs.take(&batch(rows, with_origin), "test", &mut out);
+    let taken = state.take(&batch(rows, with_origin), &mut out);
     assert_eq!(out.dead, 0);
     state.row_groups = groups.to_vec();
     state.update(&taken);
-}
-
-fn merge(state: &mut KeyedState, from: Group, into: Group) {
-    for aggregate in &mut state.states {
-        aggregate.merge(from, into, &state.ties);
-    }
 }
 
 /// Rows in many parts, merged two by two in any order, show the same as all rows in one group, to the last bit.
@@ -71,7 +65,7 @@ fn parts_that_are_merged_in_any_order_show_what_the_whole_shows() {
                 left.shuffle(random);
                 let (from, into) = (left.swap_remove(0), left[0]);
                 let before = shown(&state, &[from]);
-                merge(&mut state, from, into);
+                state.merge(from, into);
                 same(shown(&state, &[from]), before, "does not change what is merged into another");
             }
             same(shown(&state, &left), shown(&state, &[WHOLE]), "merged");
@@ -83,7 +77,7 @@ fn parts_that_are_merged_in_any_order_show_what_the_whole_shows() {
 /// A group that was saved and loaded goes on to be merged like any other.
 fn merge_snapshots(
     plan: &Aggregation,
-    state: &mut KeyedState,
+    state: &mut Keyed,
     group: Group,
     random: &mut Pcg64Mcg,
     same: &impl Fn(Vec<Vec<Result<Option<String>, String>>>, Vec<Vec<Result<Option<String>, String>>>, &str),
@@ -97,7 +91,7 @@ fn merge_snapshots(
         let saved = own.save(&[group], &state.ties);
         others.load(&[loaded], &saved, &mut other.ties).expect("its own state");
     }
-    merge(&mut other, more_group, loaded);
+    other.merge(more_group, loaded);
     take_in(state, &more, &vec![group; more.len()], append_only);
     same(shown(&other, &[loaded]), shown(state, &[group]), "loaded and merged");
 }
@@ -113,9 +107,9 @@ fn a_group_that_was_emptied_is_merged_into_like_a_new_one() {
         for (group, part) in rows.chunks(30).enumerate() {
             take_in(&mut state, part, &vec![group as Group; part.len()], append_only);
         }
-        merge(&mut state, 0, 2);
+        state.merge(0, 2);
         state.states.iter_mut().for_each(|aggregate| aggregate.clear(2));
-        merge(&mut state, 1, 2);
+        state.merge(1, 2);
         assert_eq!(shown(&state, &[2]), shown(&state, &[1]));
     }
 }

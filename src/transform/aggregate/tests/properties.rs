@@ -132,7 +132,7 @@ fn take_snapshot(operator: &mut KeyedState, durable: &mut Vec<RecordBatch>, rand
             durable.clear();
         }
         for (group, part) in snapshot {
-            let keys = part.columns()[..operator.key_types.len()].to_vec();
+            let keys = part.columns()[..operator.keyed.key_types.len()].to_vec();
             let mut encoded = CanonicalRows::default();
             encoded.encode(&keys, part.num_rows());
             assert!(encoded.iter().all(|key| key_group(key) == group));

@@ -1,6 +1,6 @@
-use super::touched::EMIT_GROUPS_MAX;
 use super::*;
 use crate::dead_letter::Reason;
+use crate::transform::aggregate::ties::Ties;
 
 fn row(k: &'static str, i: i64, diff: i64) -> Row {
     Row {
@@ -59,7 +59,7 @@ fn a_group_has_no_row_while_its_sum_is_out_of_range_and_one_letter_per_transitio
     assert_eq!((rows, letters.len()), (vec![("\"a\" 6 2".into(), -1)], 1));
     let all = [row("a", 1, -1), row("a", 5, -1), row("a", i64::MAX, -1), row("b", 1, -1)];
     assert_eq!(run(&all).0, [("\"b\" 1 1".into(), -1)]);
-    assert_eq!((state.rows_in_state(), state.groups.iter().count()), (0, 0));
+    assert_eq!((state.rows_in_state(), state.keyed.groups.iter().count()), (0, 0));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn an_epoch_that_changes_nothing_emits_nothing() {
         false,
     );
     assert!(out.batches.is_empty() && out.letters.is_empty());
-    assert_eq!(state.groups.iter().count(), 1);
+    assert_eq!(state.keyed.groups.iter().count(), 1);
     let out = run_epoch(&mut state, 3, &[row("a", 1, 1)], 10, false);
     assert_eq!(changes(&out, &plan.schema), [("\"a\" 3 1".into(), -1), ("\"a\" 4 2".into(), 1)]);
     assert_eq!((out.batches[0].wall_ms, out.batches[0].origin.is_none()), (3, true));

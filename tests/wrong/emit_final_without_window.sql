@@ -8,4 +8,4 @@ CREATE SOURCE events (
 ) WITH (connector = 'kafka', topic = 'events', format = 'json');
 
 CREATE VIEW counts AS
-SELECT device, count(*) AS n FROM events GROUP BY device EMIT CHANGES;
+SELECT device, count(*) AS n FROM events GROUP BY device EMIT FINAL;

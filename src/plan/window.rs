@@ -1,0 +1,71 @@
+//! The windows of a GROUP BY.
+
+use super::{Bound, Expr};
+
+/// By which stretches of event time a GROUP BY groups, and when their results come out.
+#[derive(Clone, Debug)]
+pub struct Windowing {
+    pub window: Window,
+    /// Event time over the input of the aggregation: a TIMESTAMP. For [`Window::Given`] the end of a window.
+    pub time: Expr,
+    /// How far event time has come in the input.
+    pub bound: Bound,
+    /// How long a window still takes rows after event time has passed its end, in nanoseconds.
+    pub allowed_lateness_ns: i64,
+    pub emit: Emit,
+}
+
+impl Windowing {
+    /// Whether a result, once it is out, is never replaced.
+    pub fn is_final(&self) -> bool {
+        self.emit == Emit::Final && self.allowed_lateness_ns == 0
+    }
+
+    /// How far the ends of windows have come in the result: no row with an earlier one comes any more.
+    pub fn ends(&self) -> Bound {
+        self.bound.clone().back(self.allowed_lateness_ns)
+    }
+
+    /// The same for the starts; `None` where it cannot be told from the watermark alone.
+    pub fn starts(&self) -> Option<Bound> {
+        let (slide_ns, size_ns) = match self.window {
+            Window::Tumble { size_ns } | Window::Cumulate { size_ns, .. } => (size_ns, size_ns),
+            Window::Hop { slide_ns, size_ns } => (slide_ns, size_ns),
+            Window::Session { .. } | Window::Given => return None,
+        };
+        Some(Bound::Starts { of: Box::new(self.ends()), slide_ns, size_ns })
+    }
+}
+
+/// Which windows hold a row, `[start, end)`, aligned to the Unix epoch. All lengths are in nanoseconds and
+/// positive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// One after the other.
+    Tumble { size_ns: i64 },
+    /// One of `size_ns` begins every `slide_ns`: they overlap, or leave gaps.
+    Hop { slide_ns: i64, size_ns: i64 },
+    /// Each window of `size_ns` is also given out after every `step_ns`, up to there.
+    Cumulate { step_ns: i64, size_ns: i64 },
+    /// Rows of a key that are at most `gap_ns` apart.
+    Session { gap_ns: i64 },
+    /// Those of the input: its rows are results of windows, and are grouped by their end.
+    Given,
+}
+
+/// When the result of a window comes out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Emit {
+    /// When event time has passed its end, and again for each change within the allowed lateness.
+    #[default]
+    Final,
+    /// Whenever it changes: EMIT CHANGES.
+    Changes,
+}
+
+impl Window {
+    /// Number of columns that name a window in the result: its start and its end.
+    pub fn columns(&self) -> usize {
+        if *self == Window::Given { 1 } else { 2 }
+    }
+}
