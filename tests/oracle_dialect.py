@@ -19,7 +19,9 @@ ROUNDED = {"sum": SUM_ERROR, "avg": SUM_ERROR, "mean": SUM_ERROR} | dict.fromkey
 # approx_distinct against the exact number: five standard errors of 1.6 %.
 APPROXIMATE_ERROR = 0.08
 ROUNDED["approx_distinct"] = APPROXIMATE_ERROR
-ROUNDED |= dict.fromkeys(["median", "percentile_cont", "quantile_cont"], SUM_ERROR)
+ROUNDED |= dict.fromkeys(["median", "percentile_cont", "quantile_cont", "sigma_clipped_percentile"], SUM_ERROR)
+# approx_percentile_cont against percentile_cont, up to 4096 buckets.
+ROUNDED["approx_percentile_cont"] = 2**-8
 
 TOKEN = re.compile(
     r"""'(?:[^']|'')*' | "[^"]*" | \d+(?:\.\d+)?(?:[eE][+-]?\d+)? | \w+ | ::|->>|->|<=|>=|<>|!=|\|\||!~\*|!~|~\* | \S""",
@@ -74,10 +76,16 @@ MACROS = [
     "CREATE MACRO signum(x) AS sign(x)",
     "CREATE MACRO to_timestamp_millis(x) AS make_timestamp_ns(x * 1000000)",
     "CREATE MACRO to_timestamp_seconds(x) AS make_timestamp_ns(x * 1000000000)",
+    # One value has no deviation, and is its own mean. Ours rounds nothing: what is just at the limit counts, as equal
+    # values do, which a rounded mean misses.
+    "CREATE MACRO _near(l, k) AS list_filter(l, lambda v: abs(v - list_avg(l)) "
+    "<= k * coalesce(list_stddev_samp(l), 0) + 1e-12 * greatest(abs(v), abs(list_avg(l))))",
     f"CREATE MACRO _field(x, k) AS '{JSON_MARK}' || json_extract(substr(x, {len(JSON_MARK) + 1}), k)",
     f"CREATE MACRO _field_text(x, k) AS json_extract_string(substr(x, {len(JSON_MARK) + 1}), k)",
 ]
-RENAMED = {"nullif": "_nullif", "var": "var_samp", "var_sample": "var_samp", "mean": "avg"}
+RENAMED = {"nullif": "_nullif", "var": "var_samp", "var_sample": "var_samp", "mean": "avg", "approx_percentile_cont": "quantile_cont"}
+# These have a form with WITHIN GROUP, which DuckDB has for percentile_cont only.
+PERCENTILES = ("approx_percentile_cont", "sigma_clipped_percentile")
 
 
 class Group(list):
@@ -336,6 +344,9 @@ class Query:
                 index += 2
             elif isinstance(following, Group) and re.match(r"\w", token) and not is_word(token, *KEYWORDS):
                 ignored = [is_word(*pair) for pair in zip(tokens[index + 2 : index + 4], ("IGNORE", "NULLS"))] == [True, True]
+                if token.lower() in PERCENTILES and is_word((tokens[index + 2 :] or [""])[0], "WITHIN"):
+                    tokens = [*tokens[: index + 1], self.within(following, tokens[index + 4]), *tokens[index + 5 :]]
+                    following = tokens[index + 1]
                 index += 2 * ignored
                 condition, used = self.filter(tokens[index + 2 :])
                 if ignored:
@@ -347,6 +358,13 @@ class Query:
                 out.append(token)
                 index += 1
         return " ".join(out)
+
+    @staticmethod
+    def within(constants: Group, order: Group) -> Group:
+        """f(p) WITHIN GROUP (ORDER BY x DESC) as f(x, 1 - p)."""
+        descending = is_word(order[-1], "DESC")
+        argument = order[2:-1] if is_word(order[-1], "ASC", "DESC") else order[2:]
+        return Group([*argument, ",", *(["1", "-"] if descending else []), *constants])
 
     def inner(self, group: Group) -> str:
         if group and is_word(group[0], "SELECT", "WITH"):
@@ -383,6 +401,13 @@ class Query:
         elif name == "approx_distinct":
             # Ours is exact up to 256 values, DuckDB's is not.
             text = f"count(DISTINCT {self.expression(group)})"
+        elif name == "sigma_clipped_percentile":
+            distinct = "DISTINCT " if is_word(group[0], "DISTINCT") else ""
+            parts = [self.expression(part) for part in cut(group[1:] if distinct else group, ",")]
+            value, fraction, sigmas = f"CAST({parts[0]} AS DOUBLE)", *parts[1:]
+            condition = f"isfinite({value})" + (f" AND ({condition})" if condition else "")
+            values = f"list({distinct}{value}) FILTER (WHERE {condition})"
+            return f"list_aggregate(_near({values}, {sigmas}), 'quantile_cont', {fraction})"
         else:
             text = f"{RENAMED.get(name, name)}({self.expression(group)})"
         text += f" FILTER (WHERE {condition})" if condition else ""

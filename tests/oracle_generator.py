@@ -570,10 +570,18 @@ class Generator:
     def aggregate_middle(self, relation: Relation) -> Value:
         kind = self.pick(["BIGINT", "DOUBLE"])
         argument = self.argument(relation, kind)
-        if not relation.updating or argument.bound > SAFE:
+        if argument.bound > SAFE:
+            return self.aggregate_extreme(relation)
+        functions = ["median({})", "quantile_cont({}, 0.25)", "sigma_clipped_percentile({}, 0.9, 1.7)"]
+        if not relation.updating:
+            functions = []
+        # Of more values it is one that is near, which says little of a value near 0.
+        if relation.updating or relation.rows <= 256:
+            functions.append("approx_percentile_cont({}, 0.75)")
+        if not functions:
             return self.aggregate_extreme(relation)
         self.use("percentile")
-        text = self.pick([f"median({argument.text})", f"quantile_cont({argument.text}, 0.25)"])
+        text = self.pick(functions).format(argument.text)
         return Value(self.filtered(text, relation), "DOUBLE", fuzzy=True)
 
     def filtered(self, text: str, relation: Relation) -> str:

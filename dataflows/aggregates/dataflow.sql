@@ -24,7 +24,9 @@ SELECT vehicle,
        median(km)                                                AS median_km,
        median(stops)                                             AS median_stops,
        quantile_cont(km, 0.9)                                    AS p90,
-       percentile_cont(0.1) WITHIN GROUP (ORDER BY km DESC)      AS p90_again
+       percentile_cont(0.1) WITHIN GROUP (ORDER BY km DESC)      AS p90_again,
+       sigma_clipped_percentile(km, 0.9, 1.5)                    AS p90_near,
+       sigma_clipped_percentile(0.1, 1.5) WITHIN GROUP (ORDER BY km DESC) FILTER (WHERE stops > 0) AS p90_near_stops
 FROM trips
 GROUP BY vehicle;
 
@@ -51,7 +53,9 @@ SELECT vehicle,
        first_value(driver ORDER BY km DESC, ts) FILTER (WHERE km IS NOT NULL) AS longest_driver,
        last_value(km ORDER BY stops, ts) FILTER (WHERE stops IS NOT NULL)     AS most_stops_km,
        max(CAST(stops AS TEXT))                                  AS stops_as_text,
-       max(stops)                                                AS stops_as_number
+       max(stops)                                                AS stops_as_number,
+       approx_percentile_cont(km, 0.5)                           AS about_median,
+       approx_percentile_cont(0.25) WITHIN GROUP (ORDER BY stops DESC)        AS about_stops
 FROM trips
 GROUP BY vehicle;
 
@@ -67,6 +71,8 @@ SELECT known_driver                                              AS driver,
        array_agg(trips ORDER BY vehicle)                         AS trips,
        median(deviation)                                         AS deviation,
        percentile_cont(0.25) WITHIN GROUP (ORDER BY trips)       AS p25,
+       approx_percentile_cont(trips, 0.25)                       AS p25_again,
+       sigma_clipped_percentile(trips, 0.5, 1)                   AS near_median,
        var_pop(trips)                                            AS variance,
        stddev_samp(most_stops_km)                                AS km_deviation,
        bool_and(ever_late)                                       AS all_late,

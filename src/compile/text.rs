@@ -4,6 +4,7 @@ use datafusion_common::ScalarValue;
 use datafusion_expr::expr::{AggregateFunction, Case, InList, NullTreatment, ScalarFunction, Sort};
 use datafusion_expr::{Expr, Operator};
 
+use super::aggregate::functions;
 use super::expression::Scope;
 use super::function::json;
 use super::types;
@@ -139,7 +140,9 @@ fn aggregate(call: &AggregateFunction, scope: &Scope) -> String {
     let counts_rows = call.func.name() == "count"
         && matches!(params.args.as_slice(), [Expr::Literal(value, _)] if !value.is_null());
     // Of the expression in WITHIN GROUP the planner makes the first argument.
-    let within_group = call.func.name().ends_with("_cont") && !params.order_by.is_empty();
+    let percentile =
+        functions::function(call.func.name()).and_then(|it| it.constants_within_group()).is_some();
+    let within_group = percentile && !params.order_by.is_empty();
     let given = if within_group { &params.args[1..] } else { &params.args[..] };
     let arguments = if counts_rows { "*".to_owned() } else { list(given, scope) };
     let distinct = if params.distinct { "DISTINCT " } else { "" };

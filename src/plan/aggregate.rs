@@ -44,6 +44,8 @@ pub enum Parameter {
     Separator(String),
     /// 0 to 1: which value percentile_cont takes.
     Fraction(f64),
+    /// Which value it takes of those that are no more standard deviations from the mean.
+    Clipped { fraction: f64, sigmas: f64 },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,6 +82,10 @@ pub enum AggregateFunction {
     Median,
     /// DOUBLE: the value at a fraction, between two values in proportion.
     PercentileCont,
+    /// DOUBLE: about that value. Exact over updating input.
+    ApproxPercentileCont,
+    /// DOUBLE: that value, of the values near the mean.
+    SigmaClippedPercentile,
 }
 
 /// What the state of an aggregate grows with, besides the number of groups.
@@ -103,7 +109,8 @@ impl AggregateFunction {
             }
             F::BoolAnd | F::BoolOr | F::BitAnd | F::BitOr | F::BitXor => "accumulable",
             F::Min | F::Max | F::FirstValue | F::LastValue => "ordered",
-            F::ApproxDistinct | F::StringAgg | F::ArrayAgg | F::Median | F::PercentileCont => "holistic",
+            F::ApproxDistinct | F::StringAgg | F::ArrayAgg => "holistic",
+            F::Median | F::PercentileCont | F::ApproxPercentileCont | F::SigmaClippedPercentile => "holistic",
         }
     }
 
@@ -116,6 +123,16 @@ impl AggregateFunction {
     /// Whether it gives the value of one row, that with the least or greatest order.
     pub fn picks(self) -> bool {
         matches!(self, AggregateFunction::FirstValue | AggregateFunction::LastValue)
+    }
+
+    /// How many constants it takes besides its argument, if it can be written with WITHIN GROUP (ORDER BY argument).
+    pub fn constants_within_group(self) -> Option<usize> {
+        use AggregateFunction as F;
+        match self {
+            F::PercentileCont | F::ApproxPercentileCont => Some(1),
+            F::SigmaClippedPercentile => Some(2),
+            _ => None,
+        }
     }
 
     /// Whether it puts the values of all rows together in order.
@@ -145,7 +162,10 @@ impl Aggregate {
         use AggregateFunction as F;
         match self.function {
             _ if self.counts_values(append_only) => Growth::Values,
-            F::StringAgg | F::ArrayAgg | F::Median | F::PercentileCont => Growth::Rows,
+            F::StringAgg | F::ArrayAgg | F::Median | F::PercentileCont | F::SigmaClippedPercentile => {
+                Growth::Rows
+            }
+            F::ApproxPercentileCont if !append_only => Growth::Rows,
             F::Min | F::Max | F::FirstValue | F::LastValue if !append_only => Growth::Rows,
             _ => Growth::Groups,
         }

@@ -99,25 +99,26 @@ fn arguments<'e>(
             let problem = Problem::new("`string_agg` takes a text and a constant separator");
             Err(problem.hint("string_agg(x, ', ')"))
         }
-        (AggregateFunction::PercentileCont, [value, Expr::Literal(fraction, _)]) => {
-            let given = fraction.cast_to(&DataType::Float64);
-            let (Ok(ScalarValue::Float64(Some(given))), false) = (given, fraction.try_as_str().is_some())
-            else {
-                return Err(
-                    Problem::new(format!("the fraction of `{name}` is a number")).hint(fraction_hint(name))
-                );
-            };
-            if !(0.0..=1.0).contains(&given) {
-                let message = format!("the fraction of `{name}` is from 0 to 1, not {given}");
-                return Err(Problem::new(message).hint(fraction_hint(name)));
-            }
+        (function, [value, Expr::Literal(fraction, _), rest @ ..])
+            if function.constants_within_group() == Some(rest.len() + 1) =>
+        {
             let descending = within_group.first().is_some_and(|sort| !sort.asc);
-            let fraction = if descending { 1.0 - given } else { given };
-            Ok((value, Some(Parameter::Fraction(fraction))))
+            let fraction = self::fraction(function, name, fraction, descending)?;
+            let parameter = match rest {
+                [] => Parameter::Fraction(fraction),
+                [sigmas, ..] => Parameter::Clipped { fraction, sigmas: self::sigmas(name, sigmas)? },
+            };
+            Ok((value, Some(parameter)))
         }
-        (AggregateFunction::PercentileCont, _) => {
-            let problem = Problem::new(format!("`{name}` takes a value and a constant fraction"));
-            Err(problem.hint(fraction_hint(name)))
+        (function, _) if function.constants_within_group().is_some() => {
+            let constants = match function {
+                AggregateFunction::SigmaClippedPercentile => {
+                    ", a constant fraction, and how many standard deviations from the mean are near"
+                }
+                _ => " and a constant fraction",
+            };
+            let problem = Problem::new(format!("`{name}` takes a value{constants}"));
+            Err(problem.hint(fraction_hint(function, name)))
         }
         (_, [value]) => Ok((value, None)),
         _ => {
@@ -128,8 +129,44 @@ fn arguments<'e>(
     }
 }
 
-fn fraction_hint(name: &str) -> String {
-    format!("{name}(x, 0.95), or {name}(0.95) WITHIN GROUP (ORDER BY x)")
+fn fraction(
+    function: AggregateFunction,
+    name: &str,
+    given: &ScalarValue,
+    descending: bool,
+) -> Result<f64, Problem> {
+    let problem = |message| Err(Problem::new(message).hint(fraction_hint(function, name)));
+    match number(given) {
+        None => problem(format!("the fraction of `{name}` is a number")),
+        Some(given) if !(0.0..=1.0).contains(&given) => {
+            problem(format!("the fraction of `{name}` is from 0 to 1, not {given}"))
+        }
+        Some(given) => Ok(if descending { 1.0 - given } else { given }),
+    }
+}
+
+fn sigmas(name: &str, given: &Expr) -> Result<f64, Problem> {
+    let given = match given {
+        Expr::Literal(value, _) => number(value),
+        _ => None,
+    };
+    given.filter(|given| *given > 0.0 && given.is_finite()).ok_or_else(|| {
+        let message =
+            format!("how many standard deviations from the mean are near to `{name}` is a number above 0");
+        Problem::new(message).hint(fraction_hint(AggregateFunction::SigmaClippedPercentile, name))
+    })
+}
+
+fn number(value: &ScalarValue) -> Option<f64> {
+    match value.cast_to(&DataType::Float64) {
+        Ok(ScalarValue::Float64(number)) if value.try_as_str().is_none() => number,
+        _ => None,
+    }
+}
+
+fn fraction_hint(function: AggregateFunction, name: &str) -> String {
+    let constants = if function == AggregateFunction::SigmaClippedPercentile { "0.95, 3" } else { "0.95" };
+    format!("{name}(x, {constants}), or {name}({constants}) WITHIN GROUP (ORDER BY x)")
 }
 
 fn order(function: AggregateFunction, sort: &Sort, scope: &Scope) -> Result<OrderBy, Problem> {
@@ -172,14 +209,19 @@ fn typed(
         (F::Sum | F::Avg, Int32 | Int64) => Int64,
         (F::Sum | F::Avg, Float64) => Float64,
         (F::VarPop | F::VarSamp | F::StddevPop | F::StddevSamp, Int32 | Int64 | Float64) => Float64,
-        (F::Median | F::PercentileCont, Int32 | Int64 | Float64) => Float64,
+        (
+            F::Median | F::PercentileCont | F::ApproxPercentileCont | F::SigmaClippedPercentile,
+            Int32 | Int64 | Float64,
+        ) => Float64,
         (F::BitAnd | F::BitOr | F::BitXor, Int32 | Int64) => Int64,
         (F::BoolAnd | F::BoolOr, Boolean) => Boolean,
         (F::StringAgg, Utf8) if !argument.json => Utf8,
         (F::Sum | F::Avg | F::VarPop | F::VarSamp | F::StddevPop | F::StddevSamp, _) => {
             return wrong("a number", "CAST it to BIGINT or DOUBLE");
         }
-        (F::Median | F::PercentileCont, _) => return wrong("a number", "CAST it to BIGINT or DOUBLE"),
+        (F::Median | F::PercentileCont | F::ApproxPercentileCont | F::SigmaClippedPercentile, _) => {
+            return wrong("a number", "CAST it to BIGINT or DOUBLE");
+        }
         (F::BitAnd | F::BitOr | F::BitXor, _) => return wrong("an integer", "CAST it to BIGINT"),
         (F::BoolAnd | F::BoolOr, _) => return wrong("a BOOLEAN", "compare it with something"),
         (F::StringAgg, _) => return wrong("TEXT", "CAST it to TEXT"),

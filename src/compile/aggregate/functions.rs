@@ -44,12 +44,14 @@ const FUNCTIONS: &[(&str, AggregateFunction)] = &[
     ("median", AggregateFunction::Median),
     ("percentile_cont", AggregateFunction::PercentileCont),
     ("quantile_cont", AggregateFunction::PercentileCont),
+    ("approx_percentile_cont", AggregateFunction::ApproxPercentileCont),
+    ("sigma_clipped_percentile", AggregateFunction::SigmaClippedPercentile),
 ];
 
 /// What is supported, for hints.
 pub(in crate::compile) const SUPPORTED: &str = "supported are count, sum, avg, min, max, first_value, last_value, \
     var_pop, var_samp, stddev_pop, stddev_samp, bool_and, bool_or, bit_and, bit_or, bit_xor, approx_distinct, \
-    string_agg, array_agg, median and percentile_cont";
+    string_agg, array_agg, median, percentile_cont, approx_percentile_cont and sigma_clipped_percentile";
 
 /// All functions for the planner: ours, and those of the library that are refused by name.
 pub(in crate::compile) fn all() -> Vec<(String, Arc<AggregateUDF>)> {
@@ -78,7 +80,9 @@ pub(super) fn result(function: AggregateFunction, argument: &DataType) -> DataTy
         (F::Count | F::ApproxDistinct | F::BitAnd | F::BitOr | F::BitXor, _) => DataType::Int64,
         (F::Sum, DataType::Int32 | DataType::Int64) => DataType::Int64,
         (F::Sum | F::Avg | F::VarPop | F::VarSamp | F::StddevPop | F::StddevSamp, _) => DataType::Float64,
-        (F::Median | F::PercentileCont, _) => DataType::Float64,
+        (F::Median | F::PercentileCont | F::ApproxPercentileCont | F::SigmaClippedPercentile, _) => {
+            DataType::Float64
+        }
         (F::BoolAnd | F::BoolOr, _) => DataType::Boolean,
         (F::StringAgg | F::ArrayAgg, _) => DataType::Utf8,
         (F::Min | F::Max | F::FirstValue | F::LastValue, argument) => argument.clone(),
@@ -123,6 +127,10 @@ impl AggregateUDFImpl for Planned {
 
     fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         not_impl_err!("{} is not computed by the library", self.name)
+    }
+
+    fn supports_within_group_clause(&self) -> bool {
+        self.function.constants_within_group().is_some()
     }
 
     fn supports_null_handling_clause(&self) -> bool {

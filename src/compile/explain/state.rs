@@ -25,7 +25,15 @@ fn cost(aggregate: &Aggregate, append_only: bool) -> &'static str {
         F::StringAgg | F::ArrayAgg => {
             "all values of a group in order, a search per change; a result reads all of them"
         }
-        F::Median | F::PercentileCont => "all values of a group in order, a search per change",
+        F::ApproxPercentileCont if append_only => {
+            "up to 256 values, then up to 64 KiB per group, a search per change"
+        }
+        F::Median | F::PercentileCont | F::ApproxPercentileCont => {
+            "all values of a group in order, a search per change"
+        }
+        F::SigmaClippedPercentile => {
+            "all values of a group in order, a search and exact additions of x and x² per change"
+        }
         F::Min | F::Max | F::FirstValue | F::LastValue | F::ApproxDistinct => match append_only {
             true => "one value per group, a comparison per change",
             false => "all values of a group in order, a search per change",

@@ -177,16 +177,21 @@ fn check_within_group(
     arguments: usize,
 ) -> Option<Diagnostic> {
     let error = |message: String, hint: String| Some(Diagnostic::new(place(call), message).hint(hint));
-    let percentile = function == AggregateFunction::PercentileCont;
+    let constants = function.constants_within_group();
+    let (taken, example) = match constants {
+        Some(2) => ("a fraction, a number of standard deviations", "0.95, 3"),
+        _ => ("a fraction", "0.95"),
+    };
     match call.within_group.as_slice() {
         [] => None,
-        _ if !percentile => {
-            error(format!("`{name}` has no WITHIN GROUP"), "only percentile_cont has one".to_owned())
-        }
-        [order] if arguments == 1 && order.options.nulls_first.is_none() => None,
+        _ if constants.is_none() => error(
+            format!("`{name}` has no WITHIN GROUP"),
+            "only percentile_cont, approx_percentile_cont and sigma_clipped_percentile have one".to_owned(),
+        ),
+        [order] if constants == Some(arguments) && order.options.nulls_first.is_none() => None,
         _ => error(
-            format!("`{name}` takes a fraction and one expression to order by"),
-            format!("{name}(0.95) WITHIN GROUP (ORDER BY x)"),
+            format!("`{name}` takes {taken} and one expression to order by"),
+            format!("{name}({example}) WITHIN GROUP (ORDER BY x)"),
         ),
     }
 }

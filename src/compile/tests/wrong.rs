@@ -94,10 +94,17 @@ fn aggregates_that_cannot_be_computed_are_refused() {
         "percentile_cont(0.5) WITHIN GROUP (ORDER BY i, n)",
         "percentile_cont(0.5 ORDER BY i)",
         "median(f) WITHIN GROUP (ORDER BY i)",
+        "approx_percentile_cont(f, 0.5, 100)",
+        "approx_percentile_cont(name, 0.5)",
+        "sigma_clipped_percentile(f, 0.95)",
+        "sigma_clipped_percentile(f, 0.95, 0)",
+        "sigma_clipped_percentile(f, 0.95, i)",
+        "sigma_clipped_percentile(0.95) WITHIN GROUP (ORDER BY f)",
         "string_agg(name, ', ')",
         "array_agg(f ORDER BY i)",
         "median(f) FILTER (WHERE i > 0)",
         "percentile_cont(0.5) WITHIN GROUP (ORDER BY f)",
+        "sigma_clipped_percentile(f, 0.95, 3)",
     ];
     let queries: Vec<_> =
         calls.iter().map(|call| format!("SELECT did, {call} AS x FROM telemetry GROUP BY did")).collect();

@@ -12,6 +12,7 @@ use crate::plan::{Aggregate, AggregateFunction, Parameter, field};
 use crate::transform::aggregate::accumulate::{Count, DoubleSum, IntegerSum};
 use crate::transform::aggregate::bits::{Bits, Join};
 use crate::transform::aggregate::booleans::Booleans;
+use crate::transform::aggregate::clipped::Clipped;
 use crate::transform::aggregate::distinct::Distinct;
 use crate::transform::aggregate::extremum::Extremum;
 use crate::transform::aggregate::groups::Group;
@@ -20,6 +21,7 @@ use crate::transform::aggregate::list::List;
 use crate::transform::aggregate::multiset::{Multiset, Order, Read};
 use crate::transform::aggregate::percentile::Percentile;
 use crate::transform::aggregate::pick::Pick;
+use crate::transform::aggregate::quantile::ApproxPercentile;
 use crate::transform::aggregate::sketch::ApproxDistinct;
 use crate::transform::aggregate::ties::Ties;
 use crate::transform::aggregate::values::{Fixed, Packed, Text, Values, is_fixed};
@@ -145,11 +147,10 @@ fn of_rows(
         (F::BitAnd, DataType::Int64) => Box::new(Bits::new(Join::And, append_only)),
         (F::BitOr, DataType::Int64) => Box::new(Bits::new(Join::Or, append_only)),
         (F::BitXor, DataType::Int64) => Box::new(Bits::new(Join::Xor, append_only)),
-        (F::Median, DataType::Float64) => Box::new(Percentile::new(0.5)),
-        (F::PercentileCont, DataType::Float64) => match aggregate.parameter {
-            Some(Parameter::Fraction(fraction)) => Box::new(Percentile::new(fraction)),
-            _ => return Err(Error::internal(format!("{} has no fraction", aggregate.text))),
-        },
+        (
+            F::Median | F::PercentileCont | F::ApproxPercentileCont | F::SigmaClippedPercentile,
+            DataType::Float64,
+        ) => percentile(aggregate, append_only)?,
         (_, other) if !canonical::supports(other) => return Err(unsupported(aggregate, other)),
         (F::ApproxDistinct, _) => Box::new(ApproxDistinct::default()),
         (F::StringAgg | F::ArrayAgg, _) => Box::new(listed(aggregate, value, append_only)?),
@@ -171,6 +172,19 @@ fn of_rows(
         (_, other) => return Err(unsupported(aggregate, other)),
     };
     Ok(state)
+}
+
+fn percentile(aggregate: &Aggregate, append_only: bool) -> Result<Box<dyn State>> {
+    use AggregateFunction as F;
+    Ok(match (aggregate.function, &aggregate.parameter) {
+        (F::Median, _) => Box::new(Percentile::new(0.5)),
+        (F::ApproxPercentileCont, Some(Parameter::Fraction(fraction))) if append_only => {
+            Box::new(ApproxPercentile::new(*fraction))
+        }
+        (_, Some(Parameter::Fraction(fraction))) => Box::new(Percentile::new(*fraction)),
+        (_, Some(Parameter::Clipped { fraction, sigmas })) => Box::new(Clipped::new(*fraction, *sigmas)),
+        _ => return Err(Error::internal(format!("{} has no fraction", aggregate.text))),
+    })
 }
 
 fn listed(aggregate: &Aggregate, value: DataType, append_only: bool) -> Result<Multiset> {

@@ -106,7 +106,8 @@ fn aggregate(
     };
     let parameter = match function {
         F::StringAgg => Some(Parameter::Separator("; ".into())),
-        F::PercentileCont => Some(Parameter::Fraction(0.9)),
+        F::PercentileCont | F::ApproxPercentileCont => Some(Parameter::Fraction(0.9)),
+        F::SigmaClippedPercentile => Some(Parameter::Clipped { fraction: 0.9, sigmas: 1.5 }),
         _ => None,
     };
     named(Aggregate {

@@ -32,8 +32,9 @@ pub struct Variance {
     moments: Vec<Moments>,
 }
 
+/// The sums of some values and of their squares.
 #[derive(Clone, Debug, Default)]
-struct Moments {
+pub struct Moments {
     sum: Exact,
     /// Of the values between [`LEAST`] and [`GREATEST`], and of zeros.
     squares: Exact,
@@ -56,8 +57,8 @@ impl Variance {
         if moments.sum.has_specials() {
             return Some(f64::NAN);
         }
-        if let Some(extremes) = &moments.extremes {
-            return Some(moments.with_extremes(extremes, count, divisor, self.root));
+        if moments.extremes.is_some() {
+            return Some(moments.in_integers(count, divisor, self.root));
         }
         let variance = moments.deviations(count) / divisor as f64;
         Some(if self.root { variance.sqrt() } else { variance })
@@ -65,7 +66,8 @@ impl Variance {
 }
 
 impl Moments {
-    fn add(&mut self, value: f64, diff: i64) {
+    /// Adds `value` `diff` times.
+    pub fn add(&mut self, value: f64, diff: i64) {
         self.sum.add(value, diff);
         let size = value.abs();
         if size == 0.0 || !value.is_finite() {
@@ -90,12 +92,21 @@ impl Moments {
         }
     }
 
-    fn merge(&mut self, other: &Moments) {
+    /// Adds the values of others.
+    pub fn merge(&mut self, other: &Moments) {
         self.sum.merge(&other.sum);
         self.squares.merge(&other.squares);
         if let Some(extremes) = &other.extremes {
             self.add_extremes(extremes.as_ref().clone());
         }
+    }
+
+    /// The sum in units of the least double, and the sum of the squares in units of its square. There are no
+    /// infinities or NaN among the values.
+    pub fn integers(&self) -> (BigInt, BigInt) {
+        let squares = self.squares.integer() << LEAST_EXPONENT.unsigned_abs();
+        let extremes = self.extremes.as_deref();
+        (self.sum.integer(), if let Some(extremes) = extremes { squares + extremes } else { squares })
     }
 
     /// The sum of the squared distances from the mean.
@@ -129,9 +140,8 @@ impl Moments {
     }
 
     /// The same in integers: (n times the sum of x² less the square of the sum of x) / (n * divisor).
-    fn with_extremes(&self, extremes: &BigInt, count: i64, divisor: i64, root: bool) -> f64 {
-        let sum = self.sum.integer();
-        let squares = extremes + (self.squares.integer() << LEAST_EXPONENT.unsigned_abs());
+    fn in_integers(&self, count: i64, divisor: i64, root: bool) -> f64 {
+        let (sum, squares) = self.integers();
         let spread = squares * count - &sum * &sum;
         if spread.sign() != Sign::Plus {
             return 0.0;

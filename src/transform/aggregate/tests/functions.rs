@@ -37,6 +37,7 @@ fn unordered(filter: Option<Expr>) -> Vec<Aggregate> {
     aggregates.extend(over(&[F::BoolAnd, F::BoolOr, F::Min, F::Max], "b"));
     aggregates.extend(over(&[F::BitAnd, F::BitOr, F::BitXor], "i"));
     aggregates.extend(over(&[F::Median, F::PercentileCont], "d"));
+    aggregates.extend(over(&[F::ApproxPercentileCont, F::SigmaClippedPercentile], "d"));
     for fraction in [0.0, 1.0, 1.0 / 3.0] {
         let percentile = aggregate(F::PercentileCont, Some("d"), None, filter.clone());
         aggregates.push(named(Aggregate { parameter: Some(Parameter::Fraction(fraction)), ..percentile }));
@@ -87,7 +88,10 @@ fn distinct(filter: Option<Expr>) -> Vec<Aggregate> {
     for function in [F::Sum, F::Avg] {
         aggregates.extend(["i", "d"].map(|argument| over(function, argument)));
     }
-    aggregates.extend([F::VarPop, F::Median].map(|function| over(function, "d")));
+    aggregates.extend(
+        [F::VarPop, F::Median, F::ApproxPercentileCont, F::SigmaClippedPercentile]
+            .map(|function| over(function, "d")),
+    );
     aggregates.extend([over(F::BitXor, "i"), over(F::StringAgg, "s"), over(F::ArrayAgg, "i")]);
     aggregates
 }

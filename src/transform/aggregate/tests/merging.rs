@@ -34,6 +34,10 @@ fn take_in(state: &mut Keyed, rows: &[Row], groups: &[Group], with_origin: bool)
     state.update(&taken);
 }
 
+fn saved(state: &Keyed, group: Group) -> Vec<ArrayRef> {
+    state.states.iter().flat_map(|aggregate| aggregate.save(&[group], &state.ties)).collect()
+}
+
 /// Rows in many parts, merged two by two in any order, show the same as all rows in one group, to the last bit.
 #[test]
 fn parts_that_are_merged_in_any_order_show_what_the_whole_shows() {
@@ -64,9 +68,10 @@ fn parts_that_are_merged_in_any_order_show_what_the_whole_shows() {
             while left.len() > 1 {
                 left.shuffle(random);
                 let (from, into) = (left.swap_remove(0), left[0]);
-                let before = shown(&state, &[from]);
+                // Parts may hold removals of rows that are in others, so that they show nothing sensible.
+                let before = saved(&state, from);
                 state.merge(from, into);
-                same(shown(&state, &[from]), before, "does not change what is merged into another");
+                assert_eq!(saved(&state, from), before, "{from} stays as it is: AGGREGATE_SEED={seed}");
             }
             same(shown(&state, &left), shown(&state, &[WHOLE]), "merged");
             merge_snapshots(&plan, &mut state, left[0], random, &same);

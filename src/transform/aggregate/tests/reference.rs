@@ -151,7 +151,8 @@ fn result(aggregate: &Aggregate, rows: &[Known], updating: bool) -> Outcome {
             let values: Vec<Value> = rows.iter().map(|row| json(row, argument)).collect();
             Ok((!rows.is_empty()).then(|| format!("{:?}", Value::from(values).to_string())))
         }
-        F::Median | F::PercentileCont => Ok(percentile(aggregate, &rows)),
+        F::Median | F::PercentileCont | F::ApproxPercentileCont => Ok(percentile(aggregate, &rows)),
+        F::SigmaClippedPercentile => Ok(percentile(aggregate, &near(&rows))),
         F::VarPop | F::VarSamp | F::StddevPop | F::StddevSamp => Ok(deviation(function, &rows)),
     }
 }
@@ -206,7 +207,7 @@ fn sum(function: AggregateFunction, argument: &str, rows: &[&Known]) -> Outcome 
 
 fn percentile(aggregate: &Aggregate, rows: &[&Known]) -> Option<String> {
     let fraction = match aggregate.parameter {
-        Some(Parameter::Fraction(fraction)) => fraction,
+        Some(Parameter::Fraction(fraction) | Parameter::Clipped { fraction, .. }) => fraction,
         _ => 0.5,
     };
     let mut values: Vec<f64> = rows.iter().filter_map(|row| row.d).collect();
@@ -217,6 +218,18 @@ fn percentile(aggregate: &Aggregate, rows: &[&Known]) -> Option<String> {
     let (low, high) = (values[place.floor() as usize], values[place.ceil() as usize]);
     let share = place - place.floor();
     Some(double_text(if share == 0.0 { low } else { low * (1.0 - share) + high * share }))
+}
+
+/// The rows whose value is finite and within 1.5 sample standard deviations of the mean of all these: in whole
+/// numbers, (n x - sum)² (n - 1) 4 <= 9 * the sum of (n x - sum)².
+fn near<'a>(rows: &[&'a Known]) -> Vec<&'a Known> {
+    let finite: Vec<&Known> = rows.iter().filter(|row| row.d.is_some_and(f64::is_finite)).copied().collect();
+    let whole: Vec<BigInt> = finite.iter().filter_map(|row| row.d.map(in_least_units)).collect();
+    let (count, sum) = (BigInt::from(whole.len()), whole.iter().sum::<BigInt>());
+    let distances: Vec<BigInt> = whole.iter().map(|value| (value * &count - &sum).pow(2)).collect();
+    let limit = distances.iter().sum::<BigInt>() * 9;
+    let near = finite.into_iter().zip(distances);
+    near.filter(|(_, distance)| distance * (&count - 1) * 4 <= limit).map(|(row, _)| row).collect()
 }
 
 /// In whole numbers, from the distances themselves: the sum of (n x - sum)², over n² and the divisor.

@@ -61,7 +61,7 @@ fn both_ways_of_computing_agree() {
     let values = [0.1, -7.25, 1e10, 3.5e-5, 12345.678, 1e10, -1e-3, 1e10 + 1e-5];
     let moments = moments(&values);
     let direct = moments.deviations(8) / 8.0;
-    let integers = moments.with_extremes(&BigInt::ZERO, 8, 8, false);
+    let integers = moments.in_integers(8, 8, false);
     assert!((direct / integers - 1.0).abs() < 1e-15, "{direct} {integers}");
 }
 
