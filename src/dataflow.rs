@@ -28,7 +28,7 @@ use crate::ingest::binder::{self, Journal};
 use crate::ingest::driver::{SourceParts, cut_on_ticks};
 use crate::ingest::ticker::{self, Gauge, Pace, TickerControl};
 use crate::ledger::Ledger;
-use crate::plan::{Downstream, Expr, Leg, Operator, Plan, Upstream};
+use crate::plan::{Downstream, Expr, Leg, Operator, Plan, Upstream, Window, Windowing};
 use crate::route::exchange::{Destination, exchange};
 use crate::route::shard::{split_by_shard, worker_of_shard};
 use crate::route::split::split;
@@ -39,6 +39,7 @@ use crate::transform::arrange::{self, Kept};
 use crate::transform::eval::Evaluation;
 use crate::transform::harness::{self, Outputs, StatefulParts};
 use crate::transform::join::{self, JoinParts, Matcher};
+use crate::transform::session::SessionState;
 use crate::transform::steps::Steps;
 use crate::transform::view::ViewReader;
 use crate::transform::window::WindowedState;
@@ -173,6 +174,9 @@ impl<'s> Network<'s, '_> {
                 let rows = self.arrivals(scope, Downstream::Operator(index), split);
                 let state: Box<dyn transform::Operator> = match plan.window {
                     None => Box::new(KeyedState::new(plan, worker, workers)?),
+                    Some(Windowing { window: Window::Session { .. }, .. }) => {
+                        Box::new(SessionState::new(plan)?)
+                    }
                     Some(_) => Box::new(WindowedState::new(plan)?),
                 };
                 Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))

@@ -204,10 +204,6 @@ impl Rewriting<'_> {
         }
         let lengths = given.iter().map(|argument| self.length(argument, &kind, usage));
         let lengths: Vec<i64> = lengths.collect::<Result<_, _>>()?;
-        if kind == "session" {
-            let error = Diagnostic::new(place, "`session` is not supported yet");
-            return Err(error.hint("windows of a fixed length are: tumble, hop, cumulate"));
-        }
         check(&kind, &lengths).map_err(|(message, hint)| Diagnostic::new(place, message).hint(hint))?;
         Ok([Edge::Start, Edge::End].map(|edge| edge_call(edge, &kind, time, &lengths, place)))
     }

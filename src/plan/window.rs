@@ -23,7 +23,9 @@ impl Windowing {
 
     /// How far the ends of windows have come in the result: no row with an earlier one comes any more.
     pub fn ends(&self) -> Bound {
-        self.bound.clone().back(self.allowed_lateness_ns)
+        // A session that ends at the watermark is not out yet.
+        let behind_ns = if matches!(self.window, Window::Session { .. }) { 1 } else { 0 };
+        self.bound.clone().back(self.allowed_lateness_ns.saturating_add(behind_ns))
     }
 
     /// The same for the starts; `None` where it cannot be told from the watermark alone.

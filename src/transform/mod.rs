@@ -9,6 +9,7 @@ pub mod eval;
 pub mod harness;
 pub mod join;
 mod letter;
+pub mod session;
 pub mod steps;
 pub mod view;
 pub mod window;

@@ -256,4 +256,4 @@ impl Operator for WindowedState {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::transform) mod tests;

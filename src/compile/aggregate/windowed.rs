@@ -52,6 +52,12 @@ impl Lowering<'_> {
         let Some(bound) = compiled.time.clone() else {
             return Err(vec![no_time(&compiled.expr.text, flow, compiled.column).near(columns_span(time))]);
         };
+        if let (Window::Session { .. }, ChangeMode::Updating) = (*kind, flow.changes) {
+            let problem = Problem::new("`session` needs rows that are only added, and these are replaced");
+            let hint = "take the rows in front of what replaces them; a view with EMIT CHANGES or allowed_lateness is \
+                        updating";
+            return Err(vec![problem.hint(hint).near(columns_span(time))]);
+        }
         let windowing = self.windowing(*kind, compiled.expr, bound);
         let column = |(group, (edge, _, _)): &(usize, (Edge, Window, &Expr))| WindowColumn {
             group: *group,

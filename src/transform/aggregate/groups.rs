@@ -115,6 +115,11 @@ impl Groups {
         }
     }
 
+    /// Whether there is a group with this number.
+    pub fn holds(&self, group: Group) -> bool {
+        self.spans[group as usize].length != FREE
+    }
+
     /// Number of slots, those of gone groups included.
     pub fn slots(&self) -> usize {
         self.spans.len()

@@ -14,11 +14,11 @@ use crate::batch::Origin;
 use crate::plan::{Aggregate, AggregateFunction, Bound, Expr, OrderBy};
 
 /// A row: key, time, value. Its place in the input is its offset.
-type Row = (&'static str, i64, i64);
+pub(in crate::transform) type Row = (&'static str, i64, i64);
 /// A row of the result: key, end of the window, count, sum and last value by time.
 type Shown = (String, i64, i64, i64, i64);
 
-const KEYS: [&str; 3] = ["a", "b", "c"];
+pub(in crate::transform) const KEYS: [&str; 3] = ["a", "b", "c"];
 
 fn column(name: &str, index: usize) -> Expr {
     Expr { physical: Arc::new(Column::new(name, index)), text: name.into(), uses_now: false }
@@ -40,7 +40,7 @@ fn aggregate(function: AggregateFunction, argument: bool, order: bool) -> Aggreg
     }
 }
 
-fn plan(window: Window, emit: Emit, allowed_lateness_ns: i64) -> Aggregation {
+pub(in crate::transform) fn plan(window: Window, emit: Emit, allowed_lateness_ns: i64) -> Aggregation {
     use AggregateFunction as F;
     let aggregates = vec![
         aggregate(F::Count, false, false),
@@ -71,7 +71,7 @@ fn plan(window: Window, emit: Emit, allowed_lateness_ns: i64) -> Aggregation {
     }
 }
 
-fn batch(plan: &Aggregation, rows: &[(u64, Row)]) -> Batch {
+pub(in crate::transform) fn batch(plan: &Aggregation, rows: &[(u64, Row)]) -> Batch {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(rows.iter().map(|(_, row)| Some(row.0)).collect::<StringArray>()),
         Arc::new(rows.iter().map(|(_, row)| Some(row.1)).collect::<TimestampNanosecondArray>()),
@@ -86,7 +86,7 @@ fn batch(plan: &Aggregation, rows: &[(u64, Row)]) -> Batch {
     Batch::inserts(RecordBatch::try_new(plan.input.clone(), columns).expect("columns"), Some(origin), 0)
 }
 
-fn close(epoch: Epoch, watermark: Watermark) -> EpochClose {
+pub(in crate::transform) fn close(epoch: Epoch, watermark: Watermark) -> EpochClose {
     EpochClose { epoch, wall_ms: 0, checkpoint: false, watermarks: vec![watermark] }
 }
 
