@@ -14,6 +14,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use timely::dataflow::operators::{Concatenate, Probe};
 use timely::dataflow::{Scope, StreamVec};
@@ -36,6 +37,7 @@ use crate::time::{Epoch, EpochClose};
 use crate::transform;
 use crate::transform::aggregate::KeyedState;
 use crate::transform::arrange::{self, Kept};
+use crate::transform::dedup::Deduplicator;
 use crate::transform::eval::Evaluation;
 use crate::transform::harness::{self, Outputs, StatefulParts};
 use crate::transform::join::{self, JoinParts, Matcher};
@@ -181,6 +183,17 @@ impl<'s> Network<'s, '_> {
                 };
                 Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
             }
+            Operator::Deduplication(plan) => {
+                let split = |leg: &Leg| {
+                    let keys = plan.keys.clone();
+                    by_columns(leg.port, workers, move |batch| {
+                        keys.iter().map(|key| batch.rows.column(*key).clone()).collect()
+                    })
+                };
+                let rows = self.arrivals(scope, Downstream::Operator(index), split);
+                let state = Box::new(Deduplicator::new(plan)?);
+                Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
+            }
             Operator::Join(plan) => {
                 let [left, right] = [plan.left, plan.right].map(|side| &self.plan.arrangements[side].schema);
                 let matcher = Matcher::new(plan, left, right)?;
@@ -253,12 +266,17 @@ impl<'s> Network<'s, '_> {
 /// To the worker of the key group; the slot is the input of the operator.
 fn by_group(port: u16, keys: &[Expr], types: &[DataType], workers: usize) -> Split {
     let (keys, types) = (keys.to_vec(), types.to_vec());
-    Box::new(move |batch| {
+    by_columns(port, workers, move |batch| {
         // A row whose key cannot be evaluated counts as NULL here; who keeps the rows makes a letter of it.
-        let mut evaluation = Evaluation::new(&batch);
-        let columns = keys.iter().zip(&types).map(|(key, to)| evaluation.column(key, to));
-        let columns: Vec<_> = columns.collect();
-        let parts = split(&batch, &columns, workers).into_iter();
+        let mut evaluation = Evaluation::new(batch);
+        keys.iter().zip(&types).map(|(key, to)| evaluation.column(key, to)).collect()
+    })
+}
+
+/// The same for a key whose columns `columns` gives.
+fn by_columns(port: u16, workers: usize, columns: impl Fn(&Batch) -> Vec<ArrayRef> + 'static) -> Split {
+    Box::new(move |batch| {
+        let parts = split(&batch, &columns(&batch), workers).into_iter();
         parts.map(|(worker, part)| (Destination { worker, slot: port }, part)).collect()
     })
 }

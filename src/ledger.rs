@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
-use crate::plan::{Downstream, Plan, Upstream};
+use crate::plan::{Downstream, Operator, Plan, Upstream};
 use crate::time::Epoch;
 
 /// What happened to a row of an account. Each row has exactly one fate.
@@ -55,6 +55,8 @@ pub enum Count {
     LegIn(usize),
     /// Rows of an account, by its index, by fate.
     Account(usize, Fate),
+    /// Rows that an operator, by its index, has dropped as duplicates although their content is another one.
+    Conflict(usize),
     /// Dead letters that were sent by whoever decided about a record or row, and that are safely written. A
     /// row that is taken back may be dead without a letter, so these are counted apart from the fates.
     LettersOut,
@@ -77,6 +79,8 @@ struct Account {
     name: String,
     to: Downstream,
     legs: Vec<usize>,
+    /// The operator that it leads to, if that drops duplicates.
+    deduplicates: Option<usize>,
 }
 
 impl Layout {
@@ -86,7 +90,15 @@ impl Layout {
         for (index, leg) in plan.legs.iter().enumerate() {
             match accounts.iter_mut().find(|account| account.to == leg.to) {
                 Some(account) => account.legs.push(index),
-                None => accounts.push(Account { name: String::new(), to: leg.to, legs: vec![index] }),
+                None => {
+                    let deduplicates = deduplicates(plan, leg.to);
+                    accounts.push(Account {
+                        name: String::new(),
+                        to: leg.to,
+                        legs: vec![index],
+                        deduplicates,
+                    });
+                }
             }
         }
         for account in &mut accounts {
@@ -122,6 +134,10 @@ impl Layout {
     }
 
     fn letters(&self) -> usize {
+        self.conflicts() + self.operators
+    }
+
+    fn conflicts(&self) -> usize {
         3 * self.sources.len() + self.operators + self.legs.len() + FATES.len() * self.accounts.len()
     }
 
@@ -136,10 +152,17 @@ impl Layout {
             Count::Account(account, fate) => {
                 3 * sources + self.operators + legs + FATES.len() * account + fate as usize
             }
+            Count::Conflict(operator) => self.conflicts() + operator,
             Count::LettersOut => self.letters(),
             Count::LettersWritten => self.letters() + 1,
         }
     }
+}
+
+/// The operator that a leg leads to, if it drops duplicates.
+fn deduplicates(plan: &Plan, to: Downstream) -> Option<usize> {
+    let Downstream::Operator(index) = to else { return None };
+    matches!(plan.operators[index], Operator::Deduplication(_)).then_some(index)
 }
 
 /// `a->x` and `b->x` as `a+b->x`; branches of one upstream (`a->x#2`) once.
@@ -244,6 +267,12 @@ impl<'a> LedgerReport<'a> {
         self.get(Count::Account(account, fate)) + if fate == Fate::Dead { before } else { 0 }
     }
 
+    /// How many of the duplicates of an account had other content than the row that stayed; `None` where nobody
+    /// looks.
+    pub fn conflicts(&self, account: usize) -> Option<i64> {
+        self.layout.accounts[account].deduplicates.map(|operator| self.get(Count::Conflict(operator)))
+    }
+
     /// Records read by source `source`.
     pub fn read(&self, source: usize) -> i64 {
         self.get(Count::Read(source))
@@ -294,6 +323,9 @@ impl<'a> LedgerReport<'a> {
             for (fate, name) in FATES {
                 leg.insert(name.into(), json!(self.fate(index, fate)));
             }
+            if let Some(conflicts) = self.conflicts(index) {
+                leg.insert("conflicts".into(), json!(conflicts));
+            }
             Value::Object(leg)
         });
         let legs: Vec<Value> = legs.collect();
@@ -312,7 +344,12 @@ mod tests {
         Arc::new(Layout {
             sources: vec!["a".into()],
             legs: vec![Upstream::Source(0)],
-            accounts: vec![Account { name: account_name(["a->s"].into_iter()), to, legs: vec![0] }],
+            accounts: vec![Account {
+                name: account_name(["a->s"].into_iter()),
+                to,
+                legs: vec![0],
+                deduplicates: None,
+            }],
             operators: 0,
         })
     }

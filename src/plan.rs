@@ -9,6 +9,7 @@
 mod aggregate;
 mod bound;
 mod column;
+mod deduplication;
 mod kafka;
 mod operator;
 mod simulator;
@@ -27,6 +28,7 @@ use crate::csv::Dialect;
 pub use self::aggregate::{Aggregate, AggregateFunction, Growth, OrderBy, Parameter};
 pub use self::bound::Bound;
 pub use self::column::{ArrayRef1, Column, ColumnOrigin, ColumnType, JSON_TYPE, Metadata, field, is_json};
+pub use self::deduplication::{Deduplication, Horizon};
 pub use self::kafka::{KafkaSource, StartupMode, TopicPattern, Topics};
 pub use self::operator::{Aggregation, Arrangement, Join, JoinKind, Operator};
 pub use self::simulator::{Shape, Simulator};
@@ -243,6 +245,8 @@ pub struct Sink {
     pub changes: ChangeMode,
     /// Key of the relation, as indices of `schema`.
     pub key: Option<Vec<usize>>,
+    /// Rows are only added, but one with the key of an earlier one takes its place.
+    pub replaces: bool,
     pub connector: SinkConnector,
     /// `document = 'payload'`: the JSON column whose fields become the document's own fields, exactly as they
     /// were received; the other columns are added behind them.

@@ -98,6 +98,7 @@ impl Lowering<'_> {
             changes: if only_keys || is_final { ChangeMode::AppendOnly } else { ChangeMode::Updating },
             key: Some((0..key_columns).collect()),
             other_keys: Vec::new(),
+            upsert_key: None,
             branches: vec![Branch { from, steps: Vec::new(), sources }],
         })
     }
@@ -246,6 +247,7 @@ fn described(
             text: key.compiled.expr.text.clone(),
             json: key.compiled.json,
             ingestion: key.compiled.ingestion,
+            transport: key.compiled.transport,
             time: key.compiled.time.clone(),
             window_end: false,
         };
@@ -261,7 +263,8 @@ fn described(
         columns.push(ColumnInfo {
             text: call.text.clone(),
             json: is_json(&call.field),
-            ingestion: reads_ingestion(call, flow),
+            ingestion: reads(call, flow, |column| column.ingestion),
+            transport: reads(call, flow, |column| column.transport),
             time: None,
             window_end: false,
         });
@@ -269,8 +272,8 @@ fn described(
     (fields, columns)
 }
 
-fn reads_ingestion(call: &Aggregate, flow: &Flow) -> bool {
-    read_by(call).flat_map(prune::columns).any(|column| flow.columns[column].ingestion)
+fn reads(call: &Aggregate, flow: &Flow, such: impl Fn(&ColumnInfo) -> bool) -> bool {
+    read_by(call).flat_map(prune::columns).any(|column| such(&flow.columns[column]))
 }
 
 fn unused(name: String, fields: &[FieldRef]) -> String {

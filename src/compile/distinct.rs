@@ -18,8 +18,9 @@ use crate::plan::{Aggregation, ChangeMode};
 
 impl Lowering<'_> {
     pub(super) fn distinct(&mut self, distinct: &Distinct) -> Result<Flow, Vec<Problem>> {
-        let Distinct::All(input) = distinct else {
-            return Err(vec![Problem::new("SELECT DISTINCT ON is not supported yet")]);
+        let input = match distinct {
+            Distinct::All(input) => input,
+            Distinct::On(on) => return self.distinct_on(on),
         };
         let flow = match input.as_ref() {
             LogicalPlan::Union(union) => self.union(&without_inner(union))?,
@@ -49,6 +50,7 @@ impl Lowering<'_> {
         let from = self.add(aggregation, flow.clone());
         Ok(Flow {
             key: Some((0..flow.columns.len()).collect()),
+            upsert_key: None,
             branches: vec![Branch { from, steps: Vec::new(), sources }],
             ..flow
         })

@@ -1,6 +1,7 @@
 //! The compiled plan as a tree, from each sink and served view down to the sources, with what a user must
 //! know before trusting it: keys, change modes, state, what a change costs, and what is guaranteed.
 
+mod deduplicate;
 mod delivery;
 mod join;
 mod reads;
@@ -58,7 +59,8 @@ impl Printer<'_> {
         let to = Downstream::Sink(index);
         let mut node = Node::new(format!("sink {}", sink.name));
         node.line("writes", delivery::target(sink));
-        node.line("relation", relation(sink.changes, sink.key.as_deref(), &sink.schema));
+        let replaces = if sink.replaces { ": a later row replaces an earlier one" } else { "" };
+        node.line("relation", relation(sink.changes, sink.key.as_deref(), &sink.schema) + replaces);
         node.line("columns", names(&sink.schema));
         let sources = self.sources_of(to);
         node.line("delivery", delivery::guarantee(sink));
@@ -148,6 +150,7 @@ impl Printer<'_> {
         let title = match operator {
             Operator::Aggregation(_) => format!("aggregate {}", operator.name()),
             Operator::Join(_) => format!("join {}", operator.name()),
+            Operator::Deduplication(_) => format!("deduplicate {}", operator.name()),
         };
         if !self.operators.insert(index) {
             return Node::new(format!("{title} (see above)"));
@@ -156,6 +159,7 @@ impl Printer<'_> {
         match operator {
             Operator::Aggregation(aggregation) => self.aggregation(&mut node, index, aggregation),
             Operator::Join(join) => self.join(&mut node, join),
+            Operator::Deduplication(plan) => self.deduplication(&mut node, index, plan),
         }
         node
     }
@@ -235,11 +239,20 @@ impl Printer<'_> {
     }
 }
 
-/// How many there are of each kind; joins only where there are some.
+/// How many there are of each kind; others than aggregations only where there are some.
 fn operators(plan: &Plan) -> String {
-    let joins = plan.operators.iter().filter(|operator| matches!(operator, Operator::Join(_))).count();
-    let aggregations = counted(plan.operators.len() - joins, "aggregation");
-    if joins == 0 { aggregations } else { format!("{aggregations}, {}", counted(joins, "join")) }
+    let count = |such: fn(&Operator) -> bool| plan.operators.iter().filter(|operator| such(operator)).count();
+    let aggregations = count(|operator| matches!(operator, Operator::Aggregation(_)));
+    let mut text = counted(aggregations, "aggregation");
+    for (number, what) in [
+        (count(|operator| matches!(operator, Operator::Join(_))), "join"),
+        (count(|operator| matches!(operator, Operator::Deduplication(_))), "deduplication"),
+    ] {
+        if number > 0 {
+            text += &format!(", {}", counted(number, what));
+        }
+    }
+    text
 }
 
 fn counted(number: usize, what: &str) -> String {

@@ -47,6 +47,8 @@ pub(super) struct Compiled {
     pub json: bool,
     /// See [`ColumnInfo::ingestion`].
     pub ingestion: bool,
+    /// See [`ColumnInfo::transport`].
+    pub transport: bool,
     /// See [`ColumnInfo::time`].
     pub time: Option<plan::Bound>,
     /// See [`ColumnInfo::window_end`].
@@ -86,6 +88,7 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Compiled, Problem> {
         physical
     };
     let ingestion = uses_now || indices(expr, scope).any(|index| scope.columns[index].ingestion);
+    let transport = uses_now || indices(expr, scope).any(|index| scope.columns[index].transport);
     Ok(Compiled {
         expr: plan::Expr { physical, text, uses_now },
         data_type: column_type,
@@ -94,6 +97,7 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Compiled, Problem> {
         column: None,
         json: is_json(expr, scope),
         ingestion,
+        transport,
         time: None,
         window_end: false,
     })
@@ -204,6 +208,7 @@ fn column_itself(column: &Column, scope: &Scope) -> Result<Compiled, Problem> {
         column: Some(index),
         json: info.json,
         ingestion: info.ingestion,
+        transport: info.transport,
         time: info.time.clone(),
         window_end: info.window_end,
     })

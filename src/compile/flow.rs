@@ -20,6 +20,9 @@ pub(super) struct Flow {
     pub key: Option<Vec<usize>>,
     /// Further choices of columns that do so.
     pub other_keys: Vec<Vec<usize>>,
+    /// Where rows have no such name: columns by which an upsert sink can write nevertheless, since of two rows
+    /// with the same values the later one takes the place of the other.
+    pub upsert_key: Option<Vec<usize>>,
     /// The ways by which rows arrive, each of them with this schema; several after a UNION ALL.
     pub branches: Vec<Branch>,
 }
@@ -33,6 +36,9 @@ pub(super) struct ColumnInfo {
     pub json: bool,
     /// Depends on when the record was read, so that it differs when the record is read again.
     pub ingestion: bool,
+    /// Depends on how the record came, or when, and not on what is in it alone: it differs when the same is sent
+    /// again.
+    pub transport: bool,
     /// Where the column is a time attribute: event time of which is known how far it has come.
     pub time: Option<Bound>,
     /// A time attribute that is the end of a window: rows of one window have the same, and come at once.

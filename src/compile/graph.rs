@@ -8,7 +8,8 @@ use arrow::datatypes::{DataType, SchemaRef};
 use super::expression::column;
 use super::flow::{Branch, Flow};
 use crate::plan::{
-    Aggregation, Arrangement, Downstream, Expr, Join, Leg, Operator, ServedView, Sink, Source, Step, Upstream,
+    Aggregation, Arrangement, Deduplication, Downstream, Expr, Join, Leg, Operator, ServedView, Sink, Source,
+    Step, Upstream,
 };
 
 /// Sources, operators, views, sinks and legs, in the order in which the statements name them.
@@ -41,6 +42,39 @@ impl Graph {
     pub fn add_join(&mut self, owner: &str, join: Join) -> usize {
         let name = self.identity(owner, "join");
         self.add_operator(owner, Operator::Join(Join { name, ..join }))
+    }
+
+    /// Adds a DISTINCT ON of the view or sink `owner`, with the legs that lead to it, and names it.
+    pub fn add_deduplication(
+        &mut self,
+        owner: &str,
+        deduplication: Deduplication,
+        branches: Vec<Branch>,
+    ) -> usize {
+        let name = self.identity(owner, "deduplicate");
+        let input = Arc::clone(&deduplication.input);
+        let index =
+            self.add_operator(owner, Operator::Deduplication(Deduplication { name, ..deduplication }));
+        self.add_legs(branches.into_iter(), (Downstream::Operator(index), 0), &input);
+        index
+    }
+
+    /// Number of DISTINCT ON.
+    pub fn deduplications(&self) -> usize {
+        let all = self.operators.iter();
+        all.filter(|operator| matches!(operator, Operator::Deduplication(_))).count()
+    }
+
+    /// Whether rows that come from there know the record that they are.
+    pub fn has_origins(&self, from: Upstream) -> bool {
+        let index = match from {
+            Upstream::Source(_) => return true,
+            Upstream::Operator(index) if matches!(self.operators[index], Operator::Deduplication(_)) => index,
+            Upstream::Operator(_) => return false,
+            Upstream::Late(index) => index,
+        };
+        let mut legs = self.legs.iter().filter(|leg| leg.to == Downstream::Operator(index));
+        legs.all(|leg| self.has_origins(leg.from))
     }
 
     fn add_operator(&mut self, owner: &str, operator: Operator) -> usize {

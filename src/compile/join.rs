@@ -155,6 +155,7 @@ impl Lowering<'_> {
             changes: ChangeMode::Updating,
             key: keys.next(),
             other_keys: keys.collect(),
+            upsert_key: None,
             branches: vec![Branch { from: Upstream::Operator(index), steps: Vec::new(), sources }],
         })
     }

@@ -1,5 +1,6 @@
 //! Finds the places of errors that have none: the innermost expressions that cannot be compiled by themselves.
 
+mod distinct;
 mod from;
 mod names;
 
@@ -12,6 +13,7 @@ use datafusion_expr::{Expr, ExprSchemable};
 use datafusion_sql::sqlparser::ast::{self, GroupByExpr, SelectItem, SetExpr, Spanned, Visit};
 use datafusion_sql::sqlparser::tokenizer::Span;
 
+pub(super) use self::distinct::distinct_on;
 use self::from::{aliases, on, subqueries};
 pub(super) use self::from::{relation, renamed_columns};
 use self::names::Names;
@@ -158,6 +160,11 @@ impl<'a> Search<'a> {
             GroupByExpr::Expressions(exprs, _) => exprs,
             GroupByExpr::All(_) => &[],
         };
+        let distinct: &[ast::Expr] = match &select.distinct {
+            Some(ast::Distinct::On(exprs)) => exprs,
+            _ => &[],
+        };
+        let groups = groups.iter().chain(distinct);
         let conditions = select.from.iter().flat_map(|table| &table.joins).filter_map(on);
         if let Some(unknown) = &mut self.unknown {
             let items_named = select.projection.iter().filter_map(|item| match item {
@@ -176,7 +183,7 @@ impl<'a> Search<'a> {
             };
             items.chain(conditions).chain(&select.selection).for_each(|expr| names.visit(expr));
             names.sees = true;
-            groups.iter().chain(&select.having).for_each(|expr| names.visit(expr));
+            groups.chain(&select.having).for_each(|expr| names.visit(expr));
             return;
         }
         for expr in items.chain(groups).chain(conditions) {
@@ -212,6 +219,7 @@ impl<'a> Search<'a> {
             selection: None,
             having: None,
             group_by: GroupByExpr::Expressions(Vec::new(), Vec::new()),
+            distinct: None,
             ..select.clone()
         };
         let with = ast::With {

@@ -77,7 +77,9 @@ impl Lowering<'_> {
         let place =
             |column: &usize| outputs.iter().position(|output| output.compiled.column == Some(*column));
         let keys = flow.key.iter().chain(&flow.other_keys);
-        let keys = keys.filter_map(|key| key.iter().map(place).collect::<Option<Vec<_>>>());
+        let placed = |key: &Vec<usize>| key.iter().map(place).collect::<Option<Vec<_>>>();
+        let keys = keys.filter_map(placed);
+        let upsert_key = flow.upsert_key.as_ref().and_then(placed);
         let mut keys = keys.collect::<Vec<_>>().into_iter();
         let (key, other_keys) = (keys.next(), keys.collect());
         let (schema, columns) = described(&outputs).map_err(one)?;
@@ -86,7 +88,7 @@ impl Lowering<'_> {
             let exprs = outputs.into_iter().map(|output| output.compiled.expr).collect();
             flow.push(&Step::Project { exprs, schema: Arc::clone(schema.inner()) });
         }
-        Ok(Flow { schema, columns, key, other_keys, ..flow })
+        Ok(Flow { schema, columns, key, other_keys, upsert_key, ..flow })
     }
 }
 
@@ -121,6 +123,7 @@ pub(super) fn described(outputs: &[Output]) -> Result<(DFSchemaRef, Vec<ColumnIn
         text: super::text::name(&output.name),
         json: output.compiled.json,
         ingestion: output.compiled.ingestion,
+        transport: output.compiled.transport,
         time: output.compiled.time.clone(),
         window_end: output.compiled.window_end,
     };
@@ -140,6 +143,7 @@ pub(super) fn renamed(mut flow: Flow, names: &[&str]) -> Result<Flow, DataFusion
             column: Some(index),
             json: flow.columns[index].json,
             ingestion: flow.columns[index].ingestion,
+            transport: flow.columns[index].transport,
             time: flow.columns[index].time.clone(),
             window_end: flow.columns[index].window_end,
         },

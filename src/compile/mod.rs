@@ -13,6 +13,7 @@ pub mod statement;
 mod aggregate;
 mod catalog;
 mod distinct;
+mod distinct_on;
 mod expression;
 mod flow;
 mod function;
@@ -179,11 +180,20 @@ impl Compiler {
         let options = options::view_options(&create.options, &mut self.diagnostics);
         self.retention = if options.unbounded { Retention::Unbounded } else { Retention::Undecided };
         self.timing.allowed_lateness_ns = options.allowed_lateness.map_or(0, |(lateness, _)| nanos(lateness));
+        self.timing.horizon = options.horizon.map(|(horizon, _)| horizon);
+        let before = self.graph.deduplications();
         let renamed = !create.columns.is_empty();
         let lowered = self.query(&create.query, &create.name.value, renamed, later);
         if let (Some(Lowered { windows: 0, .. }), Some((_, span))) = (&lowered, options.allowed_lateness) {
             let error = Diagnostic::new(span, "allowed_lateness is for windows, and this view has none");
             self.diagnostics.push(error.hint("remove it, or write it at the view that has the window"));
+        }
+        if let (true, Some((_, span))) = (lowered.is_some(), options.horizon)
+            && self.graph.deduplications() == before
+        {
+            let message = "`deduplicate_horizon` says how long DISTINCT ON remembers, and this view has none";
+            let hint = "write it on the view with SELECT DISTINCT ON, or leave it out";
+            self.diagnostics.push(Diagnostic::new(span, message).hint(hint));
         }
         let late = lowered.as_ref().map(|lowered| lowered.late.clone());
         if let None | Some(Some(_)) = late {
@@ -200,7 +210,7 @@ impl Compiler {
 
     fn sink(&mut self, create: &CreateSink, later: &Later) {
         self.retention = Retention::OfSink;
-        self.timing.allowed_lateness_ns = 0;
+        self.timing = Timing::default();
         let flow = match &create.input {
             SinkInput::Query(query) => {
                 self.query(query, &create.name.value, false, later).map(|lowered| lowered.flow)
@@ -216,7 +226,7 @@ impl Compiler {
         };
         let options = options::sink_options(&create.options, &mut self.diagnostics);
         if let (Some(flow), Some(options)) = (flow, options)
-            && let Some(sink) = sink::sink(&create.name, options, &flow, &mut self.diagnostics)
+            && let Some(sink) = sink::sink(&create.name, options, (&flow, &self.graph), &mut self.diagnostics)
         {
             match targets::conflict(&sink, &self.graph.sinks, &self.graph.sources) {
                 Some((message, hint)) => {

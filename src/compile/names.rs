@@ -96,6 +96,34 @@ impl Naming {
             rename(item, &name, span);
             names.push(name);
         }
+        let ast::Select { distinct, projection, .. } = select;
+        if let Some(ast::Distinct::On(exprs)) = distinct {
+            exprs.iter_mut().for_each(|expr| of_select_list(expr, projection));
+        }
+    }
+}
+
+/// DISTINCT ON names columns of the SELECT list first, as ORDER BY does, also by number; the planner knows only
+/// those of the input.
+fn of_select_list(expr: &mut ast::Expr, items: &[SelectItem]) {
+    let star =
+        |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    let named = |item: &&SelectItem, name: &ast::Ident| match item {
+        SelectItem::ExprWithAlias { alias, .. } => normalized(alias) == normalized(name),
+        _ => false,
+    };
+    let item = match expr {
+        ast::Expr::Identifier(name) => items.iter().find(|item| named(item, name)),
+        ast::Expr::Value(value) => match &value.value {
+            ast::Value::Number(number, _) if !items.iter().any(star) => {
+                number.parse::<usize>().ok().and_then(|number| items.get(number.checked_sub(1)?))
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    if let Some(SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }) = item {
+        *expr = item.clone();
     }
 }
 

@@ -92,14 +92,25 @@ pub struct ViewOptions {
     pub unbounded: bool,
     /// How long windows take rows behind their end, and where that is said.
     pub allowed_lateness: Option<(Duration, Span)>,
+    /// How long DISTINCT ON remembers, and where that is said.
+    pub horizon: Option<(DeduplicateHorizon, Span)>,
+}
+
+/// How long DISTINCT ON remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeduplicateHorizon {
+    /// So many nanoseconds of event time.
+    Ns(i64),
+    /// As long as the dataflow runs.
+    Unbounded,
 }
 
 /// Reads the options of a view.
 pub fn view_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> ViewOptions {
     let known = reader::Known {
         what: "a view".to_owned(),
-        options: vec!["state_retention", "allowed_lateness"],
-        later: vec![("deduplicate_horizon", "DISTINCT ON comes later")],
+        options: vec!["state_retention", "allowed_lateness", "deduplicate_horizon"],
+        later: Vec::new(),
         properties: false,
     };
     let mut reader = reader::Reader::new(options, diagnostics);
@@ -109,7 +120,24 @@ pub fn view_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Vie
     let unbounded = unbounded || reader.value("state_retention").is_some();
     let lateness = reader.parsed("allowed_lateness", None, |value| values::duration(value).map(Some));
     let allowed_lateness = lateness.zip(reader.value("allowed_lateness").map(|value| value.span));
-    ViewOptions { unbounded, allowed_lateness }
+    let horizon = reader.parsed("deduplicate_horizon", None, |value| Ok(Some((horizon(value)?, value.span))));
+    ViewOptions { unbounded, allowed_lateness, horizon }
+}
+
+/// `unbounded`, or a length of time.
+fn horizon(value: &Name) -> Result<DeduplicateHorizon, Diagnostic> {
+    if value.value.trim() == "unbounded" {
+        return Ok(DeduplicateHorizon::Unbounded);
+    }
+    let hint = "'10 minutes': rows with the same key that far apart in event time are no duplicates; 'unbounded' \
+                remembers every key as long as the dataflow runs";
+    let error = |message: String| Diagnostic::new(value.span, message).hint(hint);
+    let given = value.value.trim();
+    let length = values::duration(value).map_err(|wrong| error(wrong.message))?;
+    match i64::try_from(length.as_nanos()) {
+        Ok(ns) if ns > 0 => Ok(DeduplicateHorizon::Ns(ns)),
+        _ => Err(error(format!("a horizon of '{given}' would find no duplicates"))),
+    }
 }
 
 /// `unbounded`; lengths of time are known, and refused for now.

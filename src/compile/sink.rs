@@ -9,17 +9,18 @@ use datafusion_sql::sqlparser::tokenizer::Span;
 use super::ast::Name;
 use super::diagnostic::Diagnostic;
 use super::flow::Flow;
+use super::graph::Graph;
 use super::options::{SinkOptions, SinkTarget};
 use super::{text, types};
 use crate::plan::{
-    ChangeMode, FileSink, KafkaSink, KeyFormat, MongoSink, OP, Sink, SinkConnector, Upstream, WriteMode,
+    ChangeMode, FileSink, KafkaSink, KeyFormat, MongoSink, OP, Sink, SinkConnector, WriteMode,
 };
 
 /// Fits a sink to its relation. `None` if anything is wrong; it is in `diagnostics` then.
 pub(super) fn sink(
     name: &Name,
     options: SinkOptions,
-    flow: &Flow,
+    (flow, graph): (&Flow, &Graph),
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Sink> {
     let before = diagnostics.len();
@@ -33,10 +34,12 @@ pub(super) fn sink(
         return None;
     }
     let key = match mode {
-        Some(WriteMode::Append) => append(&options, key, flow, diagnostics),
+        Some(WriteMode::Append) => append(&options, key, (flow, graph), diagnostics),
         Some(WriteMode::Upsert) => upsert(&options, key, flow, diagnostics),
         None => key,
     };
+    let upsert_key = flow.upsert_key.as_ref().filter(|_| mode == Some(WriteMode::Upsert));
+    let relation_key = flow.key.as_ref().or(upsert_key).cloned();
     let connector = connector(options.target, options.key_span, key, flow, diagnostics);
     match &connector {
         SinkConnector::MongoDb(target) => refuse_reserved(target, options.mode_span, flow, diagnostics),
@@ -50,7 +53,8 @@ pub(super) fn sink(
         name: name.value.clone(),
         schema: Arc::clone(flow.schema.inner()),
         changes: flow.changes,
-        key: flow.key.clone(),
+        replaces: upsert_key.is_some(),
+        key: relation_key,
         connector,
         document,
         format: options.format,
@@ -132,7 +136,7 @@ fn document(name: &Name, flow: &Flow, diagnostics: &mut Vec<Diagnostic>) -> Opti
 fn append(
     options: &SinkOptions,
     key: Vec<usize>,
-    flow: &Flow,
+    (flow, graph): (&Flow, &Graph),
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<usize> {
     if flow.changes == ChangeMode::Updating {
@@ -148,7 +152,7 @@ fn append(
         let hint = "a record that is read again must get the same key";
         diagnostics.push(Diagnostic::new(options.key_span, message).hint(hint));
     }
-    let has_origins = flow.branches.iter().all(|branch| matches!(branch.from, Upstream::Source(_)));
+    let has_origins = flow.branches.iter().all(|branch| graph.has_origins(branch.from));
     if matches!(options.target, SinkTarget::MongoDb { .. }) && key.is_empty() && !has_origins {
         // Behind DISTINCT a row stands for several records: its columns name it.
         return flow.key.clone().unwrap_or_else(|| {
@@ -168,7 +172,7 @@ fn upsert(
     flow: &Flow,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<usize> {
-    let Some(relation_key) = &flow.key else {
+    let Some(relation_key) = flow.key.as_ref().or(flow.upsert_key.as_ref()) else {
         let message = "an upsert sink needs a relation with a key, and this one has none";
         let hint = "GROUP BY gives a relation a key, as long as its columns stay in the SELECT list; \
                     or write mode = 'append'";

@@ -123,6 +123,7 @@ fn flow(create: &CreateSource, index: usize, diagnostics: &mut Vec<Diagnostic>) 
         text: text::name(&column.name.value),
         json: column.kind == ColumnType::Json,
         ingestion: column.metadata == Some(Metadata::IngestionTime),
+        transport: column.metadata.is_some_and(|of| !matches!(of, Metadata::Key | Metadata::Payload)),
         time: None,
         window_end: false,
     };
@@ -132,6 +133,7 @@ fn flow(create: &CreateSource, index: usize, diagnostics: &mut Vec<Diagnostic>) 
         changes: ChangeMode::AppendOnly,
         key: None,
         other_keys: Vec::new(),
+        upsert_key: None,
         branches: vec![Branch {
             from: Upstream::Source(index),
             steps: Vec::new(),
@@ -183,6 +185,7 @@ fn constant(
         changes: ChangeMode::AppendOnly,
         key: None,
         other_keys: Vec::new(),
+        upsert_key: None,
         branches: Vec::new(),
     };
     let located = |problem: Problem| problem.into_diagnostic(&[], None, default.span);

@@ -41,6 +41,7 @@ impl Lowering<'_> {
                 text: text::name(field.name()),
                 json,
                 ingestion: flows.iter().any(|flow| flow.columns[index].ingestion),
+                transport: flows.iter().any(|flow| flow.columns[index].transport),
                 time: time(&flows, index),
                 window_end: flows.iter().all(|flow| flow.columns[index].window_end),
             });
@@ -54,6 +55,7 @@ impl Lowering<'_> {
             changes: if updating { ChangeMode::Updating } else { ChangeMode::AppendOnly },
             key: None,
             other_keys: Vec::new(),
+            upsert_key: None,
             branches,
         })
     }
@@ -154,6 +156,7 @@ fn aligned(flow: Flow, schema: &Arc<Schema>) -> Vec<Branch> {
             column: Some(index),
             json: false,
             ingestion: false,
+            transport: false,
             time: None,
             window_end: false,
         };

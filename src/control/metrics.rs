@@ -102,6 +102,10 @@ fn rows(text: &mut Text, status: &Status) {
             text.value(&[("leg", &leg.leg), ("fate", fate)], count(leg));
         }
     }
+    text.counter("leg_conflicts_total", "duplicates of a leg with other content than the row that stayed");
+    for leg in &status.legs {
+        text.known(&[("leg", &leg.leg)], leg.conflicts);
+    }
     text.gauge("leg_rows_in_state", "rows of a leg that are kept in state");
     for leg in &status.legs {
         text.value(&[("leg", &leg.leg)], leg.in_state);

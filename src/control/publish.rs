@@ -150,6 +150,7 @@ fn fill_ledger(execution: &Execution, report: &LedgerReport<'_>, status: &mut St
             dead: count(Fate::Dead),
             in_state: count(Fate::InState),
             emitted: count(Fate::Emitted),
+            conflicts: report.conflicts(account).map(unsigned),
         }
     });
     status.legs = accounts.collect();

@@ -155,6 +155,9 @@ pub struct LegStatus {
     pub dead: u64,
     pub in_state: u64,
     pub emitted: u64,
+    /// How many of the duplicates had other content than the row that stayed, where DISTINCT ON drops them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conflicts: Option<u64>,
 }
 
 impl Status {

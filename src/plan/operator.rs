@@ -2,7 +2,7 @@
 
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::{Aggregate, Bound, Expr, Windowing};
+use super::{Aggregate, Bound, Deduplication, Expr, Windowing};
 
 /// A stateful place, by kind. Its name is the identity of its state across changes of the plan:
 /// `<view>/<role>`, with a number from the second on where a view has several of one role.
@@ -12,6 +12,8 @@ pub enum Operator {
     Aggregation(Aggregation),
     /// JOIN, IN and EXISTS.
     Join(Join),
+    /// DISTINCT ON.
+    Deduplication(Deduplication),
 }
 
 impl Operator {
@@ -20,6 +22,7 @@ impl Operator {
         match self {
             Operator::Aggregation(aggregation) => &aggregation.name,
             Operator::Join(join) => &join.name,
+            Operator::Deduplication(deduplication) => &deduplication.name,
         }
     }
 
@@ -27,7 +30,7 @@ impl Operator {
     pub fn aggregation(&self) -> Option<&Aggregation> {
         match self {
             Operator::Aggregation(aggregation) => Some(aggregation),
-            Operator::Join(_) => None,
+            Operator::Join(_) | Operator::Deduplication(_) => None,
         }
     }
 
@@ -36,6 +39,7 @@ impl Operator {
         match self {
             Operator::Aggregation(aggregation) => &aggregation.schema,
             Operator::Join(join) => &join.schema,
+            Operator::Deduplication(deduplication) => &deduplication.schema,
         }
     }
 
@@ -43,7 +47,7 @@ impl Operator {
     pub fn key(&self) -> Option<Vec<usize>> {
         match self {
             Operator::Aggregation(aggregation) => Some((0..aggregation.key_columns()).collect()),
-            Operator::Join(_) => None,
+            Operator::Join(_) | Operator::Deduplication(_) => None,
         }
     }
 
@@ -53,6 +57,9 @@ impl Operator {
             Operator::Aggregation(aggregation) => {
                 vec![aggregation.window.as_ref().map(|window| window.bound.clone())]
             }
+            Operator::Deduplication(deduplication) => {
+                vec![deduplication.horizon.as_ref().map(|horizon| horizon.bound.clone())]
+            }
             Operator::Join(_) => Vec::new(),
         }
     }
@@ -60,7 +67,7 @@ impl Operator {
     /// Number of inputs that legs lead into.
     pub fn ports(&self) -> u16 {
         match self {
-            Operator::Aggregation(_) => 1,
+            Operator::Aggregation(_) | Operator::Deduplication(_) => 1,
             Operator::Join(_) => 0,
         }
     }

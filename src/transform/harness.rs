@@ -205,6 +205,7 @@ impl Driver {
             for (fate, rows) in fates {
                 ledger.add(epoch, Count::Account(account, fate), std::mem::take(rows));
             }
+            ledger.add(epoch, Count::Conflict(self.parts.index), std::mem::take(&mut held.conflicts));
             let in_state = self.operator.rows_in_state();
             ledger.add(epoch, Count::Account(account, Fate::InState), in_state - self.in_state);
             self.in_state = in_state;

@@ -5,6 +5,7 @@
 
 pub mod aggregate;
 pub mod arrange;
+pub mod dedup;
 pub mod eval;
 pub mod harness;
 pub mod join;
@@ -33,9 +34,11 @@ pub struct Output {
     pub filtered: i64,
     /// Rows (sum of diffs) that were there already.
     pub deduplicated: i64,
+    /// How many of them had other content than the row that was there.
+    pub conflicts: i64,
     /// Rows (sum of diffs) that became dead letters.
     pub dead: i64,
-    /// Rows (sum of diffs) that left the state with a released result.
+    /// Rows (sum of diffs) that came in and have left with a result: they are not in the state any more.
     pub emitted: i64,
 }
 

@@ -27,7 +27,7 @@ use crate::ledger::{Count, Fate, Ledger};
 use crate::plan;
 use crate::time::{Epoch, Opening};
 use crate::write::outbox::Outbox;
-use crate::write::release::{consolidate, diff_of};
+use crate::write::release::{consolidate, diff_of, last_of_key};
 use crate::write::{Changes, Op, Receipt};
 
 /// Shards of a sink that live on this worker, with their numbers.
@@ -172,7 +172,13 @@ impl Driver {
         let (sink, mut open) = (&self.parts.sink, BTreeMap::new());
         for (shard, outbox) in &*self.parts.shards.borrow() {
             let Some(batches) = batches.get(shard) else { continue };
-            let changes: Changes = consolidate(&sink.schema, sink.key.as_deref(), sink.changes, batches)?;
+            let mut changes: Changes = consolidate(&sink.schema, sink.key.as_deref(), sink.changes, batches)?;
+            if let (Some(key), true) = (&sink.key, sink.replaces) {
+                let (last, replaced) = last_of_key(changes, key)?;
+                let emitted = Count::Account(self.parts.account, Fate::Emitted);
+                self.parts.ledger.add(epoch, emitted, replaced as i64);
+                changes = last;
+            }
             if changes.ops.is_empty() {
                 continue;
             }

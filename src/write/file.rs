@@ -46,7 +46,7 @@ pub(super) struct FileSink {
 impl FileSink {
     /// A sink into the file `path`.
     pub(super) fn new(sink: &plan::Sink, path: PathBuf, bounded: bool, health: Arc<Health>) -> Self {
-        let last = bounded && sink.changes == ChangeMode::Updating;
+        let last = bounded && (sink.changes == ChangeMode::Updating || sink.replaces);
         FileSink {
             sink: sink.name.clone(),
             lines: Lines::of_changes(sink),

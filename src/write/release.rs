@@ -4,6 +4,7 @@
 //! canonical bytes of key and row.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
@@ -68,6 +69,23 @@ pub fn consolidate(
     }
     let rows = take_record_batch(&rows, &UInt32Array::from(kept)).map_err(internal)?;
     Ok(Changes { rows, ops, origins: None, wall_ms })
+}
+
+/// The last row of each key, and how many others were there.
+pub fn last_of_key(changes: Changes, key: &[usize]) -> Result<(Changes, usize)> {
+    let keys = encode(&changes.rows, key);
+    let last: HashMap<&[u8], usize> = keys.iter().enumerate().map(|(row, key)| (key, row)).collect();
+    if last.len() == keys.len() {
+        return Ok((changes, 0));
+    }
+    let mut kept: Vec<usize> = last.into_values().collect();
+    kept.sort_unstable();
+    let places = UInt32Array::from_iter_values(kept.iter().map(|row| *row as u32));
+    let rows = take_record_batch(&changes.rows, &places).map_err(internal)?;
+    let ops = kept.iter().map(|row| changes.ops[*row]).collect();
+    let origins = changes.origins.map(|origins| kept.iter().map(|row| origins[*row]).collect());
+    let others = keys.len() - kept.len();
+    Ok((Changes { rows, ops, origins, wall_ms: changes.wall_ms }, others))
 }
 
 /// Rows whose floats are written as they are compared: of -0.0 and 0.0, and of all NaNs, only one is left. Else
@@ -202,6 +220,24 @@ mod tests {
         assert_eq!(changes.ops, [Op::Insert; 3]);
         assert_eq!(bits.iter().filter(|bits| **bits == f64::NAN.to_bits()).count(), 2);
         assert!(bits.contains(&1.0_f64.to_bits()));
+    }
+
+    #[test]
+    fn of_rows_that_replace_each_other_the_last_is_left() {
+        let rows = [(1, 10, 1), (2, 20, 1), (1, 11, 1), (3, 30, 1), (1, 12, 1)];
+        let changes = Changes {
+            rows: batch(&rows).rows,
+            ops: vec![Op::Insert; 5],
+            origins: Some(
+                (0..5).map(|offset| RowOrigin { source: 0, partition: 0, offset, index: 0 }).collect(),
+            ),
+            wall_ms: 7,
+        };
+        let (last, others) = last_of_key(changes, &[0]).expect("takes rows");
+        let values = last.rows.column(1).as_primitive::<Int64Type>().values().to_vec();
+        let offsets: Vec<u64> = last.origins.iter().flatten().map(|origin| origin.offset).collect();
+        assert_eq!((values, offsets, last.ops.len(), others), (vec![20, 30, 12], vec![1, 3, 4], 3, 2));
+        assert_eq!(last_of_key(last, &[1]).expect("takes rows").1, 0);
     }
 
     #[test]

@@ -86,6 +86,7 @@ pub(super) fn sink(name: &str, spec: &str) -> plan::Sink {
         name: name.to_owned(),
         schema: schema(&columns(spec)),
         changes: ChangeMode::AppendOnly,
+        replaces: false,
         key: None,
         connector: SinkConnector::Blackhole,
         document: None,

@@ -54,6 +54,7 @@ pub fn sink(connector: SinkConnector, changes: ChangeMode) -> plan::Sink {
         schema,
         changes,
         key,
+        replaces: false,
         connector,
         document: None,
         format: plan::Format::Json,

@@ -8,6 +8,7 @@ use datafusion_expr::Expr;
 use crate::compile::expression::{Scope, columns_span, compile, unalias};
 use crate::compile::flow::{ColumnInfo, Flow};
 use crate::compile::lower::Lowering;
+use crate::compile::options::DeduplicateHorizon;
 use crate::compile::problem::Problem;
 use crate::compile::types::TIMESTAMP;
 use crate::compile::window::{self, Edge};
@@ -19,6 +20,8 @@ pub(in crate::compile) struct Timing {
     pub emit: Emit,
     /// Nanoseconds.
     pub allowed_lateness_ns: i64,
+    /// How long DISTINCT ON remembers.
+    pub horizon: Option<DeduplicateHorizon>,
 }
 
 /// A window among the groups of a GROUP BY.
@@ -85,7 +88,7 @@ impl Lowering<'_> {
 
     fn windowing(&mut self, window: Window, time: crate::plan::Expr, bound: crate::plan::Bound) -> Windowing {
         self.windows += 1;
-        let Timing { emit, allowed_lateness_ns } = self.timing;
+        let Timing { emit, allowed_lateness_ns, .. } = self.timing;
         Windowing { window, time, bound, allowed_lateness_ns, emit }
     }
 }

@@ -98,6 +98,7 @@ fn sink(name: &str, changes: ChangeMode, key: Option<Vec<usize>>, connector: Sin
         schema: schema(&["did", "lat"]),
         changes,
         key,
+        replaces: false,
         connector,
         document: None,
         format: Format::Json,

@@ -36,7 +36,10 @@ const COMMON: &[&str] = &[
 const OF_VIEWS: &[(&str, &str)] = &[
     ("allowed_lateness", "an option of windowed views, which come later"),
     ("state_retention", "an option of views with bounded state, which come later"),
-    ("deduplicate_horizon", "an option of views with DISTINCT ON, which come later"),
+    (
+        "deduplicate_horizon",
+        "an option of views with DISTINCT ON: CREATE VIEW ... WITH (deduplicate_horizon = ...) AS ...",
+    ),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]

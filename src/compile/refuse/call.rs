@@ -114,6 +114,7 @@ fn check_aggregate(call: &Function, name: &str, clause: Clause, nested: bool) ->
         Clause::Where => Some(("WHERE", "use HAVING, which comes behind GROUP BY")),
         Clause::On => Some(("ON", "aggregate in a view, and join that")),
         Clause::GroupBy => Some(("GROUP BY", "group by columns, or aggregate in a view and group that")),
+        Clause::DistinctOn => Some(("DISTINCT ON", "name columns of the input")),
         Clause::Rule => Some(("a rule of a source", "a rule looks at one row")),
     };
     if let Some((place, hint)) = place {

@@ -32,6 +32,7 @@ pub(super) enum Clause {
     /// The condition of a join.
     On,
     GroupBy,
+    DistinctOn,
     Having,
     /// CHECK or DEFAULT of a source.
     Rule,

@@ -1,5 +1,6 @@
 //! What queries may not contain, found in the syntax, where every construct has its place.
 
+mod distinct;
 mod group;
 mod join;
 
@@ -70,7 +71,7 @@ impl Look<'_> {
         self.body(&query.body);
         let unordered = "a relation has no order; sort where it is read";
         if let Some(order_by) = &query.order_by {
-            self.refuse(order_by.span(), "ORDER BY", unordered);
+            self.refuse(order_by.span(), "ORDER BY", distinct::order_hint(query).unwrap_or(unordered));
         }
         if let Some(limit) = &query.limit_clause {
             self.refuse(limit.span(), "LIMIT", unordered);
@@ -124,9 +125,8 @@ impl Look<'_> {
 
     fn select(&mut self, select: &ast::Select) {
         let start = select.select_token.0.span;
-        if let Some(ast::Distinct::On(_)) = &select.distinct {
-            let hint = "use GROUP BY with first_value(x ORDER BY t) for each column";
-            self.refuse(start, "SELECT DISTINCT ON", hint);
+        if let Some(ast::Distinct::On(exprs)) = &select.distinct {
+            self.distinct_on(exprs, select, start);
         }
         if select.from.is_empty() {
             self.refuse(start, "SELECT without FROM", "select from a source or view");

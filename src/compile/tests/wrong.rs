@@ -26,7 +26,6 @@ fn what_is_not_supported_yet_is_refused_by_its_name() {
     let shown = queries(&[
         "SELECT did FROM telemetry ORDER BY did",
         "SELECT did FROM telemetry LIMIT 10",
-        "SELECT DISTINCT ON (did) did, name FROM telemetry",
         "SELECT a.did FROM telemetry a JOIN telemetry b ON a.did = b.did",
         "SELECT a.did FROM telemetry a, telemetry b",
         "SELECT did FROM telemetry UNION ALL BY NAME SELECT did FROM telemetry",

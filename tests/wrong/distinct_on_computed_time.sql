@@ -1,0 +1,13 @@
+CREATE SOURCE events (
+    id      TEXT      NOT NULL,
+    device  TEXT,
+    value   DOUBLE,
+    at      TIMESTAMP NOT NULL,
+    read_at TIMESTAMP METADATA FROM 'ingestion_time',
+    payload JSON      METADATA FROM 'payload',
+    WATERMARK FOR at AS at - INTERVAL '10 seconds'
+) WITH (connector = 'kafka', topic = 'events', format = 'json');
+
+CREATE VIEW local AS SELECT id, value, at + INTERVAL '1 hour' AS at FROM events;
+
+CREATE SINK out AS SELECT DISTINCT ON (id) id, value, at FROM local WITH (connector = 'stdout');

@@ -1,0 +1,13 @@
+CREATE SOURCE events (
+    id      TEXT      NOT NULL,
+    device  TEXT,
+    value   DOUBLE,
+    at      TIMESTAMP NOT NULL,
+    read_at TIMESTAMP METADATA FROM 'ingestion_time',
+    payload JSON      METADATA FROM 'payload',
+    WATERMARK FOR at AS at - INTERVAL '10 seconds'
+) WITH (connector = 'kafka', topic = 'events', format = 'json');
+
+CREATE VIEW devices AS SELECT device, max(at) AS at, count(*) AS n FROM events GROUP BY device;
+
+CREATE SINK out AS SELECT DISTINCT ON (n) n, device FROM devices WITH (connector = 'stdout');
