@@ -102,6 +102,7 @@ fn measure(command: BenchCommand) -> Result<ExitCode> {
         BenchCommand::Throughput(args) => {
             bench::throughput(&args, configuration::load(&inputs(&args.settings)?)?)?;
         }
+        BenchCommand::Memory(args) => bench::memory(&args)?,
         BenchCommand::Floor(args) => bench::floor(&args, &configuration::load(&inputs(&args.settings)?)?)?,
         BenchCommand::Lag(args) => return bench::lag(&args, configuration::load(&inputs(&args.settings)?)?),
     }

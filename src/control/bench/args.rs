@@ -14,6 +14,8 @@ pub enum BenchCommand {
     Throughput(Box<ThroughputArgs>),
     /// Time from when an event was due to be sent until views, topics and collections show it
     Lag(Box<LagArgs>),
+    /// Resident bytes of DISTINCT ON for each key that it remembers
+    Memory(MemoryArgs),
     /// Read and decode the backlog of a dataflow, and nothing else
     #[command(hide = true)]
     Floor(FloorArgs),
@@ -88,6 +90,25 @@ pub struct LagArgs {
     pub json: bool,
     #[command(flatten)]
     pub settings: SettingArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct MemoryArgs {
+    /// Number of keys that are remembered at a time
+    #[arg(long, value_name = "N", default_value_t = 20_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub ids: u64,
+    /// Bytes of a key; that of a UUID has 36
+    #[arg(long, value_name = "N", default_value_t = 36, value_parser = id_bytes)]
+    pub id_bytes: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Shorter ones would not differ.
+fn id_bytes(text: &str) -> Result<usize, String> {
+    let bytes = text.parse().ok().filter(|bytes| (16..=65_536).contains(bytes));
+    bytes.ok_or_else(|| "a number from 16 to 65536 is expected".to_owned())
 }
 
 /// What every benchmark lets choose.

@@ -11,6 +11,7 @@ mod events;
 mod fill;
 mod floor;
 mod lag;
+mod memory;
 pub mod redirect;
 mod report;
 mod scratch;
@@ -19,4 +20,5 @@ mod throughput;
 
 pub use self::floor::run as floor;
 pub use self::lag::{Slo, run as lag};
+pub use self::memory::run as memory;
 pub use self::throughput::run as throughput;
