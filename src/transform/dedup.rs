@@ -260,7 +260,8 @@ impl Operator for Deduplicator {
     }
 
     fn on_epoch(&mut self, close: &EpochClose, out: &mut Output) -> Progress {
-        if !self.arrived.is_empty() && !(self.decide(out) && self.give_out(out)) {
+        let done = self.arrived.is_empty() || (self.decide(out) && self.give_out(out));
+        if !done {
             return Progress::More;
         }
         self.closing = None;
