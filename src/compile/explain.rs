@@ -67,7 +67,7 @@ impl Printer<'_> {
         node.line("restart", delivery::restart(sink, &sources));
         let by = match &sink.key {
             Some(key) if !key.is_empty() => format!("by key {}", key_names(key, &sink.schema)),
-            _ if self.is_from_sources(to) => "by partition".to_owned(),
+            _ if self.has_origins(to) => "by partition".to_owned(),
             _ => "by row".to_owned(),
         };
         let exchange = match sink.shards {
@@ -233,9 +233,17 @@ impl Printer<'_> {
         indices.iter().filter_map(|index| self.plan.sources.get(*index)).collect()
     }
 
-    fn is_from_sources(&self, to: Downstream) -> bool {
+    /// Whether the rows that arrive there still know the record that they are.
+    fn has_origins(&self, to: Downstream) -> bool {
         let mut legs = self.plan.legs.iter().filter(|leg| leg.to == to);
-        legs.all(|leg| matches!(leg.from, Upstream::Source(_)))
+        legs.all(|leg| match leg.from {
+            Upstream::Source(_) => true,
+            Upstream::Late(index) => self.has_origins(Downstream::Operator(index)),
+            Upstream::Operator(index) => {
+                matches!(self.plan.operators[index], Operator::Deduplication(_))
+                    && self.has_origins(Downstream::Operator(index))
+            }
+        })
     }
 }
 
