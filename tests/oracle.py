@@ -60,7 +60,9 @@ class Dataflow:
             select = re.sub(r"^AS\s+", "", body) if body.startswith("AS") else f"SELECT * {body}"
             self.sinks.append(Relation(name, select, oracle_records.options_of(options)))
         else:
-            self.views[name] = Relation(name, re.sub(r"^(WITH\s*\([^()]*\)\s*)?AS\s+", "", rest))
+            options = re.match(r"WITH\s*\(([^()]*)\)", rest)
+            options = oracle_records.options_of(options[1] if options else "")
+            self.views[name] = Relation(name, re.sub(r"^(WITH\s*\([^()]*\)\s*)?AS\s+", "", rest), options)
 
     def text(self, relation: Relation) -> str:
         """The SQL of a relation with that of all views below it."""
@@ -87,10 +89,17 @@ def connect(dataflow: Dataflow, folder: Path) -> duckdb.DuckDBPyConnection:
         db.execute(statement)
     for index, source in enumerate(dataflow.sources):
         load(db, index, source, folder)
-        dataflow.relations[source.name] = Translated(source.name, has_origin=True)
+        time = (source.event_time, source.delay_ns) if source.event_time else None
+        dataflow.relations[source.name] = Translated(source.name, has_origin=True, time=time)
     clock = oracle_records.CLOCK.isoformat(sep=" ")
     for relation in [*dataflow.views.values(), *dataflow.sinks]:
-        query = translated(relation.select, dataflow.relations, clock)
+        horizon = relation.options.get("deduplicate_horizon")
+        if horizon is not None:
+            horizon = 0 if horizon == "unbounded" else oracle_records.nanoseconds(horizon)
+        query = translated(relation.select, dataflow.relations, clock, horizon)
+        if relation.options.get("mode") == "upsert" and query.upsert_key:
+            key = ", ".join(f'"{name}"' for name in query.upsert_key)
+            query.text = f"SELECT * FROM ({query.text}) QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY _origin DESC) = 1"
         dataflow.relations[relation.name] = query
         if relation.name in dataflow.views:
             db.execute(f'CREATE VIEW "{relation.name}" AS {query.text}')

@@ -9,7 +9,9 @@ both; `/` is one of the SETTINGS. Beside its text a query has
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import oracle_duplicates
 
 SUM_ERROR = 1e-12  # sum and avg of doubles
 VARIANCE_ERROR = 1e-9  # var and stddev
@@ -100,14 +102,19 @@ class Relation:
     has_origin: bool
     # By column; of `*` where the columns are not named.
     tolerance: dict[str, float] = field(default_factory=dict)
+    # The column of event time, and the horizon of duplicates that its source declares by the delay, in nanoseconds.
+    time: tuple[str, int] | None = None
+    # Columns by which a later row takes the place of an earlier one in an upsert sink, though rows are only added.
+    upsert_key: tuple[str, ...] = ()
 
 
 Scope = dict[str, Relation]
 
 
-def translated(select: str, scope: Scope, clock: str) -> Relation:
-    """A query over the relations of `scope`; `clock` is what now() is."""
-    return Query(scope, clock).query(tree(TOKEN.findall(select)))
+def translated(select: str, scope: Scope, clock: str, horizon: int | None = None) -> Relation:
+    """A query over the relations of `scope`; `clock` is what now() is, and `horizon` that of DISTINCT ON in nanoseconds,
+    0 for none: every key is remembered."""
+    return Query(scope, clock, horizon).query(tree(TOKEN.findall(select)))
 
 
 def tree(tokens: list[str]) -> Group:
@@ -152,10 +159,12 @@ def names_in(tokens: list):
 
 
 class Query:
-    def __init__(self, scope: Scope, clock: str):
+    def __init__(self, scope: Scope, clock: str, horizon: int | None = None):
         self.scope = dict(scope)
         self.clock = clock
+        self.horizon = horizon
         self.origin: str | None = None
+        self.read: Relation | None = None  # the only relation of the SELECT at hand
 
     # -- queries
 
@@ -174,7 +183,7 @@ class Query:
                 branches[-1].append(token)
         relations = [self.branch(branch) for branch in branches]
         if len(relations) == 1:
-            return Relation(head + relations[0].text, relations[0].has_origin, relations[0].tolerance)
+            return replace(relations[0], text=head + relations[0].text)
         ordered = all(word == "UNION ALL" for word in words) and all(r.has_origin for r in relations)
         texts = []
         for index, relation in enumerate(relations):
@@ -214,9 +223,10 @@ class Query:
         items = clauses["SELECT"]
         source, columns, origin = self.source(clauses.get("FROM", []))
         distinct = is_word(items[0], "DISTINCT")
-        expressions = cut(items[1:] if distinct else items, ",")
+        first_of = items[2] if distinct and is_word(items[1], "ON") else None
+        expressions = cut(items[3:] if first_of else items[1:] if distinct else items, ",")
         grouped = "GROUP" in clauses or any(self.aggregates(item) for item in expressions)
-        kept = origin and not distinct and not grouped and not self.subqueries(clauses.get("WHERE", []))
+        kept = origin and (first_of or not distinct) and not grouped and not self.subqueries(clauses.get("WHERE", []))
         self.origin = origin
         texts, tolerance = [], {}
         for item in expressions:
@@ -224,12 +234,35 @@ class Query:
             tolerance |= self.tolerance(item, columns)
         if kept:
             texts.append(f"{origin} AS _origin")
-        text = f"SELECT {'DISTINCT ' if distinct else ''}{', '.join(texts)}"
-        text += f" FROM {source}" if source else ""
+        behind = f" FROM {source}" if source else ""
         for word in CLAUSES[2:]:
             if word in clauses:
-                text += f" {word} {self.expression(clauses[word])}"
-        return Relation(text, bool(kept), tolerance)
+                behind += f" {word} {self.expression(clauses[word])}"
+        time, upsert_key = self.carried(expressions) if kept else (None, ())
+        if first_of:
+            keys = [oracle_duplicates.resolved(key, expressions) for key in cut(first_of, ",")]
+            given = self.read.time or (None, 0)
+            horizon = (given[1] if self.horizon is None else self.horizon) or None
+            text = f"SELECT {', '.join(texts)}\0{behind}"
+            text = oracle_duplicates.kept(text, [self.expression(key) for key in keys], given[0], horizon)
+            plain = all(len(key) == 1 and isinstance(key[0], str) for key in keys)
+            upsert_key = tuple(name_of(key[0]) for key in keys) if plain and horizon else ()
+            return Relation(text, bool(kept), tolerance, time, upsert_key)
+        text = f"SELECT {'DISTINCT ' if distinct else ''}{', '.join(texts)}{behind}"
+        return Relation(text, bool(kept), tolerance, time, upsert_key)
+
+    def carried(self, items: list[list]) -> tuple[tuple[str, int] | None, tuple[str, ...]]:
+        """The event time and upsert key of the only relation that is read, where the SELECT list keeps them."""
+        names = {}
+        for item in items:
+            if item[-1:] == ["*"]:
+                return self.read.time, self.read.upsert_key
+            if isinstance(item[0], str) and (len(item) == 1 or is_word(item[1], "AS")):
+                names[name_of(item[0])] = name_of(item[-1])
+        time = self.read.time
+        time = (names[time[0]], time[1]) if time and time[0] in names else None
+        key = tuple(names.get(name, "") for name in self.read.upsert_key)
+        return time, key if all(key) else ()
 
     @staticmethod
     def is_inside(word: str, clauses: dict) -> bool:
@@ -258,6 +291,7 @@ class Query:
             text += f" {self.expression(rest)}"
             rest = []
             text += f" {part}"
+            self.read = relation
             origins.append(relation.has_origin)
             tolerance |= {name: max(value, tolerance.get(name, 0.0)) for name, value in relation.tolerance.items()}
             previous = ""

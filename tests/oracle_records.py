@@ -55,6 +55,8 @@ class Source:
                 self.checks.append(check[1])
             elif watermark := re.match(r'WATERMARK FOR\s+("[^"]+"|\w+)', item):
                 self.event_time = watermark[1].strip('"')
+                delay = re.search(r"INTERVAL\s+'([^']*)'", item)
+                self.delay_ns = nanoseconds(delay[1]) if delay else 0
             else:
                 self.columns.append(column(item))
 
@@ -270,6 +272,14 @@ def decimal(text: str) -> Decimal:
 def nanos(moment: datetime) -> int:
     since = moment - datetime(1970, 1, 1)
     return ((since.days * 86400 + since.seconds) * 10**6 + since.microseconds) * 1000
+
+
+def nanoseconds(duration: str) -> int:
+    """As seconds(), also of parts of them: `1.5 seconds`, `700 milliseconds`, and of several: `3 hours 20 minutes`."""
+    parts = re.findall(r"([\d.]+)\s*([a-z]+)", duration)
+    known = UNITS | {"ms": 0.001, "millisecond": 0.001}
+    scale = lambda unit: Decimal(str(known[unit if unit in known else unit.rstrip("s")])) * 10**9
+    return sum(int(Decimal(count) * scale(unit)) for count, unit in parts)
 
 
 def seconds(duration: str) -> int:
