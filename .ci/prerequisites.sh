@@ -28,6 +28,7 @@ need_to_test() {
     if [[ -z ${KAFKA_BOOTSTRAP:-} ]]; then
         need "Java 17 or newer" "runs Apache Kafka" "sudo apt-get install openjdk-17-jre-headless    (or a newer one)" \
             java_is_at_least 17
+        need "openssl" "makes the certificates of Kafka's clients" "sudo apt-get install openssl" command -v openssl
         need "Maven" "gets Apache Kafka" "sudo apt-get install maven" command -v mvn
     fi
     if [[ -z ${MONGODB_URI:-} ]]; then

@@ -82,8 +82,16 @@ fn refusal(code: RDKafkaErrorCode, reason: &str) -> Option<(&'static str, &'stat
                 "look at the port in kafka.bootstrap_servers, and at kafka.security_protocol",
             ))
         }
-        Code::SSL
-            if says(&["certificate required", "bad certificate", "unknown ca", "certificate unknown"]) =>
+        // With TLS 1.3 the broker looks at our certificate when the handshake is over, and hangs up.
+        Code::SSL | Code::BrokerTransportFailure
+            if says(&[
+                "certificate required",
+                "bad certificate",
+                "unknown ca",
+                "certificate unknown",
+                "certificate expired",
+                "certificate revoked",
+            ]) =>
         {
             Some((
                 "the Kafka broker refuses our certificate",
@@ -177,5 +185,9 @@ mod tests {
             "a broker that goes"
         );
         assert_eq!(says(RDKafkaErrorCode::BrokerTransportFailure, "Connection refused"), None);
+        let ours =
+            "Receive failed: error:0A000412:SSL routines::ssl/tls alert bad certificate: SSL alert number 42";
+        let refused = says(RDKafkaErrorCode::BrokerTransportFailure, ours).expect("a refusal");
+        assert!(refused.contains("refuses our certificate"), "{refused}");
     }
 }

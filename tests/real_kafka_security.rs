@@ -143,6 +143,61 @@ fn real_a_broker_that_is_not_trusted_ends_the_start_with_the_reason() {
     scene.refused(&[("CA_FILE", "/no/such.pem")], &["/no/such.pem", "cannot be read"]);
 }
 
+/// The settings for a listener that lets those in who show a certificate; `key` is that of `certificate`.
+fn with_certificate(certificate: &str, key: &str) -> Vec<(&'static str, String)> {
+    let file = |name: &str| format!("{}/{name}", setting("KAFKA_CLIENTS"));
+    let none = |key| (key, String::new());
+    let mut settings = vec![
+        ("BOOTSTRAP_SERVERS", setting("KAFKA_MUTUAL_BOOTSTRAP")),
+        ("SECURITY_PROTOCOL", "ssl".to_owned()),
+        none("SASL_MECHANISM"),
+        none("SASL_USERNAME"),
+        none("SASL_PASSWORD"),
+    ];
+    if !certificate.is_empty() {
+        settings.extend([("CERTIFICATE_FILE", file(certificate)), ("KEY_FILE", file(key))]);
+    }
+    settings
+}
+
+fn borrowed<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    settings.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+#[test]
+fn real_records_go_through_over_tls_with_a_certificate_of_our_own() {
+    let scene = Scene::new();
+    scene.broker.produce(&scene.from, 0, (0..100).map(|n| format!("a {n}")), None);
+    let mut locked = with_certificate("client.pem", "locked.key");
+    locked.push(("KEY_PASSWORD", setting("KAFKA_SASL_PASSWORD")));
+    for (times, settings) in [with_certificate("client.pem", "client.key"), locked].iter().enumerate() {
+        let mut process = scene.run(&borrowed(settings));
+        assert_eq!(process.wait().code(), Some(0), "{}", process.log());
+        assert!(!process.log().contains(&setting("KAFKA_SASL_PASSWORD")), "{}", process.log());
+        assert_eq!(scene.broker.consume(&scene.to).len(), 100 * (times + 1));
+    }
+}
+
+#[test]
+fn real_a_certificate_that_the_broker_does_not_take_ends_the_start_with_the_reason() {
+    let scene = Scene::new();
+    let refused = ["the Kafka broker refuses our certificate", "kafka.certificate_file and kafka.key_file"];
+    scene.refused(&borrowed(&with_certificate("stranger.pem", "stranger.key")), &refused);
+    scene.refused(&borrowed(&with_certificate("", "")), &refused);
+}
+
+#[test]
+fn real_a_key_that_does_not_fit_ends_the_start_with_the_reason() {
+    let scene = Scene::new();
+    let unusable = ["the Kafka client cannot be started", "kafka.key_file"];
+    scene.refused(&borrowed(&with_certificate("client.pem", "stranger.key")), &unusable);
+    let mut locked = with_certificate("client.pem", "locked.key");
+    locked.push(("KEY_PASSWORD", "opensesame".to_owned()));
+    scene.refused(&borrowed(&locked), &unusable);
+    locked.pop();
+    scene.refused(&borrowed(&locked), &unusable);
+}
+
 #[test]
 fn real_a_listener_without_tls_is_waited_for_with_the_reason() {
     let scene = Scene::new();

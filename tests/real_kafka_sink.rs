@@ -3,6 +3,7 @@
 mod sinks;
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
@@ -193,49 +194,104 @@ fn lose_nothing(plan: &plan::Sink) {
     }
 }
 
+/// Dead letters of a Kafka source of this name.
+struct Letters {
+    name: String,
+    writer: DeadLetterWriter,
+}
+
+impl Letters {
+    fn new(name: &str, settings: &Settings) -> Letters {
+        let name = format!("{name}_{}", std::process::id());
+        let text = format!(
+            "CREATE SOURCE s (a BIGINT NOT NULL) WITH (connector = 'kafka', topic = '{name}', format = 'json');
+             CREATE SINK t FROM s WITH (connector = 'blackhole');"
+        );
+        let request = Request {
+            file: "dataflow.sql",
+            text: &text,
+            name: "d",
+            directory: ".".as_ref(),
+            parameters: &BTreeMap::new(),
+        };
+        let plan = compile(&request).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let mut writer =
+            DeadLetterWriter::new(&plan, settings, None, false, Health::new()).expect("a writer");
+        writer.open(&identity()).expect("open");
+        Letters { name, writer }
+    }
+
+    fn letter(&self, offset: u64, key: &[u8], payload: Vec<u8>) -> AddressedLetter {
+        AddressedLetter {
+            letter: DeadLetter {
+                origin: Some(RowOrigin { source: 0, partition: 0, offset, index: 0 }),
+                row: None,
+                reason: Reason::NotNull,
+                error: "field a is missing".into(),
+                rule: "NOT NULL a".into(),
+                stage: "s".into(),
+            },
+            source: 0,
+            topic: self.name.clone(),
+            partition: 0,
+            record: RawRecord { key: Some(key.to_vec()), payload: Some(payload), left_out: 0 },
+            wall_ms: 1_761_559_635_000,
+        }
+    }
+
+    /// Writes letters as those of an epoch, which has to be confirmed.
+    fn write(&mut self, epoch: u64, letters: Vec<AddressedLetter>) {
+        self.writer.write(epoch, letters).expect("written");
+        assert_eq!(self.writer.confirm().expect("confirmed").len(), 1);
+    }
+
+    /// The letters in the topic, and their epochs.
+    fn read(&self) -> Vec<(String, serde_json::Value)> {
+        let found = read(&format!("{}.dlq", self.name)).concat();
+        let letter = |value: Option<String>| serde_json::from_str(&value.expect("a value")).expect("JSON");
+        found.into_iter().map(|found| (found.epoch, letter(found.value))).collect()
+    }
+}
+
 #[test]
 fn real_dead_letters_are_in_the_topic_beside_that_of_their_source() {
     let _alone = alone();
-    let name = format!("sink_letters_{}", std::process::id());
-    let text = format!(
-        "CREATE SOURCE s (a BIGINT NOT NULL) WITH (connector = 'kafka', topic = '{name}', format = 'json');
-         CREATE SINK t FROM s WITH (connector = 'blackhole');"
-    );
-    let request = Request {
-        file: "dataflow.sql",
-        text: &text,
-        name: "d",
-        directory: ".".as_ref(),
-        parameters: &BTreeMap::new(),
-    };
-    let plan = compile(&request).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    let mut writer = DeadLetterWriter::new(&plan, &here(), None, false, Health::new()).expect("a writer");
-    writer.open(&identity()).expect("open");
-    let letter = |offset: u64, payload: Vec<u8>| AddressedLetter {
-        letter: DeadLetter {
-            origin: Some(RowOrigin { source: 0, partition: 0, offset, index: 0 }),
-            row: None,
-            reason: Reason::NotNull,
-            error: "field a is missing".into(),
-            rule: "NOT NULL a".into(),
-            stage: "s".into(),
-        },
-        source: 0,
-        topic: name.clone(),
-        partition: 0,
-        record: RawRecord { key: Some(b"k".to_vec()), payload: Some(payload), left_out: 0 },
-        wall_ms: 1_761_559_635_000,
-    };
+    let mut letters = Letters::new("sink_letters", &here());
     // Control characters take six times their size in JSON: such a value has to be cut harder.
-    let letters = vec![letter(1, b"{}".to_vec()), letter(2, vec![1; 1 << 20])];
-    writer.write(3, letters).expect("written");
-    assert_eq!(writer.confirm().expect("confirmed").len(), 1);
-    let found = read(&format!("{name}.dlq")).concat();
-    let values: Vec<serde_json::Value> = found
-        .iter()
-        .map(|found| serde_json::from_str(found.value.as_deref().expect("a value")).expect("JSON"))
-        .collect();
-    assert_eq!(found.iter().map(|found| found.epoch.as_str()).collect::<Vec<_>>(), ["3", "3"]);
-    assert_eq!((&values[0]["original_value"], &values[0]["error_type"]), (&"{}".into(), &"not_null".into()));
-    assert_eq!((&values[1]["original_offset"], &values[1]["original_size"]), (&2.into(), &(1 << 20).into()));
+    let written = vec![letters.letter(1, b"k", b"{}".to_vec()), letters.letter(2, b"k", vec![1; 1 << 20])];
+    letters.write(3, written);
+    let found = letters.read();
+    assert_eq!(found.iter().map(|(epoch, _)| epoch.as_str()).collect::<Vec<_>>(), ["3", "3"]);
+    let (first, second) = (&found[0].1, &found[1].1);
+    assert_eq!((&first["original_value"], &first["error_type"]), (&"{}".into(), &"not_null".into()));
+    assert_eq!((&second["original_offset"], &second["original_size"]), (&2.into(), &(1 << 20).into()));
+}
+
+#[test]
+fn real_dead_letters_that_their_topic_refuses_are_kept_in_a_file_and_the_others_go_on() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = Settings { state_dir: folder.path().to_owned(), ..here() };
+    let mut letters = Letters::new("sink_refused_letters", &settings);
+    letters.write(3, vec![letters.letter(1, b"k", b"{}".to_vec())]);
+    // The limit is lowered while it runs: a key cannot be cut, as a value can.
+    set_limit(&format!("{}.dlq", letters.name), "2000");
+    // Brokers judge a record by its size after compression.
+    let noise: String = (0..500).map(|n| format!("{:016x}", RandomState::new().hash_one(n))).collect();
+    let noise = noise.into_bytes();
+    let written = [(2, noise.clone()), (3, b"k".to_vec()), (4, noise.clone()), (5, b"k".to_vec())];
+    letters
+        .write(4, written.iter().map(|(offset, key)| letters.letter(*offset, key, b"{}".to_vec())).collect());
+    letters.write(5, vec![letters.letter(6, b"k", b"{}".to_vec()), letters.letter(7, &noise, Vec::new())]);
+    let offsets = |letters: &[serde_json::Value]| {
+        let mut offsets: Vec<_> = letters.iter().map(|letter| letter["original_offset"].as_i64()).collect();
+        offsets.sort_unstable();
+        offsets.dedup();
+        offsets
+    };
+    let in_topic: Vec<_> = letters.read().into_iter().map(|(_, letter)| letter).collect();
+    assert_eq!(offsets(&in_topic), [1, 3, 5, 6].map(Some));
+    let file = std::fs::read_to_string(folder.path().join("dead_letters/s.dlq.jsonl")).expect("a file");
+    let in_file: Vec<_> = file.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((offsets(&in_file), in_file.len()), (vec![Some(2), Some(4), Some(7)], 3));
 }

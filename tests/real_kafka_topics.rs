@@ -86,6 +86,41 @@ fn real_a_pattern_follows_new_topics_on_two_processes() {
     a_pattern_follows(1, 2);
 }
 
+/// Reads a topic, then another of its name, and gives what is said when the run has ended.
+fn a_topic_is_created_anew(told: bool) -> String {
+    let mut broker = Broker::new("anew");
+    let topic = broker.create("t", 1);
+    broker.produce(&topic, 0, values(&topic, 0..500), None);
+    let soon = if told { SOON } else { EVERY };
+    let reading = Reading::new(&format!("topic = '{topic}', {soon}"));
+    let mut cluster =
+        reading.start(1, 1, &[("TIDEMILL_KAFKA__BOOTSTRAP_SERVERS", &*broker.bootstrap.clone())]);
+    let expected: Vec<Row> = rows(&topic, 0, 500).collect();
+    expect(&reading, &cluster, &expected);
+    broker.delete(&topic);
+    let gone = |cluster: &Cluster| cluster.log().contains("does not exist any more");
+    if told {
+        until("the deletion is told", PATIENCE, || cluster.log(), || gone(&cluster));
+    }
+    let anew = broker.create("t", 1);
+    broker.produce(&anew, 0, values("other", 0..100), None);
+    assert_eq!(cluster.wait(), [Some(1)], "{}", cluster.log());
+    assert_eq!(reading.rows(), expected, "nothing of the new one");
+    cluster.log()
+}
+
+#[test]
+fn real_a_topic_that_was_gone_and_is_created_anew_ends_the_run_with_the_reason() {
+    let log = a_topic_is_created_anew(true);
+    assert!(log.contains("was deleted and created anew") && log.contains("new state directory"), "{log}");
+}
+
+#[test]
+fn real_a_topic_that_is_created_anew_at_once_ends_the_run_with_the_reason() {
+    let log = a_topic_is_created_anew(false);
+    assert!(log.contains("deleted and created anew") && log.contains("new state directory"), "{log}");
+}
+
 #[test]
 fn real_batches_of_every_compression_are_read() {
     let mut broker = Broker::new("compression");

@@ -164,7 +164,7 @@ class Kafka(Service):
 
     name = "kafka"
     version = "4.1.0"
-    ports = ("plain", "sasl", "controller", "proxy", "proxy_target")
+    ports = ("plain", "sasl", "mutual", "controller", "proxy", "proxy_target")
     given_by = "KAFKA_BOOTSTRAP"
 
     def install(self, target: Path) -> None:
@@ -189,15 +189,20 @@ class Kafka(Service):
         names = ["-dname", "CN=localhost", "-ext", "SAN=dns:localhost,ip:127.0.0.1"]
         run("keytool", "-genkeypair", "-keyalg", "EC", "-validity", "3650", *names, *key)
         run("keytool", "-exportcert", "-rfc", "-file", str(self.dir / "ca.pem"), *key)
-        plain, sasl, controller, proxy, proxy_target = map(self.address, self.ports)
+        self.client_certificates()
+        plain, sasl, mutual, controller, proxy, proxy_target = map(self.address, self.ports)
         config.write_text(f"""\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://{plain},SASL_SSL://{sasl},CONTROLLER://{controller},PROXIED://{proxy_target}
-advertised.listeners=PLAINTEXT://{plain},SASL_SSL://{sasl},PROXIED://{proxy}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
+listeners=PLAINTEXT://{plain},SASL_SSL://{sasl},MUTUAL://{mutual},CONTROLLER://{controller},PROXIED://{proxy_target}
+advertised.listeners=PLAINTEXT://{plain},SASL_SSL://{sasl},MUTUAL://{mutual},PROXIED://{proxy}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,MUTUAL:SSL,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
+# Clients of this listener show a certificate.
+listener.name.mutual.ssl.client.auth=required
+listener.name.mutual.ssl.truststore.type=PEM
+listener.name.mutual.ssl.truststore.location={self.dir / "client.pem"}
 sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 ssl.keystore.location={keystore}
@@ -220,6 +225,15 @@ share.coordinator.state.topic.min.isr=1
         cluster = "dGlkZW1pbGwtc2VydmljZQ"  # any 16 bytes in base64
         scram = f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"
         run(*self.java("kafka.tools.StorageTool"), "format", "-t", cluster, "-c", str(config), "--add-scram", scram)
+
+    def client_certificates(self) -> None:
+        """client.pem is trusted by the broker, stranger.pem is not; each with its key, one of them also locked."""
+        for name in ["client", "stranger"]:
+            pair = ["-keyout", str(self.dir / f"{name}.key"), "-out", str(self.dir / f"{name}.pem")]
+            curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+            run("openssl", "req", "-x509", *curve, "-days", "3650", "-subj", f"/CN={name}", *pair)
+        locked = ["-in", str(self.dir / "client.key"), "-out", str(self.dir / "locked.key")]
+        run("openssl", "pkcs8", "-topk8", *locked, "-passout", f"pass:{PASSWORD}")
 
     def command(self) -> list[str]:
         return [*self.java("kafka.Kafka", "-Xms512m", "-Xmx1g"), str(self.dir / "server.properties")]
@@ -247,6 +261,8 @@ share.coordinator.state.topic.min.isr=1
             "KAFKA_SASL_USERNAME": USER,
             "KAFKA_SASL_PASSWORD": PASSWORD,
             "KAFKA_CA": str(self.dir / "ca.pem"),
+            "KAFKA_MUTUAL_BOOTSTRAP": self.address("mutual"),
+            "KAFKA_CLIENTS": str(self.dir),
             "KAFKA_CLASSPATH": f"{self.programs}/*",
         }
 

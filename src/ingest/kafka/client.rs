@@ -196,6 +196,12 @@ pub(super) fn failed(client: &Client, what: &str, error: &KafkaError) -> Error {
     }
 }
 
+/// The error of a topic that is not the one that was read.
+pub(super) fn created_anew(what: &str) -> Error {
+    Error::config(format!("{what} was deleted and created anew while it was read"))
+        .hint("its offsets mean other records: start again with a new state directory")
+}
+
 fn refused(reason: &str) -> Error {
     Error::config(format!("Kafka refuses the credentials: {reason}"))
         .hint("look at kafka.sasl_mechanism, kafka.sasl_username and kafka.sasl_password")
@@ -210,9 +216,13 @@ pub(super) fn classify(code: RDKafkaErrorCode, what: &str) -> Error {
                 .hint("create it; if it was deleted and created anew, start with a new state directory")
         }
         Code::AutoOffsetReset | Code::OffsetOutOfRange => Error::config(format!(
-            "{what}: records were deleted before they were read, data was lost ({code})"
+            "{what}: what comes next is not there: records were deleted before they were read, or the topic was \
+             deleted and created anew ({code})"
         ))
-        .hint("raise the topic's retention above the longest outage; a restart begins at what is left"),
+        .hint(
+            "raise the topic's retention above the longest outage; a restart begins at what is left. A topic that was \
+             created anew has other records: start with a new state directory",
+        ),
         Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => {
             refused(&code.to_string()).context(what)
         }

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
+use rdkafka::metadata::Metadata;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{Client, classify, connect};
+use super::client::{Client, classify, connect, created_anew};
 use super::slot::{Call, Slot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::{Reader, RecordSink};
@@ -193,6 +194,7 @@ impl Topic {
             match polled {
                 Ok(message) => {
                     self.down = None;
+                    self.check_same()?;
                     let Some(place) = self.places.get(&message.partition()) else { continue };
                     let slot = &mut self.slots[*place];
                     slot.take(&message, call);
@@ -203,6 +205,7 @@ impl Topic {
                 }
                 Err(KafkaError::PartitionEOF(number)) => {
                     self.down = None;
+                    self.check_same()?;
                     let position = position(&self.client, &self.name, number);
                     if let Some(place) = self.places.get(&number) {
                         self.slots[*place].reached_end(position, call);
@@ -228,6 +231,22 @@ impl Topic {
         Ok(())
     }
 
+    /// A topic that was deleted and gives something is another one of that name, unless the client had fetched it
+    /// before: then the topic still does not exist.
+    fn check_same(&self) -> Result<()> {
+        if !self.gone {
+            return Ok(());
+        }
+        let found = self.client.fetch_metadata(Some(&self.name), PROBE_TIMEOUT);
+        let exists = |metadata: &Metadata| {
+            metadata.topics().iter().any(|topic| topic.name() == self.name && topic.error().is_none())
+        };
+        match found.is_ok_and(|metadata| exists(&metadata)) {
+            true => Err(created_anew(&format!("topic '{}'", self.name))),
+            false => Ok(()),
+        }
+    }
+
     fn classify(&self, error: &KafkaError) -> Error {
         let what = format!("topic '{}'", self.name);
         let heard = &self.client.context().heard;
@@ -236,6 +255,9 @@ impl Topic {
         }
         match error {
             KafkaError::MessageConsumptionFatal(code) => Error::internal(format!("{what}: {code}")),
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) if self.gone => {
+                created_anew(&what)
+            }
             _ => classify(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown), &what),
         }
     }
