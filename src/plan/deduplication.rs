@@ -36,11 +36,11 @@ pub struct Horizon {
 }
 
 impl Horizon {
-    /// How much event time is forgotten at once: at most half the horizon more than what has to be
-    /// remembered, or an eighth of that where it is long. A row is looked for in few such spans.
+    /// How much event time is forgotten at once: at most a quarter of the horizon more than what has to be
+    /// remembered, or a sixteenth of that where it is long. A row is looked for in few such spans.
     pub fn span_ns(&self) -> i64 {
         let held = self.ns.saturating_mul(2).saturating_add(self.ahead_ns);
-        (held / 8).clamp(self.ns - self.ns / 2, self.ns.saturating_mul(16))
+        (held / 16).clamp(self.ns / 4 + i64::from(self.ns % 4 > 0), self.ns.saturating_mul(16))
     }
 }
 
@@ -52,9 +52,9 @@ mod tests {
     fn spans_are_neither_many_nor_long() {
         let span =
             |ns: i64, ahead_ns: i64| Horizon { time: 0, ns, bound: Bound::Source(0), ahead_ns }.span_ns();
-        assert_eq!([span(600, 10), span(600, 600), span(1, 0), span(3, 0)], [300, 300, 1, 2]);
-        assert_eq!(span(600, 40_000), 5_150, "an eighth of what is held");
+        assert_eq!([span(600, 10), span(600, 600), span(1, 0), span(3, 0)], [150, 150, 1, 1]);
+        assert_eq!(span(600, 40_000), 2_575, "a sixteenth of what is held");
         assert_eq!(span(1, 86_400), 16, "not so long that one key stands in it very often");
-        assert_eq!(span(i64::MAX, i64::MAX), i64::MAX / 2 + 1);
+        assert_eq!(span(i64::MAX, i64::MAX), i64::MAX / 4 + 1);
     }
 }

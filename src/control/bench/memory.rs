@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::{
     ArrayRef, Float64Array, RecordBatch, StringArray, TimestampNanosecondArray, UInt32Array, UInt64Array,
@@ -55,13 +55,13 @@ pub fn run(args: &MemoryArgs) -> Result<()> {
     let seconds = began.elapsed().as_secs_f64();
     let (steady, steady_peak) = load.epochs(args.ids)?;
     load.close(Watermark::END, Batch::inserts(RecordBatch::new_empty(load.plan.input.clone()), None, 0));
+    give_back();
     let forgotten = load.found()?;
     drop(load);
 
-    let each =
-        |found: Found, resident: u64| resident.saturating_sub(before) as f64 / found.remembered.max(1) as f64;
-    let (at_fill, at_peak) = (each(filled, filled.resident), each(filled, peak));
-    let (at_steady, at_steady_peak) = (each(steady, steady.resident), each(steady, steady_peak));
+    let each = |found: Found| found.resident.saturating_sub(before) as f64 / found.remembered.max(1) as f64;
+    let (at_fill, at_peak) = (each(filled), each(peak));
+    let (at_steady, at_steady_peak) = (each(steady), each(steady_peak));
     let rows_s = args.ids as f64 / seconds;
     let report = json!({
         "id_bytes": args.id_bytes,
@@ -84,7 +84,7 @@ pub fn run(args: &MemoryArgs) -> Result<()> {
             steady.remembered,
             forgotten.remembered,
             forgotten.resident.saturating_sub(before) >> 20,
-            steady_peak.saturating_sub(before) >> 20,
+            steady_peak.resident.saturating_sub(before) >> 20,
         )
     });
     Ok(())
@@ -110,14 +110,15 @@ impl Load {
         Ok(Load { plan, operator, id_bytes, step_ns, rows: 0, epoch: 0 })
     }
 
-    /// Runs epochs of `rows` rows together. Gives what there is behind them, and the greatest resident size.
-    fn epochs(&mut self, rows: u64) -> Result<(Found, u64)> {
-        let (end, mut peak) = (self.rows + rows, 0);
+    /// Runs epochs of `rows` rows together. Gives what there is behind them, and when the resident size was greatest.
+    fn epochs(&mut self, rows: u64) -> Result<(Found, Found)> {
+        let (end, mut peak) = (self.rows + rows, Found::default());
         while self.rows < end {
             let batch = self.batch((end - self.rows).min(EPOCH));
             let newest = i64::try_from(self.rows).unwrap_or(i64::MAX).saturating_mul(self.step_ns);
             self.close(Watermark(newest.saturating_sub(DELAY_NS)), batch);
-            peak = peak.max(resident()?);
+            let found = self.found()?;
+            peak = if found.resident > peak.resident { found } else { peak };
         }
         Ok((self.found()?, peak))
     }
@@ -199,6 +200,15 @@ fn write_id(id: &mut String, number: u64, bytes: usize) {
         id.push_str(&format!("{:016x}", random.next_u64()));
     }
     id.truncate(bytes);
+}
+
+/// Lets the allocator give back what is free: it does so a little later, when it is asked for something.
+fn give_back() {
+    for _ in 0..50 {
+        std::thread::park_timeout(Duration::from_millis(10));
+        let parts: Vec<Vec<u8>> = (0..1_000).map(|size| Vec::with_capacity(size * 16)).collect();
+        drop(parts);
+    }
 }
 
 /// Resident size of this process, in bytes.
