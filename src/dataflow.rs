@@ -40,6 +40,7 @@ use crate::transform::arrange::{self, Kept};
 use crate::transform::dedup::Deduplicator;
 use crate::transform::eval::Evaluation;
 use crate::transform::harness::{self, Outputs, StatefulParts};
+use crate::transform::interval_join::IntervalJoin;
 use crate::transform::join::{self, JoinParts, Matcher};
 use crate::transform::session::SessionState;
 use crate::transform::steps::Steps;
@@ -192,6 +193,14 @@ impl<'s> Network<'s, '_> {
                 };
                 let rows = self.arrivals(scope, Downstream::Operator(index), split);
                 let state = Box::new(Deduplicator::new(plan)?);
+                Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
+            }
+            Operator::IntervalJoin(plan) => {
+                let split = |leg: &Leg| {
+                    by_group(leg.port, &plan.sides[usize::from(leg.port)].keys, &plan.key_types, workers)
+                };
+                let rows = self.arrivals(scope, Downstream::Operator(index), split);
+                let state = Box::new(IntervalJoin::new(plan)?);
                 Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
             }
             Operator::Join(plan) => {

@@ -253,7 +253,9 @@ impl Execution {
         let operators = self.plan.operators.iter().enumerate();
         let of_operator = operators.map(|(index, operator)| {
             let input = match operator {
-                Operator::Aggregation(_) | Operator::Deduplication(_) => Downstream::Operator(index),
+                Operator::Aggregation(_) | Operator::Deduplication(_) | Operator::IntervalJoin(_) => {
+                    Downstream::Operator(index)
+                }
                 Operator::Join(join) => Downstream::Arrangement(join.left),
             };
             (operator.name().to_owned(), below(input))

@@ -10,6 +10,7 @@ mod aggregate;
 mod bound;
 mod column;
 mod deduplication;
+mod interval_join;
 mod kafka;
 mod operator;
 mod simulator;
@@ -29,6 +30,7 @@ pub use self::aggregate::{Aggregate, AggregateFunction, Growth, OrderBy, Paramet
 pub use self::bound::Bound;
 pub use self::column::{ArrayRef1, Column, ColumnOrigin, ColumnType, JSON_TYPE, Metadata, field, is_json};
 pub use self::deduplication::{Deduplication, Horizon};
+pub use self::interval_join::{IntervalJoin, JoinSide};
 pub use self::kafka::{KafkaSource, StartupMode, TopicPattern, Topics};
 pub use self::operator::{Aggregation, Arrangement, Join, JoinKind, Operator};
 pub use self::simulator::{Shape, Simulator};

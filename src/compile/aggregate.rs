@@ -19,6 +19,7 @@ use super::distinct::incomparable;
 use super::expression::{Scope, columns_span, unalias};
 use super::flow::{Branch, ColumnInfo, Flow};
 use super::lower::{Lowering, Output, one, outputs};
+use super::options::{StateRetention, ViewOptions};
 use super::problem::Problem;
 use super::{prune, text};
 use crate::plan::{
@@ -34,8 +35,24 @@ pub(super) enum Retention {
     Undecided,
     /// `state_retention = 'unbounded'`
     Unbounded,
+    /// `state_retention = '7 days'`, in nanoseconds.
+    Period(i64),
     /// The query of a sink, which has no such option.
     OfSink,
+}
+
+impl Retention {
+    /// What the options of a view say.
+    pub fn of(options: &ViewOptions) -> Self {
+        match options.retention {
+            None => Retention::Undecided,
+            // What is wrong with the option is said once.
+            Some((StateRetention::Unbounded | StateRetention::Wrong, _)) => Retention::Unbounded,
+            Some((StateRetention::Period(period), _)) => {
+                Retention::Period(i64::try_from(period.as_nanos()).unwrap_or(i64::MAX))
+            }
+        }
+    }
 }
 
 impl Lowering<'_> {
@@ -108,7 +125,7 @@ impl Lowering<'_> {
         let growing = |call: &Aggregate| call.growth(true) == Growth::Rows;
         let hint = match self.retention {
             Retention::Unbounded => return Ok(()),
-            Retention::Undecided => {
+            Retention::Undecided | Retention::Period(_) => {
                 format!(
                     "if that is meant: CREATE VIEW {} WITH (state_retention = 'unbounded') AS ...",
                     self.owner

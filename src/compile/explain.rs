@@ -3,6 +3,7 @@
 
 mod deduplicate;
 mod delivery;
+mod interval;
 mod join;
 mod reads;
 mod state;
@@ -151,6 +152,7 @@ impl Printer<'_> {
             Operator::Aggregation(_) => format!("aggregate {}", operator.name()),
             Operator::Join(_) => format!("join {}", operator.name()),
             Operator::Deduplication(_) => format!("deduplicate {}", operator.name()),
+            Operator::IntervalJoin(_) => format!("interval join {}", operator.name()),
         };
         if !self.operators.insert(index) {
             return Node::new(format!("{title} (see above)"));
@@ -160,6 +162,7 @@ impl Printer<'_> {
             Operator::Aggregation(aggregation) => self.aggregation(&mut node, index, aggregation),
             Operator::Join(join) => self.join(&mut node, join),
             Operator::Deduplication(plan) => self.deduplication(&mut node, index, plan),
+            Operator::IntervalJoin(join) => self.interval_join(&mut node, index, join),
         }
         node
     }
@@ -253,7 +256,7 @@ fn operators(plan: &Plan) -> String {
     let aggregations = count(|operator| matches!(operator, Operator::Aggregation(_)));
     let mut text = counted(aggregations, "aggregation");
     for (number, what) in [
-        (count(|operator| matches!(operator, Operator::Join(_))), "join"),
+        (count(|operator| matches!(operator, Operator::Join(_) | Operator::IntervalJoin(_))), "join"),
         (count(|operator| matches!(operator, Operator::Deduplication(_))), "deduplication"),
     ] {
         if number > 0 {

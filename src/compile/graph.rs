@@ -8,8 +8,8 @@ use arrow::datatypes::{DataType, SchemaRef};
 use super::expression::column;
 use super::flow::{Branch, Flow};
 use crate::plan::{
-    Aggregation, Arrangement, Deduplication, Downstream, Expr, Join, Leg, Operator, ServedView, Sink, Source,
-    Step, Upstream,
+    Aggregation, Arrangement, Deduplication, Downstream, Expr, IntervalJoin, Join, Leg, Operator, ServedView,
+    Sink, Source, Step, Upstream,
 };
 
 /// Sources, operators, views, sinks and legs, in the order in which the statements name them.
@@ -75,6 +75,40 @@ impl Graph {
         };
         let mut legs = self.legs.iter().filter(|leg| leg.to == Downstream::Operator(index));
         legs.all(|leg| self.has_origins(leg.from))
+    }
+
+    /// Adds a join of two streams of the view or sink `owner`, with the ways of both that lead to it.
+    pub fn add_interval_join(
+        &mut self,
+        owner: &str,
+        join: IntervalJoin,
+        branches: [Vec<Branch>; 2],
+    ) -> usize {
+        let name = self.identity(owner, "join");
+        let schemas = join.sides.each_ref().map(|side| Arc::clone(&side.schema));
+        let index = self.add_operator(owner, Operator::IntervalJoin(Box::new(IntervalJoin { name, ..join })));
+        for ((port, branches), schema) in (0..).zip(branches).zip(schemas) {
+            self.add_legs(branches.into_iter(), (Downstream::Operator(index), port), &schema);
+        }
+        index
+    }
+
+    /// Whether what comes from there is as much as there are events, not only as many rows as there are keys or
+    /// windows.
+    pub fn grows_with_events(&self, from: Upstream) -> bool {
+        match from {
+            Upstream::Source(_) | Upstream::Late(_) => true,
+            Upstream::Operator(index) => match &self.operators[index] {
+                Operator::Aggregation(_) => false,
+                Operator::Join(join) => [join.left, join.right]
+                    .into_iter()
+                    .any(|side| self.arranged[side].iter().any(|branch| self.grows_with_events(branch.from))),
+                Operator::IntervalJoin(_) | Operator::Deduplication(_) => {
+                    let mut legs = self.legs.iter().filter(|leg| leg.to == Downstream::Operator(index));
+                    legs.any(|leg| self.grows_with_events(leg.from))
+                }
+            },
+        }
     }
 
     fn add_operator(&mut self, owner: &str, operator: Operator) -> usize {

@@ -3,17 +3,19 @@
 //! A join needs equalities between the two sides: by these both are arranged. What a condition says beside
 //! them is a filter behind an inner join and part of the match of any other.
 
+mod interval;
 mod key;
 mod subquery;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::{DFSchema, DFSchemaRef, JoinType};
 use datafusion_expr::logical_plan::Join;
 use datafusion_expr::utils::split_conjunction;
 use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 
+use self::interval::{Distance, Distances};
 use super::aggregate::Retention;
 use super::expression::{self, Compiled, Scope, cast_to, columns_span, compile, unalias};
 use super::flow::{Branch, ColumnInfo, Flow};
@@ -30,6 +32,8 @@ struct Sides {
     right: Flow,
     schema: DFSchemaRef,
     columns: Vec<ColumnInfo>,
+    /// The columns of the left side under their own names.
+    left_names: SchemaRef,
 }
 
 /// Values of both sides that are equal in rows that belong together.
@@ -49,16 +53,21 @@ impl Lowering<'_> {
         let left = self.side(&join.left, above, !kind.keeps_right())?;
         let right = self.side(&join.right, above, !kind.keeps_left())?;
         let sides = Sides::new(left, right).map_err(one)?;
-        let (equalities, rest) = sides.conditions(join, above, kind).map_err(|problem| vec![problem])?;
-        self.both_are_kept(&sides)?;
-        if equalities.is_empty() && !sides.left.has_one_row() && !sides.right.has_one_row() {
-            return Err(vec![self.without_equality(&sides, rest.is_empty())]);
+        let (equalities, mut rest) = sides.conditions(join, above, kind).map_err(|problem| vec![problem])?;
+        let mut none = Vec::new();
+        let above = if kind == JoinKind::Inner { above } else { &mut none };
+        let distance = self.distance(&sides, &equalities, &mut [&mut rest, above])?;
+        if let Err(known) = &distance {
+            self.both_are_kept(&sides, known)?;
+            if equalities.is_empty() && !sides.left.has_one_row() && !sides.right.has_one_row() {
+                return Err(vec![self.without_equality(&sides, rest.is_empty())]);
+            }
         }
         let rest = rest.into_iter().reduce(Expr::and);
         let condition = rest.map(|rest| expression::condition(&rest, &sides.scope(), "ON"));
         let condition = condition.transpose().map_err(|problem| vec![problem])?;
         let (filter, condition) = if kind == JoinKind::Inner { (condition, None) } else { (None, condition) };
-        let mut flow = self.joined(kind, &sides, equalities, condition)?;
+        let mut flow = self.joined(kind, &sides, (equalities, distance.ok()), condition)?;
         if let Some(filter) = filter {
             flow.push(&Step::Filter(filter));
         }
@@ -77,28 +86,33 @@ impl Lowering<'_> {
         }
     }
 
-    /// Refuses a side that would have to be kept for ever.
-    fn both_are_kept(&self, sides: &Sides) -> Result<(), Vec<Problem>> {
-        let hint = match self.retention {
+    /// Refuses a side that would have to be kept for ever; `known` is what is said of the times of both.
+    fn both_are_kept(&self, sides: &Sides, known: &Distances) -> Result<(), Vec<Problem>> {
+        let streams = [&sides.left, &sides.right].iter().all(|side| side.changes == ChangeMode::AppendOnly);
+        let owner = text::name(self.owner);
+        let accept = match self.retention {
             Retention::Unbounded => return Ok(()),
-            Retention::Undecided => {
-                let owner = text::name(self.owner);
+            Retention::OfSink => String::new(),
+            Retention::Period(_) if streams => String::new(),
+            _ => {
                 format!("; if that is meant: CREATE VIEW {owner} WITH (state_retention = 'unbounded') AS ...")
             }
-            Retention::OfSink => String::new(),
         };
         let mut problems = Vec::new();
         for (side, other) in [(&sides.left, &sides.right), (&sides.right, &sides.left)] {
-            // Behind an operator there are as many rows as that gives.
-            if !side.branches.iter().any(|branch| matches!(branch.from, Upstream::Source(_))) {
+            if !side.branches.iter().any(|branch| self.graph.grows_with_events(branch.from)) {
                 continue;
             }
             let (name, other) = (side.name(), other.name());
             let message = format!(
                 "`{name}` grows with every event, and a join with `{other}` would have to keep all of it"
             );
-            let first = "aggregate it in a view first, such as last_value(x ORDER BY t) ... GROUP BY key";
-            let problem = Problem::new(message).hint(format!("{first}{hint}"));
+            let first = match streams {
+                true => sides.hint(known),
+                false => "aggregate it in a view first, such as last_value(x ORDER BY t) ... GROUP BY key"
+                    .to_owned(),
+            };
+            let problem = Problem::new(message).hint(format!("{first}{accept}"));
             problems.push(problem.or_at(locate::relation(self.query, &name)));
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
@@ -120,9 +134,12 @@ impl Lowering<'_> {
         &mut self,
         kind: JoinKind,
         sides: &Sides,
-        mut equalities: Vec<Equality>,
+        (mut equalities, distance): (Vec<Equality>, Option<Distance>),
         condition: Option<plan::Expr>,
     ) -> Result<Flow, Vec<Problem>> {
+        if let Some(distance) = distance {
+            return self.interval_joined(kind, sides, (equalities, distance), condition);
+        }
         key::arrange(&mut equalities, sides);
         let columns: Vec<_> = equalities.iter().filter_map(|equality| equality.columns).collect();
         let types = |compiled: &Compiled| compiled.data_type.clone();
@@ -140,7 +157,7 @@ impl Lowering<'_> {
                 left,
                 right,
                 condition,
-                pairs: Arc::new(pairs(&sides.schema)),
+                pairs: Arc::new(sides.pairs()),
                 schema: Arc::clone(schema.inner()),
             },
         );
@@ -165,7 +182,8 @@ impl Sides {
     fn new(left: Flow, right: Flow) -> Result<Self, datafusion_common::DataFusionError> {
         let schema = Arc::new(left.schema.join(&right.schema)?);
         let columns = left.columns.iter().chain(&right.columns).cloned().collect();
-        Ok(Sides { left, right, schema, columns })
+        let left_names = Arc::clone(left.schema.inner());
+        Ok(Sides { left, right, schema, columns, left_names })
     }
 
     fn scope(&self) -> Scope<'_> {
@@ -187,7 +205,7 @@ impl Sides {
         for (left, right) in &join.on {
             let pair = BinaryExpr::new(Box::new(left.clone()), Operator::Eq, Box::new(right.clone()));
             let pair = Expr::BinaryExpr(pair);
-            match self.equality(&pair)? {
+            match self.equality(&pair)?.filter(|equality| !self.is_distance(&pair, equality)) {
                 Some(equality) => equalities.push(equality),
                 None => rest.push(pair),
             }
@@ -195,7 +213,10 @@ impl Sides {
         for conjunct in join.filter.iter().flat_map(split_conjunction) {
             // An equality that can fail is evaluated for all rows only where nothing before guards it.
             let unguarded = equalities.is_empty() && rest.is_empty();
-            match self.equality(conjunct)?.filter(|equality| unguarded || equality.is_safe()) {
+            let fits = |equality: &Equality| {
+                (unguarded || equality.is_safe()) && !self.is_distance(conjunct, equality)
+            };
+            match self.equality(conjunct)?.filter(fits) {
                 Some(equality) => equalities.push(equality),
                 None => rest.push(conjunct.clone()),
             }
@@ -203,7 +224,8 @@ impl Sides {
         if kind == JoinKind::Inner {
             let mut left_over = Vec::new();
             for conjunct in above.drain(..) {
-                match self.equality(&conjunct)?.filter(Equality::is_safe) {
+                let fits = |equality: &Equality| equality.is_safe() && !self.is_distance(&conjunct, equality);
+                match self.equality(&conjunct)?.filter(fits) {
                     Some(equality) => equalities.push(equality),
                     None => left_over.push(conjunct),
                 }
@@ -255,6 +277,13 @@ impl Sides {
         Ok(Equality { left, right, columns })
     }
 
+    /// The columns of both sides; in a pair any of them may be missing.
+    fn pairs(&self) -> Schema {
+        let nullable = |field: &Arc<Field>| field.as_ref().clone().with_nullable(true);
+        let both = self.left_names.fields().iter().chain(self.right.schema.fields());
+        Schema::new(both.map(nullable).collect::<Vec<_>>())
+    }
+
     /// The columns that leave a join.
     fn output(&self, kind: JoinKind) -> Result<DFSchemaRef, datafusion_common::DataFusionError> {
         if !kind.gives_pairs() {
@@ -286,12 +315,6 @@ fn kind(join_type: JoinType) -> Result<JoinKind, Problem> {
         JoinType::Full => JoinKind::Full,
         other => return Err(Problem::new(format!("{other} JOIN is not supported yet")).hint("use EXISTS")),
     })
-}
-
-/// The columns of both sides; in a pair any of them may be missing.
-fn pairs(schema: &DFSchema) -> Schema {
-    let nullable = |field: &Arc<Field>| field.as_ref().clone().with_nullable(true);
-    Schema::new(schema.fields().iter().map(nullable).collect::<Vec<_>>())
 }
 
 impl Flow {

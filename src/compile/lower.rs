@@ -28,6 +28,8 @@ pub(super) struct Lowering<'a> {
     pub windows: usize,
     /// The late rows of each operator that judges rows by their time, where somebody reads them.
     pub late: Vec<Flow>,
+    /// Whether anything is kept for that long.
+    pub retention_used: bool,
     /// The query as it is written, for the places of relations.
     pub query: &'a ast::Query,
 }

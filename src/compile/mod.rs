@@ -25,6 +25,7 @@ mod late;
 mod locate;
 mod lower;
 mod names;
+mod narrow;
 mod problem;
 mod protect;
 mod prune;
@@ -142,6 +143,8 @@ struct Lowered {
     flow: Flow,
     /// Number of windows in it.
     windows: usize,
+    /// Whether anything is kept as long as `state_retention` says.
+    retention_used: bool,
     /// The rows that come too late for it, where it is clear which these are and somebody reads them.
     late: Option<Flow>,
 }
@@ -178,7 +181,7 @@ impl Compiler {
 
     fn view(&mut self, create: &CreateView, later: &Later) {
         let options = options::view_options(&create.options, &mut self.diagnostics);
-        self.retention = if options.unbounded { Retention::Unbounded } else { Retention::Undecided };
+        self.retention = Retention::of(&options);
         self.timing.allowed_lateness_ns = options.allowed_lateness.map_or(0, |(lateness, _)| nanos(lateness));
         self.timing.horizon = options.horizon.map(|(horizon, _)| horizon);
         let before = self.graph.deduplications();
@@ -193,6 +196,14 @@ impl Compiler {
         {
             let message = "`deduplicate_horizon` says how long DISTINCT ON remembers, and this view has none";
             let hint = "write it on the view with SELECT DISTINCT ON, or leave it out";
+            self.diagnostics.push(Diagnostic::new(span, message).hint(hint));
+        }
+        if let (Some(Lowered { retention_used: false, .. }), Retention::Period(_), Some((_, span))) =
+            (&lowered, self.retention, options.retention)
+        {
+            let message =
+                "`state_retention` as a length of time bounds joins of two streams, and there is none here";
+            let hint = "leave it out, or bound the state of a GROUP BY with a window";
             self.diagnostics.push(Diagnostic::new(span, message).hint(hint));
         }
         let late = lowered.as_ref().map(|lowered| lowered.late.clone());
@@ -270,13 +281,21 @@ impl Compiler {
         }
         let flow = query::query(&self.catalog, &query).map_err(|error| query::problems(&error));
         let (catalog, retention, timing) = (&self.catalog, self.retention, self.timing);
-        let (graph, windows, late) = (&mut self.graph, 0, Vec::new());
-        let mut lowering =
-            Lowering { catalog, graph, owner, retention, timing, windows, late, query: &query };
+        let mut lowering = Lowering {
+            catalog,
+            graph: &mut self.graph,
+            owner,
+            retention,
+            retention_used: false,
+            timing,
+            windows: 0,
+            late: Vec::new(),
+            query: &query,
+        };
         let flow = flow.and_then(|plan| lowering.flow(&plan));
         let flow = flow
             .and_then(|flow| flow.named(TableReference::bare(owner)).map_err(|error| vec![failed(&error)]));
-        let (windows, mut late) = (lowering.windows, lowering.late);
+        let (windows, retention_used, mut late) = (lowering.windows, lowering.retention_used, lowering.late);
         let flow = flow.map_err(|problems| self.report(problems, &query, span)).ok()?;
         if let (0, Some((Emit::Final, span))) = (windows, emit) {
             let error = Diagnostic::new(span, "EMIT FINAL needs a window, which has an end");
@@ -284,7 +303,7 @@ impl Compiler {
         }
         // Of two it would not be clear whose rows are meant.
         let late = late.pop().filter(|_| late.is_empty());
-        Some(Lowered { flow, windows, late })
+        Some(Lowered { flow, windows, retention_used, late })
     }
 
     /// Reports what is wrong with a query, at its place.
@@ -318,6 +337,7 @@ impl Compiler {
             return Err(diagnostics);
         }
         self.graph.remove_unread();
+        narrow::joins(&mut self.graph);
         Ok(Plan {
             name: request.name.to_owned(),
             directory: request.directory.to_owned(),

@@ -85,11 +85,11 @@ pub fn sink_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opt
     sink::read(options, diagnostics)
 }
 
-/// The options of a view.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The options of a `CREATE VIEW`.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ViewOptions {
-    /// Whether its state may grow with every event.
-    pub unbounded: bool,
+    /// How long state is kept that would grow with every event, and where that is said.
+    pub retention: Option<(StateRetention, Span)>,
     /// How long windows take rows behind their end, and where that is said.
     pub allowed_lateness: Option<(Duration, Span)>,
     /// How long DISTINCT ON remembers, and where that is said.
@@ -105,6 +105,17 @@ pub enum DeduplicateHorizon {
     Unbounded,
 }
 
+/// How long state is kept that would grow with every event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateRetention {
+    /// As long as the dataflow runs.
+    Unbounded,
+    /// So long in event time.
+    Period(Duration),
+    /// It is said, and wrong.
+    Wrong,
+}
+
 /// Reads the options of a view.
 pub fn view_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> ViewOptions {
     let known = reader::Known {
@@ -115,13 +126,12 @@ pub fn view_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Vie
     };
     let mut reader = reader::Reader::new(options, diagnostics);
     reader.check_names(&known);
-    let unbounded = reader.parsed("state_retention", false, retention);
-    // What is wrong with the option is said once.
-    let unbounded = unbounded || reader.value("state_retention").is_some();
+    let kept = reader.parsed("state_retention", StateRetention::Wrong, retention);
+    let retention = reader.value("state_retention").map(|value| (kept, value.span));
     let lateness = reader.parsed("allowed_lateness", None, |value| values::duration(value).map(Some));
     let allowed_lateness = lateness.zip(reader.value("allowed_lateness").map(|value| value.span));
     let horizon = reader.parsed("deduplicate_horizon", None, |value| Ok(Some((horizon(value)?, value.span))));
-    ViewOptions { unbounded, allowed_lateness, horizon }
+    ViewOptions { retention, allowed_lateness, horizon }
 }
 
 /// `unbounded`, or a length of time.
@@ -140,17 +150,15 @@ fn horizon(value: &Name) -> Result<DeduplicateHorizon, Diagnostic> {
     }
 }
 
-/// `unbounded`; lengths of time are known, and refused for now.
-fn retention(value: &Name) -> Result<bool, Diagnostic> {
+/// `unbounded`, or a length of time.
+fn retention(value: &Name) -> Result<StateRetention, Diagnostic> {
     if value.value.trim() == "unbounded" {
-        return Ok(true);
+        return Ok(StateRetention::Unbounded);
     }
-    let given = value.value.trim();
-    let message = match values::duration(value) {
-        Ok(_) => {
-            format!("state_retention = '{given}' is not supported yet: state is not dropped by event time")
-        }
-        Err(_) => format!("expected 'unbounded' or a length of time, found '{given}'"),
-    };
-    Err(Diagnostic::new(value.span, message).hint("'unbounded' keeps it as long as the dataflow runs"))
+    values::duration(value).map(StateRetention::Period).map_err(|_| {
+        let given = value.value.trim();
+        let message = format!("expected 'unbounded' or a length of time, found '{given}'");
+        Diagnostic::new(value.span, message)
+            .hint("'7 days' keeps it so long in event time, 'unbounded' for ever")
+    })
 }

@@ -87,6 +87,20 @@ pub(super) fn steps(steps: &[Step], keep: &[usize], width: usize, schema: &Schem
     pruned
 }
 
+/// The columns in front of `steps` that they need for the `width` columns they lead to.
+pub(super) fn read(steps: &[Step], width: usize) -> BTreeSet<usize> {
+    let all: Vec<usize> = (0..width).collect();
+    let first = match steps.first() {
+        None => return all.into_iter().collect(),
+        Some(first) => first,
+    };
+    let behind = needed(steps, &all).swap_remove(0);
+    match first {
+        Step::Filter(condition) => behind.into_iter().chain(columns(condition)).collect(),
+        Step::Project { exprs, .. } => behind.iter().flat_map(|column| columns(&exprs[*column])).collect(),
+    }
+}
+
 /// For each step the columns that are read behind it, ascending.
 fn needed(steps: &[Step], keep: &[usize]) -> Vec<Vec<usize>> {
     let mut columns_behind: BTreeSet<usize> = keep.iter().copied().collect();

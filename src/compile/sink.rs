@@ -157,7 +157,7 @@ fn append(
         // Behind DISTINCT a row stands for several records: its columns name it.
         return flow.key.clone().unwrap_or_else(|| {
             let message =
-                "rows behind DISTINCT or GROUP BY come from no single record, so they have no `_id`";
+                "rows behind DISTINCT, GROUP BY or JOIN come from no single record, so they have no `_id`";
             let error = Diagnostic::new(options.mode_span, message);
             diagnostics.push(error.hint("name the columns that make it up: key = 'did, name'"));
             Vec::new()

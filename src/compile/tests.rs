@@ -4,6 +4,7 @@ mod comparisons;
 mod evaluate;
 mod functions;
 mod good;
+mod interval;
 mod join;
 mod table;
 mod traps;

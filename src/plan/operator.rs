@@ -2,7 +2,7 @@
 
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::{Aggregate, Bound, Deduplication, Expr, Windowing};
+use super::{Aggregate, Bound, Deduplication, Expr, IntervalJoin, Windowing};
 
 /// A stateful place, by kind. Its name is the identity of its state across changes of the plan:
 /// `<view>/<role>`, with a number from the second on where a view has several of one role.
@@ -14,6 +14,8 @@ pub enum Operator {
     Join(Join),
     /// DISTINCT ON.
     Deduplication(Deduplication),
+    /// The same, of streams within a distance in event time.
+    IntervalJoin(Box<IntervalJoin>),
 }
 
 impl Operator {
@@ -23,6 +25,7 @@ impl Operator {
             Operator::Aggregation(aggregation) => &aggregation.name,
             Operator::Join(join) => &join.name,
             Operator::Deduplication(deduplication) => &deduplication.name,
+            Operator::IntervalJoin(join) => &join.name,
         }
     }
 
@@ -30,7 +33,7 @@ impl Operator {
     pub fn aggregation(&self) -> Option<&Aggregation> {
         match self {
             Operator::Aggregation(aggregation) => Some(aggregation),
-            Operator::Join(_) | Operator::Deduplication(_) => None,
+            Operator::Join(_) | Operator::Deduplication(_) | Operator::IntervalJoin(_) => None,
         }
     }
 
@@ -40,6 +43,7 @@ impl Operator {
             Operator::Aggregation(aggregation) => &aggregation.schema,
             Operator::Join(join) => &join.schema,
             Operator::Deduplication(deduplication) => &deduplication.schema,
+            Operator::IntervalJoin(join) => &join.schema,
         }
     }
 
@@ -47,7 +51,7 @@ impl Operator {
     pub fn key(&self) -> Option<Vec<usize>> {
         match self {
             Operator::Aggregation(aggregation) => Some((0..aggregation.key_columns()).collect()),
-            Operator::Join(_) | Operator::Deduplication(_) => None,
+            Operator::Join(_) | Operator::Deduplication(_) | Operator::IntervalJoin(_) => None,
         }
     }
 
@@ -61,6 +65,7 @@ impl Operator {
                 vec![deduplication.horizon.as_ref().map(|horizon| horizon.bound.clone())]
             }
             Operator::Join(_) => Vec::new(),
+            Operator::IntervalJoin(join) => join.sides.iter().map(|side| Some(side.bound.clone())).collect(),
         }
     }
 
@@ -69,6 +74,7 @@ impl Operator {
         match self {
             Operator::Aggregation(_) | Operator::Deduplication(_) => 1,
             Operator::Join(_) => 0,
+            Operator::IntervalJoin(_) => 2,
         }
     }
 }

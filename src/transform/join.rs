@@ -14,15 +14,17 @@
 //! other side that they meet. With a condition beside the equalities, all pairs of the key where the right side
 //! has changed.
 
+pub mod condition;
 mod driver;
 mod events;
 mod lookup;
 #[cfg(test)]
 mod tests;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, new_null_array};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, new_null_array};
+use arrow::datatypes::SchemaRef;
 
+use self::condition::{Holds, holds};
 pub use self::driver::{JoinParts, join};
 use self::events::{Buffer, Event};
 use self::lookup::KeyRows;
@@ -31,7 +33,6 @@ use crate::error::Result;
 use crate::plan::{self, JoinKind};
 use crate::transform::Output;
 use crate::transform::arrange::RowCodec;
-use crate::transform::eval::Evaluation;
 
 /// Finds pairs and rows without pairs, and makes rows of them.
 pub struct Matcher {
@@ -146,26 +147,7 @@ impl Matcher {
             return Ok(Vec::new());
         }
         let batch = self.pairs(buffer, &pairs, wall_ms)?;
-        let mut evaluation = Evaluation::new(&batch);
-        let values = evaluation.column(condition, &DataType::Boolean);
-        let failed = evaluation.finish();
-        let good = match failed.is_empty() {
-            true => BooleanArray::from(vec![true; batch.len()]),
-            false => {
-                // Pairs are no rows of a leg: only their letters count.
-                let mut letters = Output::default();
-                let good = failed.report(&batch, &self.plan.name, &mut letters, |_| false);
-                out.letters.append(&mut letters.letters);
-                good
-            }
-        };
-        let values = values.as_boolean();
-        let holds = |row: usize| match (good.value(row), values.is_valid(row) && values.value(row)) {
-            (false, _) => Holds::Failed,
-            (true, true) => Holds::True,
-            (true, false) => Holds::False,
-        };
-        Ok((0..batch.len()).map(holds).collect())
+        Ok(holds(condition, &batch, &self.plan.name, out))
     }
 
     fn rows(&self, buffer: &Buffer, leaving: &[Leaving], wall_ms: i64) -> Result<Batch> {
@@ -194,15 +176,6 @@ impl Matcher {
         let rows: Vec<&[u8]> = leaving.iter().map(row).collect();
         self.sides[side].codec.decode(rows.into_iter())
     }
-}
-
-/// Whether a condition holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Holds {
-    True,
-    /// Or NULL.
-    False,
-    Failed,
 }
 
 /// How often a row leaves because it has no pair.

@@ -8,6 +8,7 @@ pub mod arrange;
 pub mod dedup;
 pub mod eval;
 pub mod harness;
+pub mod interval_join;
 pub mod join;
 mod letter;
 pub mod session;

@@ -7,15 +7,7 @@ use crate::plan::{Arrangement, Downstream, Join, JoinKind, Operator};
 impl Printer<'_> {
     pub(super) fn join(&mut self, node: &mut Node, join: &Join) {
         let [left, right] = [join.left, join.right].map(|side| self.plan.arrangements.get(side));
-        let what = match join.kind {
-            JoinKind::Inner => "pairs of rows",
-            JoinKind::Left => "pairs of rows; rows of the left side without one, with NULLs",
-            JoinKind::Right => "pairs of rows; rows of the right side without one, with NULLs",
-            JoinKind::Full => "pairs of rows; rows of either side without one, with NULLs",
-            JoinKind::Semi => "rows of the left side that have a pair",
-            JoinKind::Anti => "rows of the left side that have no pair",
-        };
-        node.line("gives", what.to_owned());
+        node.line("gives", gives(join.kind).to_owned());
         if let (Some(left), Some(right)) = (left, right) {
             let pairs = left.key.iter().zip(&right.key);
             let pairs: Vec<_> =
@@ -71,6 +63,18 @@ impl Printer<'_> {
             }
         }
         if readers.len() < 2 { String::new() } else { format!(", shared by {}", readers.join(", ")) }
+    }
+}
+
+/// Which rows leave a join.
+pub(super) fn gives(kind: JoinKind) -> &'static str {
+    match kind {
+        JoinKind::Inner => "pairs of rows",
+        JoinKind::Left => "pairs of rows; rows of the left side without one, with NULLs",
+        JoinKind::Right => "pairs of rows; rows of the right side without one, with NULLs",
+        JoinKind::Full => "pairs of rows; rows of either side without one, with NULLs",
+        JoinKind::Semi => "rows of the left side that have a pair",
+        JoinKind::Anti => "rows of the left side that have no pair",
     }
 }
 

@@ -14,7 +14,7 @@ use crate::compile::expression::{self, Scope, columns_span, unalias};
 use crate::compile::flow::Flow;
 use crate::compile::lower::{Lowering, one};
 use crate::compile::problem::Problem;
-use crate::plan::{JoinKind, Step};
+use crate::plan::{ChangeMode, JoinKind, Step};
 
 /// How expressions over both sides call the outer one.
 const OUTER: &str = "outer row";
@@ -70,8 +70,11 @@ impl Lowering<'_> {
 
     fn members(&mut self, flow: Flow, membership: Membership) -> Result<Flow, Vec<Problem>> {
         let selected = self.selected(&membership.subquery)?;
-        let sides = Sides::new(as_outer(&flow)?, selected.flow).map_err(one)?;
+        let mut sides = Sides::new(as_outer(&flow)?, selected.flow).map_err(one)?;
+        sides.left_names = Arc::clone(flow.schema.inner());
         let (mut equalities, mut rest) = (Vec::new(), Vec::new());
+        // What IN selects has no room for a time.
+        let in_time = membership.value.is_some() && flow.changes == ChangeMode::AppendOnly;
         if let Some(value) = membership.value {
             let span = columns_span(&value);
             let value = over_both(value, &flow, true)?;
@@ -94,17 +97,26 @@ impl Lowering<'_> {
         for condition in selected.correlated {
             let condition = over_both(condition, &flow, false)?;
             match sides.equality(&condition).map_err(|problem| vec![problem])? {
-                Some(equality) if equality.is_safe() => equalities.push(equality),
+                Some(equality) if equality.is_safe() && !sides.is_distance(&condition, &equality) => {
+                    equalities.push(equality);
+                }
                 _ => rest.push(condition),
             }
         }
-        self.both_are_kept(&Sides { left: flow.clone(), ..sides.clone() })?;
+        let distance = self.distance(&sides, &equalities, &mut [&mut rest])?;
+        if let Err(known) = &distance {
+            let named = Sides { left: flow.clone(), ..sides.clone() };
+            self.both_are_kept(&named, known).map_err(|problems| match in_time {
+                true => problems.into_iter().map(by_exists).collect(),
+                false => problems,
+            })?;
+        }
         let rest = rest.into_iter().reduce(Expr::and);
         let condition = rest.map(|rest| expression::condition(&rest, &sides.scope(), "WHERE"));
         let condition = condition.transpose().map_err(|problem| vec![problem])?;
         let kind = if membership.negated { JoinKind::Anti } else { JoinKind::Semi };
-        let members = self.joined(kind, &sides, equalities, condition)?;
-        Ok(Flow { schema: flow.schema, columns: flow.columns, ..members })
+        let members = self.joined(kind, &sides, (equalities, distance.ok()), condition)?;
+        Ok(Flow { schema: flow.schema, ..members })
     }
 
     /// Takes a subquery apart: conditions that name the outer row have to stand in its own WHERE.
@@ -153,6 +165,10 @@ impl Membership {
             _ => None,
         }
     }
+}
+
+fn by_exists(problem: Problem) -> Problem {
+    problem.hint("write EXISTS (SELECT 1 FROM b WHERE b.key = a.key AND b.ts BETWEEN a.ts - INTERVAL '5 minutes' AND a.ts)")
 }
 
 fn keep(flow: &mut Flow, conditions: Vec<Expr>, place: &str) -> Result<(), Vec<Problem>> {

@@ -326,7 +326,7 @@ fn late_unknown(
         return unknown(catalog, view, span, later);
     }
     let message = format!("`{}` has no late rows of its own", text::name(view));
-    let hint = "name the view that has the one window or DISTINCT ON: rows come too late there";
+    let hint = "name the view that has the one window or DISTINCT ON: rows come too late there; those of a join are counted";
     Diagnostic::new(span, message).hint(hint)
 }
 
