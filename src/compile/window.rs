@@ -159,8 +159,15 @@ impl Rewriting<'_> {
             Ok(edges) => edges,
             Err(diagnostic) => return self.diagnostics.push(diagnostic),
         };
+        let mut others = groups.iter().enumerate().filter(|(index, _)| *index != at).map(|(_, group)| group);
+        if let Some(group) = others.find(|group| names_edge(group, &select.projection)) {
+            let message = format!("`{group}` follows from the window: a group has one start and one end");
+            let hint = "leave it out of GROUP BY, the SELECT list can use it; a column of what is read is named with \
+                        its relation: v.window_start";
+            let error = Diagnostic::new(or_else(group.span(), self.span), message);
+            return self.diagnostics.push(error.hint(hint));
+        }
         groups.splice(at..=at, edges.iter().cloned());
-        groups.iter_mut().for_each(|group| replace(self.catalog, group, &edges));
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(ast::Expr::Identifier(name)) = item
                 && let Some(edge) = Edge::named(&normalized(name))
@@ -225,6 +232,30 @@ impl Rewriting<'_> {
             _ => Err(Diagnostic::new(span, "a window has at most 29 years").hint("write a shorter one")),
         }
     }
+}
+
+/// Whether an item of GROUP BY names the start or the end of a window: itself, or as the number or the name of an
+/// item of the SELECT list.
+fn names_edge(group: &ast::Expr, projection: &[SelectItem]) -> bool {
+    let item = match group {
+        ast::Expr::Value(value) => {
+            let number = value.value.to_string().parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+            number.and_then(|number| projection.get(number))
+        }
+        ast::Expr::Identifier(name) => projection.iter().find(|item| {
+            matches!(item, SelectItem::ExprWithAlias { alias, .. } if normalized(alias) == normalized(name))
+        }),
+        _ => None,
+    };
+    let meant = match item {
+        Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) => expr,
+        _ => group,
+    };
+    let found = ast::visit_expressions(meant, |expr| match expr {
+        ast::Expr::Identifier(name) if Edge::named(&normalized(name)).is_some() => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
 }
 
 /// What is wrong with the lengths of a window, and what to do.
