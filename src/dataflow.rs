@@ -44,6 +44,8 @@ use crate::transform::interval_join::IntervalJoin;
 use crate::transform::join::{self, JoinParts, Matcher};
 use crate::transform::session::SessionState;
 use crate::transform::steps::Steps;
+use crate::transform::table::TableRows;
+use crate::transform::temporal::TemporalJoin;
 use crate::transform::view::ViewReader;
 use crate::transform::window::WindowedState;
 use crate::write::driver::{self as sinks, SinkParts, Start};
@@ -201,6 +203,20 @@ impl<'s> Network<'s, '_> {
                 };
                 let rows = self.arrivals(scope, Downstream::Operator(index), split);
                 let state = Box::new(IntervalJoin::new(plan)?);
+                Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
+            }
+            Operator::Table(plan) => {
+                let split = |leg: &Leg| by_group(leg.port, &plan.keys, &plan.key_types(), workers);
+                let rows = self.arrivals(scope, Downstream::Operator(index), split);
+                let state = Box::new(TableRows::new(plan)?);
+                Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
+            }
+            Operator::Lookup(plan) => {
+                let split = |leg: &Leg| {
+                    by_group(leg.port, &plan.keys[usize::from(leg.port)], &plan.key_types, workers)
+                };
+                let rows = self.arrivals(scope, Downstream::Operator(index), split);
+                let state = Box::new(TemporalJoin::new(plan)?);
                 Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
             }
             Operator::Join(plan) => {

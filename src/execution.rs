@@ -23,7 +23,7 @@ use crate::ingest::queue::{Limits, PartitionQueue};
 use crate::ingest::ticker::Pace;
 use crate::ledger::Layout;
 use crate::parse;
-use crate::plan::{Downstream, Operator, Plan};
+use crate::plan::{Downstream, Leg, Operator, Plan};
 use crate::record::{FoundPartition, PartitionNames};
 use crate::route::shard::worker_of_shard;
 use crate::settings::Settings;
@@ -245,18 +245,18 @@ impl Execution {
 
     /// For each stage that can make letters without origin, the source whose policy applies to them.
     pub fn stage_sources(&self) -> HashMap<String, usize> {
-        let of_leg = self.plan.legs.iter().map(|leg| (leg.name.clone(), leg.sources.first().copied()));
-        let below = |to: Downstream| {
-            let leg = self.plan.legs.iter().find(|leg| leg.to == to);
-            leg.and_then(|leg| leg.sources.first().copied())
+        // The stream rather than the tables that its rows are looked up in.
+        let first = |leg: &Leg| {
+            let is_stream = |source: &&usize| self.plan.sources[**source].table.is_none();
+            leg.sources.iter().find(is_stream).or(leg.sources.first()).copied()
         };
+        let of_leg = self.plan.legs.iter().map(|leg| (leg.name.clone(), first(leg)));
+        let below = |to: Downstream| self.plan.legs.iter().find(|leg| leg.to == to).and_then(first);
         let operators = self.plan.operators.iter().enumerate();
         let of_operator = operators.map(|(index, operator)| {
             let input = match operator {
-                Operator::Aggregation(_) | Operator::Deduplication(_) | Operator::IntervalJoin(_) => {
-                    Downstream::Operator(index)
-                }
                 Operator::Join(join) => Downstream::Arrangement(join.left),
+                _ => Downstream::Operator(index),
             };
             (operator.name().to_owned(), below(input))
         });

@@ -14,6 +14,7 @@ mod interval_join;
 mod kafka;
 mod operator;
 mod simulator;
+mod table;
 mod window;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub use self::interval_join::{IntervalJoin, JoinSide};
 pub use self::kafka::{KafkaSource, StartupMode, TopicPattern, Topics};
 pub use self::operator::{Aggregation, Arrangement, Join, JoinKind, Operator};
 pub use self::simulator::{Shape, Simulator};
+pub use self::table::{KeySaid, Lookup, OPERATION, Table, TableSource, record_schema};
 pub use self::window::{Emit, Window, Windowing};
 
 /// A whole dataflow.
@@ -43,7 +45,7 @@ pub struct Plan {
     pub name: String,
     /// The directory that relative paths start from.
     pub directory: PathBuf,
-    /// `CREATE SOURCE`, in the order of the file. Only sources that some sink or served view reads are run.
+    /// `CREATE SOURCE` and `CREATE TABLE`, in the order of the file. Only sources that some sink or served view reads are run.
     pub sources: Vec<Source>,
     /// Every place that keeps state, in an order in which each comes after those that it reads.
     pub operators: Vec<Operator>,
@@ -58,6 +60,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether anything reads a table: then it is read to its end before any stream is.
+    pub fn reads_tables(&self) -> bool {
+        let is_table =
+            |leg: &Leg| matches!(leg.from, Upstream::Source(index) if self.sources[index].table.is_some());
+        self.legs.iter().any(is_table)
+    }
+
     /// Whatever keeps rows or groups and is not read live, by name.
     pub fn states(&self) -> impl Iterator<Item = (&str, Downstream)> {
         let operators = self.operators.iter().enumerate().filter(|(_, operator)| operator.ports() > 0);
@@ -100,8 +109,10 @@ pub struct Leg {
     pub to: Downstream,
     /// Which input of an operator it leads into; 0 for what has one.
     pub port: u16,
-    /// Which branch of a UNION ALL this is, from 0: becomes the `index` of the rows' origins.
+    /// Which branch of a UNION ALL this is, from 0, and of how many: becomes a part of the `index` of the rows'
+    /// origins.
     pub branch: u32,
+    pub branches: u32,
     /// What arrives at the end.
     pub schema: SchemaRef,
     /// Sources whose rows come this way, as indices into [`Plan::sources`].
@@ -130,14 +141,16 @@ pub struct Expr {
 
 // ---------------------------------------------------------------------------------------------- sources
 
-/// `CREATE SOURCE`.
+/// `CREATE SOURCE`, `CREATE TABLE`.
 #[derive(Clone, Debug)]
 pub struct Source {
     pub name: String,
     /// The declared columns, metadata columns included, in order.
     pub columns: Vec<Column>,
-    /// The same as an Arrow schema.
+    /// The same as an Arrow schema; of a table see [`record_schema`].
     pub schema: SchemaRef,
+    /// A table has a key, and its records change the row of theirs.
+    pub table: Option<TableSource>,
     /// CHECK constraints, evaluated over `schema` in order: FALSE makes a dead letter, NULL passes.
     pub checks: Vec<Expr>,
     pub watermark: Option<WatermarkColumn>,

@@ -21,7 +21,7 @@ use crate::execution::Execution;
 use crate::ingest::connect;
 use crate::ingest::ticker::Pace;
 use crate::ledger::Layout;
-use crate::plan::{self, Format, Plan, SinkConnector, SourceConnector, Upstream};
+use crate::plan::{self, Format, KeySaid, Plan, SinkConnector, SourceConnector, Upstream};
 use crate::settings::Settings;
 use crate::worker;
 use crate::write::Health;
@@ -50,6 +50,11 @@ pub fn run(request: &RunRequest, settings: Settings) -> Result<()> {
     let mut plan = load(&request.dataflow, &settings)?;
     request.redirect.apply(&mut plan, &settings.state_dir);
     refuse_what_cannot_run(request, &plan, &settings)?;
+    if request.input.is_some() {
+        // Their records stand in files, which have no keys beside them.
+        let tables = plan.sources.iter_mut().filter_map(|source| source.table.as_mut());
+        tables.for_each(|table| table.said = KeySaid::Record);
+    }
     if request.output.is_some() {
         // One file has one writer, whatever the connector could do side by side.
         plan.sinks.iter_mut().for_each(|sink| sink.shards = 1);
@@ -84,6 +89,11 @@ fn refuse_what_cannot_run(request: &RunRequest, plan: &Plan, settings: &Settings
             source.name
         ))
         .hint("remove --simulate, or format = 'csv'"));
+    }
+    let table = plan.sources.iter().find(|source| source.table.is_some());
+    if let (Some(table), Some(_)) = (table, &request.simulator) {
+        return Err(Error::config(format!("the simulator makes events, not the table \"{}\"", table.name))
+            .hint("remove --simulate, and give the table as a file: --input"));
     }
     let is_kafka = |source: &plan::Source| matches!(source.connector, SourceConnector::Kafka(_));
     let embedded_source = request.input.is_none()

@@ -243,6 +243,22 @@ impl RawRecords {
         })
     }
 
+    /// The records with these offsets, copied, so that the others can go.
+    pub fn only(&self, offsets: impl Iterator<Item = u64>) -> Self {
+        let mut kept = RawBuilder::default();
+        for (offset, found) in offsets.filter_map(|offset| Some((offset, self.find(offset)?))) {
+            kept.push(&Record {
+                offset,
+                key: found.key.as_deref(),
+                payload: found.payload.as_deref(),
+                left_out: found.left_out,
+                headers: &[],
+                timestamp_ms: None,
+            });
+        }
+        kept.finish()
+    }
+
     /// `length` records from `offset` on (counted in records), without copying.
     #[must_use]
     pub fn slice(&self, offset: usize, length: usize) -> Self {

@@ -26,6 +26,9 @@ pub struct Tick {
     pub wall_ms: i64,
     /// Whether the state at the end of this epoch is a checkpoint.
     pub checkpoint: bool,
+    /// The first epoch of a run with tables: it ends when these are read to their end, and has nothing of any
+    /// stream.
+    pub loading: bool,
     /// Partitions that exist from this epoch on, by the index of their source in the plan. Only ticks tell of
     /// partitions, so that all workers agree; the first one tells of those that there are at the start.
     pub partitions: Vec<(u16, FoundPartition)>,

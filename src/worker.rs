@@ -48,11 +48,13 @@ pub fn run(worker: &mut Worker, execution: &Arc<Execution>) -> Result<()> {
         arrivals: execution.arrivals.clone(),
         findings: execution.findings.clone(),
         ceilings: Ceilings::new(execution.plan.sources.iter().any(|source| source.max_drift.is_some())),
+        tables: execution.plan.reads_tables(),
     });
     let ledger = Ledger::new(execution.layout.clone());
     let retained = Rc::new(RefCell::new(Retained::new(execution.held_bytes.clone())));
     let progress = SourceProgress::default();
-    let (sources, consumers) = read_sources(execution, worker, (&ledger, &retained, &progress))?;
+    let shared = (&ledger, &retained, &progress, &gauge.loading);
+    let (sources, consumers) = read_sources(execution, worker, shared)?;
     let parts = Parts {
         plan: execution.plan.clone(),
         pace: execution.pace.clone(),
@@ -89,23 +91,24 @@ pub fn run(worker: &mut Worker, execution: &Arc<Execution>) -> Result<()> {
 }
 
 /// What the source operators of this worker share with its other parts.
-type Shared<'a> = (&'a Ledger, &'a Rc<RefCell<Retained>>, &'a SourceProgress);
+type Shared<'a> = (&'a Ledger, &'a Rc<RefCell<Retained>>, &'a SourceProgress, &'a Rc<Cell<Option<Epoch>>>);
 
 /// Starts what reads the partitions of this worker; ticks tell of them.
 fn read_sources(
     execution: &Arc<Execution>,
     worker: &Worker,
-    (ledger, retained, progress): Shared<'_>,
+    (ledger, retained, progress, loading): Shared<'_>,
 ) -> Result<(Vec<SourceParts>, Vec<Rc<ConsumerHandle>>)> {
     let (mut sources, mut consumers) = (Vec::new(), Vec::new());
     for index in 0..execution.plan.sources.len() {
         let woken = Woken::default();
         let operator = woken.clone();
-        let (bounded, arrivals) = (execution.bounded, execution.arrivals.clone());
-        // Live epochs are cut on ticks; bounded ones when there is enough.
+        let arrivals = execution.arrivals.clone();
+        let waits = execution.bounded || execution.plan.sources[index].table.is_some();
+        // Live epochs are cut on ticks; bounded ones when there is enough, and tables at first when they come.
         let wake = move || {
             arrivals.notify();
-            if bounded {
+            if waits {
                 operator.wake();
             }
         };
@@ -125,6 +128,7 @@ fn read_sources(
             retained: retained.clone(),
             progress: progress.clone(),
             arrivals: execution.arrivals.clone(),
+            loading: loading.clone(),
             woken,
         });
         consumers.push(consumer);
@@ -242,6 +246,7 @@ impl Loop {
             released,
             confirmed,
             next: self.control.next.get(),
+            loading: self.gauge.is_loading(),
             sources_away: self.consumers.iter().map(|consumer| consumer.away()).collect(),
             waits: [0, 1].map(|limit| self.gauge.waits[limit].get()),
             ledger,
@@ -256,7 +261,11 @@ impl Loop {
         let frontier = frontier.unwrap_or(next);
         let progress = Progress {
             frontier,
-            open_epochs: if self.execution.bounded { 0 } else { next.saturating_sub(frontier) },
+            // A table that is away, or long, holds its epoch.
+            open_epochs: match self.execution.bounded || self.gauge.is_loading() {
+                true => 0,
+                false => next.saturating_sub(frontier),
+            },
             sink_away: self.execution.away().next().is_some(),
         };
         self.watchdog.tick(Instant::now(), progress)

@@ -68,7 +68,7 @@ macro_rules! golden {
     };
 }
 
-golden!(aggregates alarm_responses csv_stations deduplicated fan_out fleet_totals fleet_with_owners groupings nested_fields pass_through rejects vehicle_latest vehicle_state);
+golden!(aggregates alarm_responses csv_stations deduplicated enriched_devices fan_out fleet_totals fleet_with_owners groupings nested_fields pass_through rejects vehicle_latest vehicle_state);
 
 #[test]
 fn every_dataflow_is_tested() {

@@ -49,10 +49,12 @@ pub struct Expression {
     pub text: String,
 }
 
-/// `CREATE SOURCE name ( ... ) WITH ( ... )`
+/// `CREATE SOURCE | TABLE name ( ... ) WITH ( ... )`
 #[derive(Clone, Debug)]
 pub struct CreateSource {
     pub name: Name,
+    /// The columns of PRIMARY KEY; `None` for a source, which has no key.
+    pub key: Option<Vec<Name>>,
     pub columns: Vec<ColumnDefinition>,
     pub checks: Vec<Expression>,
     pub watermark: Option<WatermarkDefinition>,
@@ -79,6 +81,15 @@ pub struct WatermarkDefinition {
     pub expression: Expression,
 }
 
+/// `FOR SYSTEM_TIME AS OF PROCTIME()`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemTime {
+    /// Where it stands.
+    pub clause: Span,
+    /// What stands in front of it: the last part of the relation's name.
+    pub relation: Span,
+}
+
 /// `CREATE [MATERIALIZED] VIEW name [(column, ...)] [WITH ( ... )] AS SELECT ...`
 #[derive(Clone, Debug)]
 pub struct CreateView {
@@ -97,6 +108,7 @@ pub struct Query {
     pub span: Span,
     /// When windows give their results, where that is said.
     pub emit: Option<(Emit, Span)>,
+    pub system_times: Vec<SystemTime>,
 }
 
 /// `CREATE SINK name FROM relation | AS SELECT ... WITH ( ... )`

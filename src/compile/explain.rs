@@ -7,6 +7,7 @@ mod interval;
 mod join;
 mod reads;
 mod state;
+mod table;
 mod tree;
 mod window;
 
@@ -134,7 +135,9 @@ impl Printer<'_> {
     }
 
     fn watermark_of(&self, leg: &Leg) -> String {
-        let sources: Vec<&Source> = leg.sources.iter().filter_map(|at| self.plan.sources.get(*at)).collect();
+        let sources = leg.sources.iter().filter_map(|at| self.plan.sources.get(*at));
+        // A table holds nobody.
+        let sources: Vec<&Source> = sources.filter(|source| source.table.is_none()).collect();
         let list = sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ");
         match sources.iter().find(|source| source.watermark.is_none()) {
             Some(without) => format!("none: source {} declares none", without.name),
@@ -153,6 +156,8 @@ impl Printer<'_> {
             Operator::Join(_) => format!("join {}", operator.name()),
             Operator::Deduplication(_) => format!("deduplicate {}", operator.name()),
             Operator::IntervalJoin(_) => format!("interval join {}", operator.name()),
+            Operator::Table(_) => format!("table {}", operator.name()),
+            Operator::Lookup(_) => format!("lookup {}", operator.name()),
         };
         if !self.operators.insert(index) {
             return Node::new(format!("{title} (see above)"));
@@ -163,6 +168,8 @@ impl Printer<'_> {
             Operator::Join(join) => self.join(&mut node, join),
             Operator::Deduplication(plan) => self.deduplication(&mut node, index, plan),
             Operator::IntervalJoin(join) => self.interval_join(&mut node, index, join),
+            Operator::Table(table) => self.table(&mut node, index, table),
+            Operator::Lookup(lookup) => self.lookup(&mut node, index, lookup),
         }
         node
     }
@@ -209,7 +216,13 @@ impl Printer<'_> {
         }
         let mut node = Node::new(title);
         node.line("reads", reads::reads(&source.connector, &source.format));
-        node.line("relation", "append-only, no key".to_owned());
+        match &source.table {
+            None => node.line("relation", "append-only, no key".to_owned()),
+            Some(table) => {
+                node.line("records", reads::records(table));
+                node.line("start", "read to its end before any stream, then followed".to_owned());
+            }
+        }
         for column in &source.columns {
             node.line("column", declared(column));
         }
@@ -218,8 +231,10 @@ impl Printer<'_> {
         }
         node.line("timestamps", timestamps(source.timestamp_format));
         let (watermark, guard) = time(source);
-        node.line("watermark", watermark);
-        node.line("skew guard", guard);
+        if source.table.is_none() {
+            node.line("watermark", watermark);
+            node.line("skew guard", guard);
+        }
         if let Some(drift) = source.max_drift {
             let drift = humantime::format_duration(drift);
             node.line("alignment", format!("no partition is read more than {drift} ahead of the slowest"));
@@ -250,20 +265,18 @@ impl Printer<'_> {
     }
 }
 
-/// How many there are of each kind; others than aggregations only where there are some.
+/// How many there are of each kind; of others than aggregations only where there are some.
 fn operators(plan: &Plan) -> String {
-    let count = |such: fn(&Operator) -> bool| plan.operators.iter().filter(|operator| such(operator)).count();
-    let aggregations = count(|operator| matches!(operator, Operator::Aggregation(_)));
-    let mut text = counted(aggregations, "aggregation");
-    for (number, what) in [
+    let count = |is: fn(&Operator) -> bool| plan.operators.iter().filter(|operator| is(operator)).count();
+    let mut all = vec![counted(count(|operator| operator.aggregation().is_some()), "aggregation")];
+    let others = [
         (count(|operator| matches!(operator, Operator::Join(_) | Operator::IntervalJoin(_))), "join"),
         (count(|operator| matches!(operator, Operator::Deduplication(_))), "deduplication"),
-    ] {
-        if number > 0 {
-            text += &format!(", {}", counted(number, what));
-        }
-    }
-    text
+        (count(|operator| matches!(operator, Operator::Table(_))), "table"),
+        (count(|operator| matches!(operator, Operator::Lookup(_))), "lookup"),
+    ];
+    all.extend(others.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| counted(count, what)));
+    all.join(", ")
 }
 
 fn counted(number: usize, what: &str) -> String {

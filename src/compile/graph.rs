@@ -8,8 +8,8 @@ use arrow::datatypes::{DataType, SchemaRef};
 use super::expression::column;
 use super::flow::{Branch, Flow};
 use crate::plan::{
-    Aggregation, Arrangement, Deduplication, Downstream, Expr, IntervalJoin, Join, Leg, Operator, ServedView,
-    Sink, Source, Step, Upstream,
+    Aggregation, Arrangement, Deduplication, Downstream, Expr, IntervalJoin, Join, Leg, Lookup, Operator, ServedView,
+    Sink, Source, Step, Table, Upstream,
 };
 
 /// Sources, operators, views, sinks and legs, in the order in which the statements name them.
@@ -100,6 +100,11 @@ impl Graph {
             Upstream::Source(_) | Upstream::Late(_) => true,
             Upstream::Operator(index) => match &self.operators[index] {
                 Operator::Aggregation(_) => false,
+                Operator::Table(_) => false,
+                Operator::Lookup(_) => {
+                    let mut legs = self.legs.iter().filter(|leg| leg.to == Downstream::Operator(index));
+                    legs.any(|leg| leg.port == 0 && self.grows_with_events(leg.from))
+                }
                 Operator::Join(join) => [join.left, join.right]
                     .into_iter()
                     .any(|side| self.arranged[side].iter().any(|branch| self.grows_with_events(branch.from))),
@@ -109,6 +114,18 @@ impl Graph {
                 }
             },
         }
+    }
+
+    /// Adds the keyed rows of a table and names them.
+    pub fn add_table(&mut self, owner: &str, table: Table) -> usize {
+        let name = self.identity(owner, "rows");
+        self.add_operator(owner, Operator::Table(Table { name, ..table }))
+    }
+
+    /// Adds a join of a stream with a table, of the view or sink `owner`, and names it.
+    pub fn add_lookup(&mut self, owner: &str, lookup: Lookup) -> usize {
+        let name = self.identity(owner, "lookup");
+        self.add_operator(owner, Operator::Lookup(Lookup { name, ..lookup }))
     }
 
     fn add_operator(&mut self, owner: &str, operator: Operator) -> usize {
@@ -182,7 +199,9 @@ impl Graph {
         (to, port): (Downstream, u16),
         schema: &SchemaRef,
     ) {
-        for (branch, number) in branches.zip(0..) {
+        let branches: Vec<Branch> = branches.collect();
+        let count = branches.len() as u32;
+        for (branch, number) in branches.into_iter().zip(0..) {
             let name = self.leg_name(branch.from, to);
             self.legs.push(Leg {
                 name,
@@ -191,6 +210,7 @@ impl Graph {
                 to,
                 port,
                 branch: number,
+                branches: count,
                 schema: Arc::clone(schema),
                 sources: branch.sources.into_iter().collect(),
             });
@@ -204,7 +224,10 @@ impl Graph {
             Upstream::Late(index) => &format!("late({})", self.titles[index]),
         };
         let name = match to {
-            Downstream::Operator(index) => format!("{from}->{}", self.titles[index]),
+            Downstream::Operator(index) => match &self.operators[index] {
+                Operator::Table(table) => format!("{from}->{}", table.name),
+                _ => format!("{from}->{}", self.titles[index]),
+            },
             Downstream::Arrangement(index) => match self.arrangements[index].name.strip_suffix("/view") {
                 Some(view) => format!("{view}->view"),
                 None => format!("{from}->{}", self.arrangements[index].name),

@@ -6,6 +6,7 @@
 mod interval;
 mod key;
 mod subquery;
+mod temporal;
 
 use std::sync::Arc;
 
@@ -54,6 +55,14 @@ impl Lowering<'_> {
         let right = self.side(&join.right, above, !kind.keeps_left())?;
         let sides = Sides::new(left, right).map_err(one)?;
         let (equalities, mut rest) = sides.conditions(join, above, kind).map_err(|problem| vec![problem])?;
+        if self.is_lookup(&sides) {
+            return self.lookup(kind, &sides, equalities, rest, "ON");
+        }
+        if self.retention != Retention::Unbounded
+            && let Some(problem) = self.reversed(kind, &sides)
+        {
+            return Err(vec![problem]);
+        }
         let mut none = Vec::new();
         let above = if kind == JoinKind::Inner { above } else { &mut none };
         let distance = self.distance(&sides, &equalities, &mut [&mut rest, above])?;

@@ -15,7 +15,7 @@ use datafusion_sql::sqlparser::tokenizer::Span;
 
 pub(super) use self::distinct::distinct_on;
 use self::from::{aliases, on, subqueries};
-pub(super) use self::from::{relation, renamed_columns};
+pub(super) use self::from::{relation, renamed_columns, unused_system_times};
 use self::names::Names;
 use super::catalog::Catalog;
 use super::diagnostic::Diagnostic;

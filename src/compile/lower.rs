@@ -32,6 +32,8 @@ pub(super) struct Lowering<'a> {
     pub retention_used: bool,
     /// The query as it is written, for the places of relations.
     pub query: &'a ast::Query,
+    /// The names of the relations in which rows of streams are looked up.
+    pub looked_up_in: Vec<String>,
 }
 
 /// A column that a step computes, with its place in the planner's schema.

@@ -34,6 +34,7 @@ mod refuse;
 mod reword;
 mod sink;
 mod source;
+mod table;
 mod targets;
 mod text;
 mod types;
@@ -173,8 +174,12 @@ impl Compiler {
         let index = self.graph.sources.len();
         let compiled = source::source(create, &self.catalog, index, &mut self.diagnostics);
         let flow = compiled.map(|(source, flow)| {
+            let table = source.table.clone();
             self.graph.sources.push(source);
-            flow
+            match table {
+                Some(table) => table::relation(&mut self.graph, index, &table, flow),
+                None => flow,
+            }
         });
         self.catalog.insert(&create.name.value, flow);
     }
@@ -267,7 +272,7 @@ impl Compiler {
     /// Compiles a query of the view or sink `owner`, whose columns get other names where it is `renamed`.
     /// `None` if anything is wrong with it or what it reads.
     fn query(&mut self, query: &ast::Query, owner: &str, renamed: bool, later: &Later) -> Option<Lowered> {
-        let (span, emit) = (query.span, query.emit);
+        let (span, emit, system_times) = (query.span, query.emit, &query.system_times);
         self.timing.emit = emit.map(|(emit, _)| emit).unwrap_or_default();
         let findings = refuse::query::query(&self.catalog, &query.ast, span, later);
         let reads_broken = findings.reads_broken;
@@ -290,16 +295,23 @@ impl Compiler {
             timing,
             windows: 0,
             late: Vec::new(),
+            looked_up_in: Vec::new(),
             query: &query,
         };
         let flow = flow.and_then(|plan| lowering.flow(&plan));
         let flow = flow
             .and_then(|flow| flow.named(TableReference::bare(owner)).map_err(|error| vec![failed(&error)]));
         let (windows, retention_used, mut late) = (lowering.windows, lowering.retention_used, lowering.late);
+        let looked_up_in = lowering.looked_up_in;
         let flow = flow.map_err(|problems| self.report(problems, &query, span)).ok()?;
         if let (0, Some((Emit::Final, span))) = (windows, emit) {
             let error = Diagnostic::new(span, "EMIT FINAL needs a window, which has an end");
             self.diagnostics.push(error.hint("remove it: without a window every change is emitted"));
+        }
+        let unused = locate::unused_system_times(&query, system_times, &looked_up_in);
+        if !unused.is_empty() {
+            self.diagnostics.extend(unused);
+            return None;
         }
         // Of two it would not be clear whose rows are meant.
         let late = late.pop().filter(|_| late.is_empty());

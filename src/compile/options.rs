@@ -17,12 +17,16 @@ use datafusion_sql::sqlparser::tokenizer::Span;
 
 use super::ast::{Name, Options};
 use super::diagnostic::Diagnostic;
-use crate::plan::{DeadLetterPolicy, Format, KeyFormat, SourceConnector, TimestampFormat, WriteMode};
+use crate::plan::{
+    DeadLetterPolicy, Format, KeyFormat, KeySaid, SourceConnector, TimestampFormat, WriteMode,
+};
 
-/// The options of a `CREATE SOURCE`.
+/// The options of a `CREATE SOURCE` or `CREATE TABLE`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceOptions {
     pub connector: SourceConnector,
+    /// Where records of a table say their key; `None` for a source.
+    pub key: Option<KeySaid>,
     pub format: Format,
     pub timestamp_format: TimestampFormat,
     pub max_future: Duration,
@@ -75,9 +79,20 @@ pub enum SinkTarget {
 /// Options of a source that mean something only where it declares a WATERMARK.
 pub(super) use self::source::OF_EVENT_TIME;
 
-/// Reads the options of a source. `None` if anything is wrong; every mistake is in `diagnostics` then.
-pub fn source_options(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<SourceOptions> {
-    source::read(options, diagnostics)
+/// Whose options they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    Source,
+    Table,
+}
+
+/// Reads the options of a source or table. `None` if anything is wrong; every mistake is in `diagnostics` then.
+pub fn source_options(
+    options: &Options,
+    reads: Reads,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<SourceOptions> {
+    source::read(options, reads, diagnostics)
 }
 
 /// Reads the options of a sink. `None` if anything is wrong; every mistake is in `diagnostics` then.

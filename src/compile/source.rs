@@ -1,4 +1,4 @@
-//! `CREATE SOURCE`: columns, rules and the watermark.
+//! `CREATE SOURCE` and `CREATE TABLE`: columns, rules and the watermark.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use super::catalog::Catalog;
 use super::diagnostic::Diagnostic;
 use super::expression::{Scope, compile, condition};
 use super::flow::{Branch, ColumnInfo, Flow};
-use super::options::{OF_EVENT_TIME, SourceOptions, source_options};
+use super::options::{OF_EVENT_TIME, Reads, SourceOptions, source_options};
 use super::problem::Problem;
 use super::reword::failed;
-use super::{guard, interval, locate, query, refuse, text, types};
+use super::{guard, interval, locate, query, refuse, table, text, types};
 use crate::json;
 use crate::plan::{
     ArrayRef1, Bound, ChangeMode, Column, ColumnOrigin, ColumnType, Expr as PlanExpr, Format, Metadata,
-    Source, Upstream, WatermarkColumn,
+    Source, TableSource, Upstream, WatermarkColumn, record_schema,
 };
 
 /// Compiles a source that will be number `index`. `None` if anything is wrong; it is in `diagnostics` then.
@@ -37,7 +37,7 @@ pub(super) fn source(
         create.columns.iter().map(|column| self::column(column, catalog, diagnostics)).collect();
     if diagnostics.len() > before {
         // Rules over columns that are wrong would only repeat it.
-        let _ = source_options(&create.options, diagnostics);
+        let _ = source_options(&create.options, reads(create), diagnostics);
         return None;
     }
     let flow = flow(create, index, diagnostics)?;
@@ -51,18 +51,24 @@ pub(super) fn source(
             None
         }
     };
-    let options = source_options(&create.options, diagnostics);
+    let options = source_options(&create.options, reads(create), diagnostics);
     if let Some(SourceOptions { format: Format::Csv(_), .. }) = &options {
         diagnostics.extend(create.columns.iter().filter_map(not_in_csv));
     }
-    if create.watermark.is_none() {
+    if create.watermark.is_none() && create.key.is_none() {
         diagnostics.extend(create.options.entries.iter().filter_map(without_event_time));
     }
+    let key = table::key(create);
+    diagnostics.extend(options.as_ref().and_then(|options| table::wrong_raw_key(create, &key, options.key)));
     let options = if diagnostics.len() == before { options? } else { return None };
     let source = Source {
         name: create.name.value.clone(),
         columns,
-        schema: Arc::clone(flow.schema.inner()),
+        schema: match options.key {
+            Some(_) => record_schema(flow.schema.as_arrow(), &key),
+            None => Arc::clone(flow.schema.inner()),
+        },
+        table: options.key.map(|said| TableSource { key, said }),
         checks,
         watermark,
         connector: options.connector,
@@ -80,6 +86,10 @@ pub(super) fn source(
         flow.columns[watermark.column].time = Some(Bound::Source(index));
     }
     Some((source, flow))
+}
+
+fn reads(create: &CreateSource) -> Reads {
+    if create.key.is_some() { Reads::Table } else { Reads::Source }
 }
 
 /// An option that needs event time, where none is declared.

@@ -8,6 +8,8 @@ mod corpus;
 mod explain;
 mod refusal;
 mod source_body;
+pub(super) mod system_time;
+mod table;
 mod tokens;
 mod types;
 mod with;
@@ -43,6 +45,7 @@ pub fn parse(text: &str, parameters: &BTreeMap<String, String>) -> (Vec<Statemen
     let source = SourceText::new(text);
     let (mut tokens, lexical) = source.tokenize();
     let mut context = Context { parameters, diagnostics: explain::foreign_comments(&mut tokens, &source) };
+    let system_times = system_time::take(&mut tokens);
     let mut statements = Vec::new();
     let mut from = 0;
     while from < tokens.len() {
@@ -59,7 +62,9 @@ pub fn parse(text: &str, parameters: &BTreeMap<String, String>) -> (Vec<Statemen
         // What is cut off by a character that is no token would only give errors that follow from it.
         let cut_off = end.is_none() && lexical.is_some();
         if !slice.is_empty() && !cut_off {
-            statements.extend(statement(&mut context, slice));
+            let mut parsed = statement(&mut context, slice);
+            context.diagnostics.extend(system_time::give(&system_times, slice.span(), &mut parsed));
+            statements.extend(parsed);
         }
         from = to + usize::from(tokens.get(to).is_some_and(|token| token.token == Token::SemiColon));
     }
@@ -90,6 +95,7 @@ fn forgotten_end(tokens: &[TokenWithSpan]) -> Option<usize> {
 #[derive(Clone, Copy)]
 enum Kind {
     Source,
+    Table,
     View { materialized: bool },
     Sink,
 }
@@ -97,6 +103,8 @@ enum Kind {
 fn statement(context: &mut Context<'_>, tokens: Tokens<'_>) -> Option<Statement> {
     let (kind, words) = if tokens.are(0, &["CREATE", "SOURCE"]) {
         (Kind::Source, 2)
+    } else if tokens.are(0, &["CREATE", "TABLE"]) {
+        (Kind::Table, 2)
     } else if tokens.are(0, &["CREATE", "VIEW"]) {
         (Kind::View { materialized: false }, 2)
     } else if tokens.are(0, &["CREATE", "MATERIALIZED", "VIEW"]) {
@@ -122,6 +130,7 @@ fn statement(context: &mut Context<'_>, tokens: Tokens<'_>) -> Option<Statement>
         Some(unbalanced) => context.take(Err(unbalanced)),
         None => match kind {
             Kind::Source => create_source(context, tokens, words + 1, name.clone()),
+            Kind::Table => table::create(context, tokens, words + 1, name.clone()),
             Kind::View { materialized } => {
                 create_view(context, tokens, words + 1, name.clone(), materialized)
             }
@@ -144,6 +153,7 @@ fn statement_name(tokens: &Tokens<'_>, index: usize, kind: Kind) -> Result<Name,
     }
     let what = match kind {
         Kind::Source => "the name of the source",
+        Kind::Table => "the name of the table",
         Kind::View { .. } => "the name of the view",
         Kind::Sink => "the name of the sink",
     };
@@ -173,10 +183,11 @@ fn create_source(
         return context.take(Err(Diagnostic::new(tokens.at(index), message).hint(example)));
     }
     let (body, next) = context.take(tokens.group(index))?;
-    let body = source_body::parse(context, body);
+    let body = source_body::parse(context, body, source_body::Owner::Source);
     let options = with::clause(context, tokens, next, name.span)?;
     Some(Statement::Source(Box::new(CreateSource {
         name,
+        key: None,
         columns: body.columns,
         checks: body.checks,
         watermark: body.watermark,
@@ -299,7 +310,7 @@ fn parse_query(context: &mut Context<'_>, query: Tokens<'_>) -> Option<Query> {
     }
     let mut ast = context.take(query.query())?;
     late::rename(&mut ast);
-    Some(Query { ast, span: query.span(), emit })
+    Some(Query { ast, span: query.span(), emit, system_times: Vec::new() })
 }
 
 /// Takes `EMIT CHANGES` or `EMIT FINAL` off the end of a query.

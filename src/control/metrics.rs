@@ -38,6 +38,10 @@ fn sources(text: &mut Text, status: &Status) {
     for source in &status.sources {
         text.value(&[("source", &source.name)], source.dead);
     }
+    text.gauge("table_loading", "1 while a table is read to its end, before the streams");
+    for source in status.sources.iter().filter(|source| source.table) {
+        text.value(&[("table", &source.name)], u8::from(source.loading));
+    }
     text.counter("dead_letters_total", "records and rows that could not be used");
     for (reason, count) in &status.letters {
         text.value(&[("reason", reason)], count);

@@ -26,6 +26,8 @@ pub struct Facts<'a> {
     pub confirmed: Option<Epoch>,
     /// The next epoch to be cut.
     pub next: Epoch,
+    /// Tables are read for the first time.
+    pub loading: bool,
     /// Per source why its reader on this worker waits, if it does.
     pub sources_away: Vec<Option<String>>,
     /// Ticks that were held back, see [`Gauge`](crate::ingest::ticker::Gauge).
@@ -40,7 +42,8 @@ fn source(source: &Source) -> SourceStatus {
         SourceConnector::Kafka(kafka) => !kafka.topics.named().is_empty(),
         _ => false,
     };
-    SourceStatus { name: source.name.clone(), named, ..SourceStatus::default() }
+    let table = source.table.is_some();
+    SourceStatus { name: source.name.clone(), named, table, ..SourceStatus::default() }
 }
 
 /// The status of an execution that has not started.
@@ -87,6 +90,7 @@ pub fn publish(execution: &Execution, facts: Facts<'_>) {
     for (source, away) in status.sources.iter_mut().zip(facts.sources_away) {
         source.set_away(facts.worker, away);
     }
+    status.sources.iter_mut().for_each(|source| source.loading = source.table && facts.loading);
     status.epoch = status.epoch.max(facts.next.saturating_sub(1));
     status.released = status.released.max(facts.released.unwrap_or(facts.next).saturating_sub(1));
     for PartitionProgress { binding, lag, gone, held } in &facts.partitions {

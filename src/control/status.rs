@@ -56,6 +56,11 @@ pub struct SourceStatus {
     pub read: u64,
     /// Records that became dead letters.
     pub dead: u64,
+    /// Whether it is a table.
+    #[serde(skip)]
+    pub table: bool,
+    /// A table that is read to its end, before anything is read of the streams.
+    pub loading: bool,
     /// Why the source waits for its server, if it does; see [`set_away`](Self::set_away).
     pub away: Option<String>,
     /// The same by worker, for the readers that wait.
@@ -169,6 +174,8 @@ impl Status {
             Phase::Draining => reasons.push("stopping".to_string()),
             Phase::Running => {}
         }
+        let loading = self.sources.iter().filter(|source| source.loading);
+        reasons.extend(loading.map(|source| format!("table {} is read, before the streams", source.name)));
         let away = self.sources.iter().filter_map(|source| Some((&source.name, source.away.as_ref()?)));
         reasons.extend(away.map(|(source, why)| format!("source {source} is away: {why}")));
         for source in self.sources.iter().filter(|source| source.named) {
@@ -285,6 +292,9 @@ pub(crate) mod tests {
         assert_eq!(status.not_ready().len(), 1, "the reader of worker 1 is back");
         status.sources[0].partitions.iter_mut().for_each(|partition| partition.gone = true);
         assert_eq!(status.not_ready().len(), 1, "topics of a pattern come and go");
+        (status.sources[0].table, status.sources[0].loading) = (true, true);
+        assert_eq!(status.not_ready(), ["table telemetry is read, before the streams"]);
+        status.sources[0].loading = false;
         status.sources[0].named = true;
         assert_eq!(status.not_ready()[0], "source telemetry: topic raw does not exist any more");
     }

@@ -9,7 +9,7 @@ use arrow::array::{
     Array, ArrayRef, BooleanArray, RecordBatch, TimestampNanosecondArray, UInt32Array, UInt64Array,
 };
 use arrow::compute::{filter, filter_record_batch};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::Xxh3;
 
 use super::align::Standing;
 use super::hold::{self, Hold};
@@ -44,6 +44,21 @@ pub struct PartitionCut {
     stands_at: Option<EventTime>,
     /// Wall clock of the last epoch that brought event time on, or in which nobody knew whether there was more.
     last_data_ms: Option<i64>,
+    /// The epoch at hand, as far as it was cut in parts.
+    open: Option<Open>,
+}
+
+/// What was read in an epoch that is not at its end.
+struct Open {
+    from: u64,
+    read: usize,
+    input: Xxh3,
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Open").field("from", &self.from).field("read", &self.read).finish_non_exhaustive()
+    }
 }
 
 /// What the reader says about its place in the log at the moment of the cut.
@@ -59,6 +74,14 @@ pub struct Place {
     pub held: Option<EventTime>,
 }
 
+/// Whether an epoch is cut to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    End,
+    /// The binding is for people to look at, until that of the end.
+    More,
+}
+
 impl PartitionCut {
     /// A partition from which nothing has been cut, and which is read from offset `from` on.
     pub fn new(source: Arc<Source>, source_index: u16, partition: u32, from: u64) -> Self {
@@ -70,6 +93,7 @@ impl PartitionCut {
             max_event_time: None,
             stands_at: None,
             last_data_ms: None,
+            open: None,
         }
     }
 
@@ -85,12 +109,21 @@ impl PartitionCut {
         tick.wall_ms.saturating_mul(NANOS_PER_MILLI).saturating_add(max_future_ns)
     }
 
-    /// Cuts the epoch of `tick`: `chunks` are its records, in order.
-    pub fn cut(&mut self, tick: &Tick, chunks: &[Chunk], place: Place) -> Result<Cut> {
+    /// Ends an epoch that was cut in parts.
+    pub fn end(&mut self) {
+        self.open = None;
+    }
+
+    /// Cuts the epoch of `tick`: `chunks` are its records, in order, or with `More` behind it the next of them.
+    pub fn cut(&mut self, tick: &Tick, chunks: &[Chunk], place: Place, until: Until) -> Result<Cut> {
         let (mut batches, mut letters, mut read) = (Vec::new(), Vec::new(), 0);
         let mut seen = Vec::new();
         let mut timed = self.source.watermark.is_none() && !chunks.is_empty();
         let from = chunks.first().map_or(self.next_offset, |chunk| chunk.raw.offset(0));
+        let mut open = self.open.take().unwrap_or_else(|| Open { from, read: 0, input: Xxh3::new() });
+        if open.read == 0 {
+            open.from = from;
+        }
         for chunk in chunks {
             read += chunk.len();
             for record in 0..chunk.len() {
@@ -118,17 +151,20 @@ impl PartitionCut {
         if let Some(next) = place.caught_up {
             self.next_offset = self.next_offset.max(next);
         }
+        open.read += read;
+        open.input.update(&seen);
         let binding = Binding {
             epoch: tick.epoch,
             source: self.source_index,
             partition: self.partition,
-            from: from.min(self.next_offset),
+            from: open.from.min(self.next_offset),
             to: self.next_offset,
             watermark: self.watermark(),
             idle: !timed && self.idle(tick, place),
             ended: place.ended,
-            input_hash: xxh3_64(&seen),
+            input_hash: open.input.digest(),
         };
+        self.open = (until == Until::More).then_some(open);
         let standing = self.standing(tick, chunks, place);
         Ok(Cut { batches, letters, binding, standing, read })
     }
@@ -192,9 +228,12 @@ impl PartitionCut {
         let rows = if self.source.columns.iter().any(|column| is_ingestion(&column.from)) {
             let wall_ns = tick.wall_ms.saturating_mul(NANOS_PER_MILLI);
             let time: ArrayRef = Arc::new(TimestampNanosecondArray::from_value(wall_ns, length));
-            let columns = self.source.columns.iter().zip(rows.columns());
-            let columns =
-                columns.map(|(c, array)| if is_ingestion(&c.from) { time.clone() } else { array.clone() });
+            // Behind the declared columns a table has one more.
+            let declared = self.source.columns.iter().map(Some).chain(std::iter::repeat(None));
+            let columns = declared.zip(rows.columns()).map(|(declared, array)| match declared {
+                Some(column) if is_ingestion(&column.from) => time.clone(),
+                _ => array.clone(),
+            });
             RecordBatch::try_new(rows.schema(), columns.collect()).map_err(internal)?
         } else {
             rows
@@ -276,6 +315,7 @@ pub(super) mod tests {
             ],
             schema: Arc::new(Schema::new(fields)),
             checks: vec![],
+            table: None,
             watermark: Some(plan::WatermarkColumn { column: 0, delay_ns: 10 }),
             connector: plan::SourceConnector::File(plan::FileSource { path: "x".into(), monitor: None }),
             format: plan::Format::Json,
@@ -306,13 +346,18 @@ pub(super) mod tests {
     }
 
     pub fn tick(epoch: u64, wall_ms: i64) -> Tick {
-        Tick { epoch, wall_ms, checkpoint: false, partitions: vec![], ceilings: vec![] }
+        Tick { epoch, wall_ms, checkpoint: false, loading: false, partitions: vec![], ceilings: vec![] }
     }
 
     #[test]
     fn a_record_from_the_future_is_a_letter_and_moves_no_watermark() {
         let mut partition = PartitionCut::new(source(), 0, 3, 5);
-        let cut = partition.cut(&tick(1, 1000), &[chunk(&[500, 9_000_000_000, 700], 5)], Place::default());
+        let cut = partition.cut(
+            &tick(1, 1000),
+            &[chunk(&[500, 9_000_000_000, 700], 5)],
+            Place::default(),
+            Until::End,
+        );
         let cut = cut.expect("cut");
         assert_eq!(cut.binding.watermark, Watermark(690));
         assert_eq!((cut.binding.from, cut.binding.to, cut.read), (5, 8, 3));
@@ -332,7 +377,7 @@ pub(super) mod tests {
     fn a_partition_is_idle_only_at_the_log_end_after_the_timeout() {
         let mut partition = PartitionCut::new(source(), 0, 0, 0);
         let mut idle = |epoch, wall_ms, chunks: &[Chunk], place| {
-            partition.cut(&tick(epoch, wall_ms), chunks, place).expect("cut").binding.idle
+            partition.cut(&tick(epoch, wall_ms), chunks, place, Until::End).expect("cut").binding.idle
         };
         assert!(idle(1, 0, &[], at_end()), "an empty partition starts idle");
         assert!(!idle(2, 10, &[chunk(&[5], 0)], at_end()));
@@ -346,7 +391,7 @@ pub(super) mod tests {
         let mut partition = PartitionCut::new(source(), 0, 0, 0);
         let mut idle = |epoch, wall_ms, unsure| {
             let place = Place { unsure, ..at_end() };
-            partition.cut(&tick(epoch, wall_ms), &[], place).expect("cut").binding.idle
+            partition.cut(&tick(epoch, wall_ms), &[], place, Until::End).expect("cut").binding.idle
         };
         assert!(idle(1, 0, false));
         assert!(!idle(2, 20, true));
@@ -359,7 +404,8 @@ pub(super) mod tests {
     fn a_partition_of_which_nothing_can_be_used_becomes_idle() {
         let mut partition = PartitionCut::new(source(), 0, 0, 0);
         let mut idle = |epoch, wall_ms, time: i64| {
-            let cut = partition.cut(&tick(epoch, wall_ms), &[chunk(&[time], epoch)], at_end()).expect("cut");
+            let chunks = [chunk(&[time], epoch)];
+            let cut = partition.cut(&tick(epoch, wall_ms), &chunks, at_end(), Until::End).expect("cut");
             (cut.binding.idle, cut.letters.len())
         };
         assert_eq!(idle(1, 0, 5), (false, 0));
@@ -372,8 +418,9 @@ pub(super) mod tests {
     fn where_a_partition_stands_follows_what_was_cut() {
         let source = Source { max_drift: Some(Duration::from_secs(1)), ..(*source()).clone() };
         let mut partition = PartitionCut::new(Arc::new(source), 0, 0, 0);
-        let mut stands =
-            |chunks: &[Chunk], place| partition.cut(&tick(1, 1_000), chunks, place).expect("cut").standing;
+        let mut stands = |chunks: &[Chunk], place| {
+            partition.cut(&tick(1, 1_000), chunks, place, Until::End).expect("cut").standing
+        };
         assert_eq!(stands(&[], Place::default()), Standing::Unknown);
         assert_eq!(stands(&[chunk(&[3, 9, i64::MAX], 0)], Place::default()), Standing::At(3));
         assert_eq!(stands(&[], Place { held: Some(70), ..Place::default() }), Standing::Held(70));

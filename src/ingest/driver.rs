@@ -1,6 +1,6 @@
 //! The source operator of one worker: on each tick it cuts the epoch from the queues of its partitions.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::ingest::align::{Alignment, Standing};
 use crate::ingest::beat::Arrivals;
 use crate::ingest::binder::Report;
-use crate::ingest::cut::{Cut, PartitionCut, Place};
+use crate::ingest::cut::{Cut, PartitionCut, Place, Until};
 use crate::ingest::queue::{Limits, PartitionQueue, Taken};
 use crate::ledger::{Count, Ledger};
 use crate::plan::Source;
@@ -48,6 +48,8 @@ pub struct SourceParts {
     pub progress: SourceProgress,
     /// Told when more waits than an epoch takes.
     pub arrivals: Arc<Arrivals>,
+    /// Told of the epoch in which tables are read to their end.
+    pub loading: Rc<Cell<Option<Epoch>>>,
     /// Lets the consumer thread wake the operator.
     pub woken: Woken,
 }
@@ -101,10 +103,9 @@ impl Retained {
         Retained { epochs: VecDeque::new(), held_bytes }
     }
 
-    fn keep(&mut self, epoch: Epoch, source: usize, partition: u32, chunks: &[Chunk]) {
-        let kept = chunks.iter().map(|chunk| (epoch, source, partition, chunk.raw.clone()));
-        self.epochs.extend(kept);
-        let bytes = chunks.iter().map(|chunk| bytes(&chunk.raw)).sum();
+    fn keep(&mut self, epoch: Epoch, source: usize, partition: u32, records: Vec<RawRecords>) {
+        let bytes = records.iter().map(bytes).sum();
+        self.epochs.extend(records.into_iter().map(|records| (epoch, source, partition, records)));
         self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -141,6 +142,8 @@ struct Cuttable {
     reported: Option<Binding>,
     /// Where it stood when that was told.
     stood: Option<Standing>,
+    /// Of a table: the end that it has at the start.
+    end: Option<u64>,
 }
 
 impl Cutter {
@@ -159,48 +162,97 @@ impl Cutter {
         for queue in (self.parts.take_on)(found) {
             let source = self.parts.source.clone();
             let cut = PartitionCut::new(source, index, queue.partition().id, queue.from());
-            self.partitions.push(Cuttable { queue, cut, reported: None, stood: None });
+            self.partitions.push(Cuttable { queue, cut, reported: None, stood: None, end: None });
         }
     }
 
     /// Whether the epoch can be cut: in a bounded run it must be filled.
-    fn ready(&self) -> bool {
+    fn ready(&self, tick: &Tick) -> bool {
+        if tick.loading {
+            self.parts.loading.set(Some(tick.epoch));
+            return true;
+        }
         let filled = |partition: &Cuttable| partition.queue.fills(self.parts.epoch_limits);
         !self.parts.bounded || self.parts.stop.load(Ordering::Relaxed) || self.partitions.iter().all(filled)
     }
 
-    /// Cuts all partitions.
-    fn cut(&mut self, tick: &Tick) -> Result<(Vec<Cut>, Vec<Report>)> {
+    /// Cuts all partitions, of a stream without anything in the epoch in which tables are read. Whether the epoch
+    /// is cut to its end.
+    fn cut(&mut self, tick: &Tick) -> Result<(Vec<Cut>, Vec<Report>, bool)> {
         let (mut cuts, mut reports) = (Vec::new(), Vec::new());
         // Taken out for the while, so that the rest can be borrowed beside them.
         let mut partitions = std::mem::take(&mut self.partitions);
-        for Cuttable { queue, cut, reported, stood } in &mut partitions {
-            let Taken { chunks, held } = queue.take(self.parts.epoch_limits, cut.hold(tick));
-            let partition = queue.partition().id;
-            self.parts.retained.borrow_mut().keep(tick.epoch, self.parts.index, partition, &chunks);
-            let cut = cut.cut(tick, &chunks, Place { held, ..place(queue) })?;
-            self.count(tick.epoch, &cut);
-            let (binding, lag) = (cut.binding.clone(), lag(queue, cut.binding.to));
-            let seen = PartitionProgress { binding, lag, gone: queue.gone(), held: held.is_some() };
-            self.parts.progress.borrow_mut().insert((self.parts.index, partition), seen);
-            if reported.as_ref().is_none_or(|reported| news(reported, &cut.binding)) {
-                *reported = Some(cut.binding.clone());
-                reports.push(Report::Binding(cut.binding.clone()));
-            }
-            if self.parts.source.max_drift.is_some() && *stood != Some(cut.standing) {
-                *stood = Some(cut.standing);
-                reports.push(Report::Standing(self.parts.index as u16, partition, cut.standing));
-            }
-            if queue.queued_records() > 0 {
-                self.parts.arrivals.notify();
-            }
+        let (of_table, stop) = (self.parts.source.table.is_some(), self.parts.stop.load(Ordering::Relaxed));
+        let part = match (tick.loading, of_table) {
+            (false, _) => Part::Next,
+            (true, false) => Part::Nothing,
+            (true, true) => Part::All,
+        };
+        let mut whole = true;
+        for partition in &mut partitions {
+            let (cut, at_end) = self.part(tick, partition, part)?;
+            whole &= at_end || stop;
             cuts.push(cut);
         }
+        if whole {
+            for (partition, cut) in partitions.iter_mut().zip(&cuts) {
+                partition.cut.end();
+                self.report(partition, cut, part, &mut reports);
+            }
+        }
         self.partitions = partitions;
-        if self.parts.stop.load(Ordering::Relaxed) {
+        if stop {
             reports.push(Report::Stop);
         }
-        Ok((cuts, reports))
+        Ok((cuts, reports, whole))
+    }
+
+    /// Tells what is new about a partition.
+    fn report(&self, partition: &mut Cuttable, cut: &Cut, part: Part, reports: &mut Vec<Report>) {
+        let Cuttable { reported, stood, .. } = partition;
+        if reported.as_ref().is_none_or(|reported| news(reported, &cut.binding)) {
+            *reported = Some(cut.binding.clone());
+            reports.push(Report::Binding(cut.binding.clone()));
+        }
+        // Where a stream stands that was not read yet, nobody has to wait for.
+        if self.parts.source.max_drift.is_some() && part != Part::Nothing && *stood != Some(cut.standing) {
+            *stood = Some(cut.standing);
+            reports.push(Report::Standing(self.parts.index as u16, cut.binding.partition, cut.standing));
+        }
+    }
+
+    /// Cuts one partition. Whether there is nothing left of it that belongs to the epoch.
+    fn part(&self, tick: &Tick, partition: &mut Cuttable, part: Part) -> Result<(Cut, bool)> {
+        let Cuttable { queue, cut, end, .. } = partition;
+        let (chunks, place) = match part {
+            Part::Nothing => (Vec::new(), Place::default()),
+            _ => {
+                let Taken { chunks, held } = queue.take(self.parts.epoch_limits, cut.hold(tick));
+                (chunks, Place { held, ..place(queue) })
+            }
+        };
+        let id = queue.partition().id;
+        let records = match self.parts.source.table {
+            // Rows of a table have no origin: only what is no row is asked for.
+            Some(_) => chunks.iter().map(rejected).filter(|records| !records.is_empty()).collect(),
+            None => chunks.iter().map(|chunk| chunk.raw.clone()).collect(),
+        };
+        self.parts.retained.borrow_mut().keep(tick.epoch, self.parts.index, id, records);
+        let cut = match part {
+            Part::All => cut.cut(tick, &chunks, place, Until::More)?,
+            _ => cut.cut(tick, &chunks, place, Until::End)?,
+        };
+        self.count(tick.epoch, &cut);
+        let (binding, lag) = (cut.binding.clone(), lag(queue, cut.binding.to));
+        *end = end.or(queue.log_end()).or(place.caught_up);
+        let read_to_end = || end.is_some_and(|end| binding.to >= end);
+        let read = place.ended || !self.parts.bounded && (queue.gone() || read_to_end());
+        let seen = PartitionProgress { binding, lag, gone: queue.gone(), held: place.held.is_some() };
+        self.parts.progress.borrow_mut().insert((self.parts.index, id), seen);
+        if queue.queued_records() > 0 {
+            self.parts.arrivals.notify();
+        }
+        Ok((cut, part != Part::All || read))
     }
 
     fn count(&self, epoch: Epoch, cut: &Cut) {
@@ -210,6 +262,22 @@ impl Cutter {
         ledger.add(epoch, Count::LettersOut, cut.letters.len() as i64);
         ledger.add(epoch, Count::SourceOut(source), cut.batches.iter().map(Batch::diff_sum).sum());
     }
+}
+
+/// What of a partition belongs to an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// What has come.
+    Next,
+    /// A stream waits until the tables are read.
+    Nothing,
+    /// A table up to its end.
+    All,
+}
+
+/// The records of a chunk that gave no row, in memory of their own.
+fn rejected(chunk: &Chunk) -> RawRecords {
+    chunk.raw.only(chunk.rejects.iter().map(|reject| reject.offset))
 }
 
 /// Where the reader of a queue stands, as far as nothing waits to be cut before that. The queue is asked for
@@ -266,22 +334,26 @@ pub fn cut_on_ticks<'s>(
             });
             let (mut rows, mut letters) = (rows.activate(), letters.activate());
             let mut reports = reports.activate();
-            while let Some((tick, _)) = open.front_mut() {
+            while let Some((tick, [rows_at, letters_at, reports_at])) = open.front_mut() {
                 cutter.take_on(std::mem::take(&mut tick.partitions));
-                if !cutter.ready() {
+                if !cutter.ready(tick) {
                     break;
                 }
-                let Some((tick, [rows_at, letters_at, reports_at])) = open.pop_front() else { break };
-                match cutter.cut(&tick) {
-                    Ok((cuts, bindings)) => {
-                        reports.session(&reports_at).give_iterator(bindings.into_iter());
-                        for cut in cuts {
-                            rows.session(&rows_at).give_iterator(cut.batches.into_iter());
-                            letters.session(&letters_at).give_iterator(cut.letters.into_iter());
-                        }
-                    }
-                    Err(error) => fail(&error),
+                let (cuts, bindings, whole) = cutter.cut(tick).unwrap_or_else(|error| fail(&error));
+                reports.session(reports_at).give_iterator(bindings.into_iter());
+                let some = cuts.iter().any(|cut| cut.read > 0);
+                for cut in cuts {
+                    rows.session(rows_at).give_iterator(cut.batches.into_iter());
+                    letters.session(letters_at).give_iterator(cut.letters.into_iter());
                 }
+                if !whole {
+                    if some {
+                        // Others work in between; perhaps nobody wakes us, since there is more already.
+                        alarm.within(Duration::ZERO);
+                    }
+                    break;
+                }
+                open.pop_front();
             }
             if !open.is_empty() {
                 // Consumer threads wake us when there is more; the timer is a net for a stop request.

@@ -53,6 +53,8 @@ pub struct Gauge {
     /// Bytes that this process holds until they are confirmed.
     pub held_bytes: Arc<AtomicUsize>,
     limits: Flow,
+    /// The epoch in which tables are read to their end, until it is computed. No other is cut before.
+    pub loading: Rc<Cell<Option<Epoch>>>,
     /// Ticks that were held back because too many epochs were computed, and because too much was under way
     /// to the sinks.
     pub waits: [Cell<u64>; 2],
@@ -69,6 +71,7 @@ impl Gauge {
             confirmed: Handle::new(),
             held_bytes,
             limits,
+            loading: Rc::default(),
             waits: Default::default(),
             blocked: Cell::new(false),
             ticker: RefCell::new(None),
@@ -78,6 +81,9 @@ impl Gauge {
     /// Which of the limits makes epoch `next` wait for earlier ones, if one does.
     fn full(&self, next: Epoch) -> Option<Limit> {
         let computed = self.computed.with_frontier(|f| f.first().copied()).unwrap_or(next);
+        if self.is_loading() {
+            return Some(Limit::Computing);
+        }
         let confirmed = self.confirmed.with_frontier(|f| f.first().copied()).unwrap_or(next);
         if next.saturating_sub(computed) >= self.limits.max_epochs_computing {
             return Some(Limit::Computing);
@@ -85,6 +91,16 @@ impl Gauge {
         let in_flight = computed.saturating_sub(confirmed) >= self.limits.max_epochs_in_flight
             || self.held_bytes.load(Ordering::Relaxed) >= self.limits.sink_buffer_bytes;
         in_flight.then_some(Limit::InFlight)
+    }
+
+    /// Whether tables are being read that were not read to their end before.
+    pub fn is_loading(&self) -> bool {
+        let Some(epoch) = self.loading.get() else { return false };
+        let computed = self.computed.with_frontier(|f| f.first().is_none_or(|computed| *computed > epoch));
+        if computed {
+            self.loading.set(None);
+        }
+        !computed
     }
 
     fn hold(&self, limit: Limit) {
@@ -126,6 +142,8 @@ pub struct TickerControl {
     pub findings: Arc<Findings>,
     /// Up to which event time sources are cut.
     pub ceilings: Ceilings,
+    /// There are tables, which the first epoch reads to their end.
+    pub tables: bool,
 }
 
 impl TickerControl {
@@ -227,12 +245,16 @@ pub fn ticker<'s>(
                     alarm.within(wait);
                     return;
                 }
-                let first = *first.get_or_insert(next);
+                let loading = control.tables && first.is_none();
+                // The first epoch that has something of streams.
+                let first = *first.get_or_insert(next + Epoch::from(loading));
                 let Some(ceilings) = control.ceilings.of(next, first, pace.bounded) else { return };
                 beat.ticked(now, control.arrivals.take());
-                let partitions = control.findings.take();
-                let tick =
-                    Tick { epoch: next, wall_ms: clock.tick(), checkpoint: false, partitions, ceilings };
+                if loading {
+                    gauge.loading.set(Some(next));
+                }
+                let (wall_ms, partitions) = (clock.tick(), control.findings.take());
+                let tick = Tick { epoch: next, wall_ms, checkpoint: false, loading, partitions, ceilings };
                 output.session(&*held).give(tick);
                 next += 1;
             }

@@ -1,6 +1,6 @@
 //! CHECK constraints over a chunk: FALSE rejects a row, NULL passes, an error rejects the row that caused it.
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array};
 use arrow::compute::{filter, filter_record_batch};
 use arrow::util::display::array_value_to_string;
 use datafusion_common::{DataFusionError, Result};
@@ -8,20 +8,23 @@ use datafusion_physical_expr::utils::collect_columns;
 
 use super::fault::shortened;
 use crate::dead_letter::Reason;
-use crate::plan::Expr;
+use crate::plan::{Expr, Source};
 use crate::record::Reject;
 use crate::{unwind, wording};
 
 /// Evaluates the checks in order, each on the rows that passed those before it, so that a check may rely on
 /// an earlier one. Gives the rows that are left; what was wrong with the others is added to `rejects`.
 pub(super) fn apply(
-    checks: &[Expr],
+    source: &Source,
     mut rows: RecordBatch,
     mut offsets: UInt64Array,
     rejects: &mut Vec<Reject>,
 ) -> (RecordBatch, UInt64Array) {
-    for check in checks {
-        let mut judged = Judged { check, keep: vec![true; rows.num_rows()], offsets: &offsets, rejects };
+    for check in &source.checks {
+        let keep = vec![true; rows.num_rows()];
+        // Of a record that deletes only the key is there; its last column says so.
+        let deletes = source.table.as_ref().and_then(|_| rows.columns().last().cloned());
+        let mut judged = Judged { check, keep, deletes, offsets: &offsets, rejects };
         judged.rows(&rows, 0);
         let keep = judged.keep;
         if keep.contains(&false) {
@@ -41,6 +44,8 @@ fn kept(rows: &RecordBatch, offsets: &UInt64Array, keep: &BooleanArray) -> (Reco
 struct Judged<'a> {
     check: &'a Expr,
     keep: Vec<bool>,
+    /// Rows of a table that the check is not about.
+    deletes: Option<ArrayRef>,
     offsets: &'a UInt64Array,
     rejects: &'a mut Vec<Reject>,
 }
@@ -83,6 +88,9 @@ impl Judged<'_> {
     }
 
     fn reject(&mut self, row: usize, reason: Reason, error: String, rule: String) {
+        if self.deletes.as_ref().is_some_and(|deletes| deletes.as_boolean().value(row)) {
+            return;
+        }
         self.keep[row] = false;
         self.rejects.push(Reject { offset: self.offsets.value(row), reason, error, rule });
     }

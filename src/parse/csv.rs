@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::coerce::{Datum, coerce_field};
 use super::fault::{self, Fault};
 use super::metadata;
-use super::rows::{Found, Input, Rows, append};
+use super::rows::{Found, Input, Rows, append, append_known};
+use super::table::{self, Keys};
 use crate::csv::{Dialect, Fields, Parser};
-use crate::plan::{ColumnOrigin, Metadata, Source};
+use crate::plan::{ColumnOrigin, Metadata, OPERATION, Source};
 use crate::record::{Chunk, Decode, Partition, Record};
 
 /// Decodes the CSV records of one partition of a source: by the names in its header where it has one, else by
@@ -17,6 +18,8 @@ use crate::record::{Chunk, Decode, Partition, Record};
 pub struct CsvDecoder {
     rows: Rows,
     inputs: Vec<Input>,
+    /// Of a table.
+    keys: Option<Keys>,
     /// Text of NULL.
     null: String,
     parser: Parser,
@@ -35,22 +38,29 @@ struct Layout {
     count: Option<usize>,
     /// Fields up to the last one that is read.
     keep: usize,
+    /// Place of the field that says what a record of a table does.
+    operation: Option<usize>,
 }
 
 impl CsvDecoder {
     /// A decoder of the records of `partition`.
     pub fn new(source: Arc<Source>, partition: Partition, dialect: &Dialect) -> Self {
         let mut count = 0;
-        let inputs = source.columns.iter().map(|column| match &column.from {
-            ColumnOrigin::Path(_) => {
-                count += 1;
-                Input::Field(count - 1)
-            }
+        let keys = Keys::of(&source);
+        let inputs = source.columns.iter().enumerate().map(|(index, column)| match &column.from {
+            ColumnOrigin::Path(_) => match keys.as_ref().and_then(|keys| keys.slot(index)) {
+                Some(slot) => Input::Key(slot),
+                None => {
+                    count += 1;
+                    Input::Field(count - 1)
+                }
+            },
             ColumnOrigin::Metadata(metadata) => Input::Metadata(*metadata),
         });
         let inputs = inputs.collect();
         CsvDecoder {
             inputs,
+            keys,
             null: dialect.null.clone(),
             parser: Parser::new(&dialect.of_file(&partition.name)),
             // Without any column that is a field, nothing is known of a record's fields.
@@ -58,6 +68,7 @@ impl CsvDecoder {
                 places: (0..count).map(Some).collect(),
                 count: (count > 0).then_some(count),
                 keep: count,
+                operation: None,
             }),
             fields: Fields::default(),
             bytes: Vec::new(),
@@ -76,8 +87,8 @@ impl CsvDecoder {
             named.entry(name).and_modify(|(_, second)| *second = Some(place)).or_insert((place, None));
         }
         let mut places = Vec::new();
-        for column in &source.columns {
-            let ColumnOrigin::Path(path) = &column.from else { continue };
+        for (column, input) in source.columns.iter().zip(&self.inputs) {
+            let (ColumnOrigin::Path(path), Input::Field(_)) = (&column.from, input) else { continue };
             let name = path.first().map_or("", String::as_str);
             match named.get(name) {
                 Some((_, Some(_))) => return Err(format!("\"{name}\" stands twice")),
@@ -87,32 +98,42 @@ impl CsvDecoder {
         if !places.is_empty() && places.iter().all(Option::is_none) {
             return Err(format!("no column of the source is among {}", fault::shortened(text)));
         }
-        let keep = places.iter().flatten().max().map_or(0, |last| last + 1);
-        Ok(Layout { places, count: Some(count), keep })
+        let operation = self.keys.as_ref().filter(|keys| keys.has_operation(source));
+        let operation = operation.and_then(|_| named.get(OPERATION)).map(|(place, _)| *place);
+        let keep = places.iter().flatten().chain(&operation).max().map_or(0, |last| last + 1);
+        Ok(Layout { places, count: Some(count), keep, operation })
     }
 
     /// Appends the record to the columns; perhaps to some of them only, if it fails.
     fn append(&mut self, record: &Record<'_>) -> Result<(), Fault> {
+        let key = self.keys.as_mut().map_or(Ok(""), |keys| keys.read(record))?;
+        let tombstone = self.keys.as_ref().is_some_and(|keys| keys.is_tombstone(record));
+        let text = if tombstone { "" } else { self.read(record)? };
         let Rows { source, partition, columns, .. } = &mut self.rows;
-        let text = fault::content(record, source.max_record_bytes)?;
-        let layout = self
-            .layout
-            .as_ref()
-            .map_err(|error| Fault::malformed(format!("the header of its file: {error}")))?;
-        self.parser.parse(text, layout.keep, &mut self.fields)?;
-        let count = self.fields.count();
-        if let Some(expected) = layout.count.filter(|expected| *expected != count) {
-            let s = if count == 1 { "" } else { "s" };
-            return Err(Fault::malformed(format!("{count} field{s}, expected {expected}")));
-        }
-        for ((column, input), builder) in source.columns.iter().zip(&self.inputs).zip(columns) {
+        let layout = self.layout.as_ref().map_err(|error| unknown_header(error))?;
+        let operation = layout.operation.and_then(|place| self.fields.get(place));
+        let operation = operation.map(|(text, _)| text).filter(|text| !text.is_empty());
+        let deletes = tombstone || table::deletes(operation)?;
+        for (((index, column), input), builder) in
+            source.columns.iter().enumerate().zip(&self.inputs).zip(columns.iter_mut())
+        {
+            if deletes && !self.keys.as_ref().is_some_and(|keys| keys.is_key(index)) {
+                append_known(builder, Datum::Null);
+                continue;
+            }
+            if let (Input::Key(slot), Some(keys)) = (*input, &mut self.keys) {
+                let token = keys.token(slot);
+                let value = keys.value(slot, column, source, key);
+                append(builder, column, value, || super::shown(token, key)).map_err(Fault::in_key)?;
+                continue;
+            }
             let field = match *input {
                 Input::Field(field) => layout.places[field].and_then(|place| self.fields.get(place)),
-                Input::Metadata(_) => None,
+                Input::Key(_) | Input::Metadata(_) => None,
             };
             let value = match (*input, field) {
-                (Input::Field(_), None) => Some(Datum::Null),
-                (Input::Field(_), Some((text, quoted))) => {
+                (Input::Field(_) | Input::Key(_), None) => Some(Datum::Null),
+                (Input::Field(_) | Input::Key(_), Some((text, quoted))) => {
                     coerce_field(text, quoted, &self.null, column.kind, source.timestamp_format)
                 }
                 (Input::Metadata(Metadata::IngestionTime), _) if !column.nullable => {
@@ -129,8 +150,30 @@ impl CsvDecoder {
                 Some((text, _)) => Found::Text(text),
             })?;
         }
+        if self.keys.is_some()
+            && let Some(flag) = columns.last_mut()
+        {
+            append_known(flag, Datum::Boolean(deletes));
+        }
         Ok(())
     }
+
+    /// Cuts the record into its fields.
+    fn read<'r>(&mut self, record: &Record<'r>) -> Result<&'r str, Fault> {
+        let text = fault::content(record, self.rows.source.max_record_bytes)?;
+        let layout = self.layout.as_ref().map_err(|error| unknown_header(error))?;
+        self.parser.parse(text, layout.keep, &mut self.fields)?;
+        let count = self.fields.count();
+        if let Some(expected) = layout.count.filter(|expected| *expected != count) {
+            let s = if count == 1 { "" } else { "s" };
+            return Err(Fault::malformed(format!("{count} field{s}, expected {expected}")));
+        }
+        Ok(text)
+    }
+}
+
+fn unknown_header(error: &str) -> Fault {
+    Fault::malformed(format!("the header of its file: {error}"))
 }
 
 impl Decode for CsvDecoder {

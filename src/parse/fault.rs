@@ -16,7 +16,7 @@ pub(super) struct Fault {
 
 impl Fault {
     #[cold]
-    fn new(reason: Reason, error: String) -> Self {
+    pub(super) fn new(reason: Reason, error: String) -> Self {
         Fault { reason, error, rule: String::new() }
     }
 
@@ -24,6 +24,12 @@ impl Fault {
     #[cold]
     pub(super) fn malformed(error: impl Into<String>) -> Self {
         Fault::new(Reason::Malformed, error.into())
+    }
+
+    /// The same in the key of a message.
+    #[cold]
+    pub(super) fn in_key(self) -> Self {
+        Fault { error: format!("in the key: {}", self.error), ..self }
     }
 
     /// What is wrong, in words.

@@ -16,6 +16,7 @@ mod fields;
 mod metadata;
 mod number;
 mod rows;
+mod table;
 pub mod timestamp;
 
 #[cfg(test)]
@@ -25,12 +26,13 @@ mod tests;
 
 use std::sync::Arc;
 
-use self::coerce::coerce;
+use self::coerce::{Datum, coerce};
 use self::fault::Fault;
 use self::fields::Fields;
-use self::rows::{Found, Input, Rows, append};
+use self::rows::{Found, Input, Rows, append, append_known};
+use self::table::Keys;
 use crate::json::{Kind, Token};
-use crate::plan::{ColumnOrigin, Format, Metadata, Source};
+use crate::plan::{ColumnOrigin, Format, Metadata, OPERATION, Source};
 use crate::record::{Chunk, Decode, Partition, Record};
 
 pub use self::csv::CsvDecoder;
@@ -49,6 +51,10 @@ pub struct JsonDecoder {
     rows: Rows,
     fields: Fields,
     inputs: Vec<Input>,
+    /// Of a table.
+    keys: Option<Keys>,
+    /// Place of the field that says what a record of a table does.
+    operation: Option<usize>,
     /// What stands at the paths of the record at hand.
     tokens: Vec<Token>,
     text: String,
@@ -59,13 +65,21 @@ impl JsonDecoder {
     /// A decoder of the records of `partition`.
     pub fn new(source: Arc<Source>, partition: Partition) -> Self {
         let mut fields = Fields::new();
-        let inputs = source.columns.iter().map(|column| match &column.from {
-            ColumnOrigin::Path(path) => Input::Field(fields.slot(path)),
+        let keys = Keys::of(&source);
+        let in_key = |column| keys.as_ref().and_then(|keys| keys.slot(column));
+        let inputs = source.columns.iter().enumerate().map(|(index, column)| match &column.from {
+            ColumnOrigin::Path(path) => match in_key(index) {
+                Some(slot) => Input::Key(slot),
+                None => Input::Field(fields.slot(path)),
+            },
             ColumnOrigin::Metadata(metadata) => Input::Metadata(*metadata),
         });
         let inputs = inputs.collect();
+        let operation = keys.as_ref().filter(|keys| keys.has_operation(&source));
         JsonDecoder {
             inputs,
+            operation: operation.map(|_| fields.slot(&[OPERATION.to_owned()])),
+            keys,
             tokens: vec![Token::MISSING; fields.len()],
             fields,
             text: String::new(),
@@ -78,10 +92,31 @@ impl JsonDecoder {
     #[inline]
     fn append(&mut self, record: &Record<'_>) -> Result<(), Fault> {
         let Rows { source, partition, columns, .. } = &mut self.rows;
-        let text = fault::content(record, source.max_record_bytes)?;
+        let key = self.keys.as_mut().map_or(Ok(""), |keys| keys.read(record))?;
+        let tombstone = self.keys.as_ref().is_some_and(|keys| keys.is_tombstone(record));
+        let text = if tombstone { "{}" } else { fault::content(record, source.max_record_bytes)? };
         self.fields.read(text, &mut self.tokens, &mut self.text).map_err(Fault::from)?;
-        for ((column, input), builder) in source.columns.iter().zip(&self.inputs).zip(columns) {
+        let operation = self
+            .operation
+            .map(|slot| self.tokens[slot])
+            .filter(|token| !matches!(token.kind, Kind::Missing | Kind::Null));
+        let operation = operation.map(|operation| operation.content(text, &mut self.text));
+        let deletes = tombstone || table::deletes(operation)?;
+        for (((index, column), input), builder) in
+            source.columns.iter().enumerate().zip(&self.inputs).zip(columns.iter_mut())
+        {
+            if deletes && !self.keys.as_ref().is_some_and(|keys| keys.is_key(index)) {
+                append_known(builder, Datum::Null);
+                continue;
+            }
             let value = match *input {
+                Input::Key(slot) => {
+                    let Some(keys) = &mut self.keys else { continue };
+                    let token = keys.token(slot);
+                    let value = keys.value(slot, column, source, key);
+                    append(builder, column, value, || shown(token, key)).map_err(Fault::in_key)?;
+                    continue;
+                }
                 Input::Field(slot) => {
                     let format = source.timestamp_format;
                     coerce(self.tokens[slot], column.kind, format, text, &mut self.text)
@@ -96,6 +131,11 @@ impl JsonDecoder {
             };
             append(builder, column, value, || found(&self.tokens, *input, text))?;
         }
+        if self.keys.is_some()
+            && let Some(flag) = columns.last_mut()
+        {
+            append_known(flag, Datum::Boolean(deletes));
+        }
         Ok(())
     }
 }
@@ -105,8 +145,13 @@ impl JsonDecoder {
 fn found<'t>(tokens: &[Token], input: Input, text: &'t str) -> Found<'t> {
     let token = match input {
         Input::Field(slot) => tokens[slot],
-        Input::Metadata(_) => Token::MISSING,
+        Input::Key(_) | Input::Metadata(_) => Token::MISSING,
     };
+    shown(token, text)
+}
+
+/// A token of `text`.
+fn shown(token: Token, text: &str) -> Found<'_> {
     match token.kind {
         Kind::Missing => Found::Missing,
         Kind::Null => Found::Null,

@@ -9,7 +9,7 @@ use super::check;
 use super::coerce::Datum;
 use super::column::{ColumnBuilder, datum};
 use super::fault::{self, Fault};
-use crate::plan::{Column, Metadata, Source};
+use crate::plan::{Column, ColumnType, Metadata, Source};
 use crate::record::{Chunk, Partition, RawBuilder, Record, Reject};
 
 /// The rows and rejects of one partition since the last chunk.
@@ -29,6 +29,8 @@ pub(super) struct Rows {
 pub(super) enum Input {
     /// Index of the field in what was read of the record.
     Field(usize),
+    /// Index of the field in what was read of the key of the message: a key column of a table.
+    Key(usize),
     Metadata(Metadata),
 }
 
@@ -43,8 +45,11 @@ pub(super) enum Found<'t> {
 
 impl Rows {
     pub(super) fn new(source: Arc<Source>, partition: Partition) -> Self {
+        let kinds = source.columns.iter().map(|column| column.kind);
+        // Whether a record of a table deletes.
+        let flag = source.table.iter().map(|_| ColumnType::Boolean);
         Rows {
-            columns: source.columns.iter().map(|column| ColumnBuilder::new(column.kind)).collect(),
+            columns: kinds.chain(flag).map(ColumnBuilder::new).collect(),
             source,
             partition,
             offsets: Vec::new(),
@@ -80,11 +85,16 @@ impl Rows {
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.source.schema), columns, &options)
             .expect("the columns of a source have the types of its schema");
         let mut rejects = mem::take(&mut self.rejects);
-        let (rows, offsets) =
-            check::apply(&self.source.checks, rows, UInt64Array::from(offsets), &mut rejects);
+        let (rows, offsets) = check::apply(&self.source, rows, UInt64Array::from(offsets), &mut rejects);
         rejects.sort_by_key(|reject| reject.offset);
         Chunk { rows, offsets, rejects, raw: self.raw.finish() }
     }
+}
+
+/// Appends a value that the column can hold.
+pub(super) fn append_known(builder: &mut ColumnBuilder, value: Datum<'_>) {
+    let fits = builder.push(value);
+    debug_assert!(fits, "{value:?} does not fit into its column");
 }
 
 /// Appends the value of a column, or its DEFAULT. `None` is a value that the column cannot hold; `found` is

@@ -57,6 +57,7 @@ pub(super) fn source(columns: Vec<Column>, checks: &[(&str, Operator, i64)]) -> 
         checks: checks.collect(),
         columns,
         schema,
+        table: None,
         watermark: None,
         connector: SourceConnector::File(FileSource { path: "input".into(), monitor: None }),
         format: Format::Json,

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::{Aggregate, Bound, Deduplication, Expr, IntervalJoin, Windowing};
+use super::{Aggregate, Bound, Deduplication, Expr, IntervalJoin, Lookup, Table, Windowing};
 
 /// A stateful place, by kind. Its name is the identity of its state across changes of the plan:
 /// `<view>/<role>`, with a number from the second on where a view has several of one role.
@@ -16,6 +16,10 @@ pub enum Operator {
     Deduplication(Deduplication),
     /// The same, of streams within a distance in event time.
     IntervalJoin(Box<IntervalJoin>),
+    /// CREATE TABLE.
+    Table(Table),
+    /// A JOIN of a stream with a table.
+    Lookup(Lookup),
 }
 
 impl Operator {
@@ -26,6 +30,8 @@ impl Operator {
             Operator::Join(join) => &join.name,
             Operator::Deduplication(deduplication) => &deduplication.name,
             Operator::IntervalJoin(join) => &join.name,
+            Operator::Table(table) => &table.name,
+            Operator::Lookup(lookup) => &lookup.name,
         }
     }
 
@@ -33,7 +39,7 @@ impl Operator {
     pub fn aggregation(&self) -> Option<&Aggregation> {
         match self {
             Operator::Aggregation(aggregation) => Some(aggregation),
-            Operator::Join(_) | Operator::Deduplication(_) | Operator::IntervalJoin(_) => None,
+            _ => None,
         }
     }
 
@@ -44,6 +50,8 @@ impl Operator {
             Operator::Join(join) => &join.schema,
             Operator::Deduplication(deduplication) => &deduplication.schema,
             Operator::IntervalJoin(join) => &join.schema,
+            Operator::Table(table) => &table.schema,
+            Operator::Lookup(lookup) => &lookup.schema,
         }
     }
 
@@ -51,7 +59,8 @@ impl Operator {
     pub fn key(&self) -> Option<Vec<usize>> {
         match self {
             Operator::Aggregation(aggregation) => Some((0..aggregation.key_columns()).collect()),
-            Operator::Join(_) | Operator::Deduplication(_) | Operator::IntervalJoin(_) => None,
+            Operator::Table(table) => Some(table.key.clone()),
+            Operator::Join(_) | Operator::Deduplication(_) | Operator::IntervalJoin(_) | Operator::Lookup(_) => None,
         }
     }
 
@@ -64,15 +73,16 @@ impl Operator {
             Operator::Deduplication(deduplication) => {
                 vec![deduplication.horizon.as_ref().map(|horizon| horizon.bound.clone())]
             }
-            Operator::Join(_) => Vec::new(),
             Operator::IntervalJoin(join) => join.sides.iter().map(|side| Some(side.bound.clone())).collect(),
+            _ => vec![None; usize::from(self.ports())],
         }
     }
 
     /// Number of inputs that legs lead into.
     pub fn ports(&self) -> u16 {
         match self {
-            Operator::Aggregation(_) | Operator::Deduplication(_) => 1,
+            Operator::Aggregation(_) | Operator::Deduplication(_) | Operator::Table(_) => 1,
+            Operator::Lookup(_) => 2,
             Operator::Join(_) => 0,
             Operator::IntervalJoin(_) => 2,
         }

@@ -42,7 +42,7 @@ pub fn leg<'s>(
     (index, account): (usize, usize),
     ledger: Ledger,
 ) -> Outputs<'s> {
-    let branch = leg.branch;
+    let (branch, branches) = (leg.branch, leg.branches);
     let mut builder = OperatorBuilder::new(format!("Leg {}", leg.name), rows.scope());
     let mut input = builder.new_input(rows, Pipeline);
     let (rows, rows_stream) = builder.new_output();
@@ -58,7 +58,8 @@ pub fn leg<'s>(
                 for mut batch in batches.drain(..) {
                     ledger.add(epoch, Count::LegIn(index), batch.diff_sum());
                     if let Some(origin) = &mut batch.origin {
-                        origin.index = branch;
+                        // Behind a lookup the row may be a copy already; all copies stay apart.
+                        origin.index = origin.index.wrapping_mul(branches).wrapping_add(branch);
                     }
                     let mut out = Output::default();
                     steps.apply(batch, &mut out);

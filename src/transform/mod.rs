@@ -10,9 +10,12 @@ pub mod eval;
 pub mod harness;
 pub mod interval_join;
 pub mod join;
+mod keyed;
 mod letter;
 pub mod session;
 pub mod steps;
+pub mod table;
+pub mod temporal;
 pub mod view;
 pub mod window;
 

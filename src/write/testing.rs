@@ -146,6 +146,7 @@ pub(super) fn source(
         columns: Vec::new(),
         schema: schema(&[]),
         checks: Vec::new(),
+        table: None,
         watermark: None,
         connector,
         format: plan::Format::Json,

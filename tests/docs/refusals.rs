@@ -48,7 +48,8 @@ fn surroundings(sql: &str) -> (&str, &str) {
 
 /// The names that statements create.
 fn created(sql: &str) -> BTreeSet<String> {
-    let pattern = Regex::new(r"CREATE (?:MATERIALIZED )?(?:SOURCE|VIEW|SINK) (\w+)").expect("a pattern");
+    let pattern =
+        Regex::new(r"CREATE (?:MATERIALIZED )?(?:SOURCE|TABLE|VIEW|SINK) (\w+)").expect("a pattern");
     pattern.captures_iter(sql).map(|found| found[1].to_owned()).collect()
 }
 

@@ -1,7 +1,9 @@
 //! What a source reads, in words.
 
 use super::delivery;
-use crate::plan::{Format, KafkaSource, SourceConnector, StartupMode, Topics};
+use crate::plan::{
+    Format, KafkaSource, KeyFormat, KeySaid, OPERATION, SourceConnector, StartupMode, TableSource, Topics,
+};
 
 /// What a source reads.
 pub(super) fn reads(connector: &SourceConnector, format: &Format) -> String {
@@ -30,6 +32,20 @@ pub(super) fn reads(connector: &SourceConnector, format: &Format) -> String {
             format!("simulator of {keys} {devices}, {rate}, {count}, seed {}", simulator.seed)
         }
     }
+}
+
+/// What a record of a table says of its key.
+pub(super) fn records(table: &TableSource) -> String {
+    let key = match table.said {
+        KeySaid::Message(KeyFormat::Json) => "the key of the message is a JSON object of the key columns",
+        KeySaid::Message(KeyFormat::Raw) => "the key of the message is the key column",
+        KeySaid::Record => {
+            return format!(
+                "the last one of a key is its row; one whose field {OPERATION} is 'delete' deletes it"
+            );
+        }
+    };
+    format!("the last one of a key is its row; {key}, one without payload deletes it")
 }
 
 /// The topics of a source.

@@ -45,6 +45,7 @@ fn telemetry() -> Source {
         ],
         schema: schema(&["did", "lat", "eventTime", "raw"]),
         checks: vec![expr("lat IS NULL\n   OR lat < 90")],
+        table: None,
         watermark: Some(WatermarkColumn { column: 2, delay_ns: 10_000_000_000 }),
         connector: SourceConnector::Kafka(KafkaSource {
             topics: Topics::Named(vec!["a".into(), "b".into()]),
@@ -89,7 +90,17 @@ fn latest(input: bool) -> Aggregation {
 }
 
 fn leg(name: &str, from: Upstream, to: Downstream, steps: Vec<Step>) -> Leg {
-    Leg { name: name.into(), from, steps, to, port: 0, branch: 0, schema: schema(&["did"]), sources: vec![0] }
+    Leg {
+        name: name.into(),
+        from,
+        steps,
+        to,
+        port: 0,
+        branch: 0,
+        branches: 1,
+        schema: schema(&["did"]),
+        sources: vec![0],
+    }
 }
 
 fn sink(name: &str, changes: ChangeMode, key: Option<Vec<usize>>, connector: SinkConnector) -> Sink {

@@ -10,6 +10,7 @@ use datafusion_expr::utils::split_conjunction_owned;
 use datafusion_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 
 use super::Sides;
+use super::temporal::is_unique;
 use crate::compile::expression::{self, Scope, columns_span, unalias};
 use crate::compile::flow::Flow;
 use crate::compile::lower::{Lowering, one};
@@ -103,6 +104,11 @@ impl Lowering<'_> {
                 _ => rest.push(condition),
             }
         }
+        let kind = if membership.negated { JoinKind::Anti } else { JoinKind::Semi };
+        if self.is_lookup(&sides) && is_unique(&sides, &equalities) {
+            let members = self.lookup(kind, &sides, equalities, rest, "WHERE")?;
+            return Ok(Flow { schema: flow.schema, columns: flow.columns, ..members });
+        }
         let distance = self.distance(&sides, &equalities, &mut [&mut rest])?;
         if let Err(known) = &distance {
             let named = Sides { left: flow.clone(), ..sides.clone() };
@@ -114,7 +120,6 @@ impl Lowering<'_> {
         let rest = rest.into_iter().reduce(Expr::and);
         let condition = rest.map(|rest| expression::condition(&rest, &sides.scope(), "WHERE"));
         let condition = condition.transpose().map_err(|problem| vec![problem])?;
-        let kind = if membership.negated { JoinKind::Anti } else { JoinKind::Semi };
         let members = self.joined(kind, &sides, (equalities, distance.ok()), condition)?;
         Ok(Flow { schema: flow.schema, ..members })
     }

@@ -5,8 +5,11 @@ use std::ops::ControlFlow;
 use datafusion_sql::sqlparser::ast::{self, Spanned, TableFactor, Visit};
 use datafusion_sql::sqlparser::tokenizer::Span;
 
+use crate::compile::ast::SystemTime;
+use crate::compile::diagnostic::Diagnostic;
 use crate::compile::problem::known;
 use crate::compile::refuse::query::normalized;
+use crate::compile::statement::system_time;
 use crate::compile::text;
 
 /// Where FROM names a relation, by its name or alias.
@@ -36,6 +39,42 @@ impl ast::Visitor for Relation<'_> {
         let named = alias.as_ref().map(|alias| &alias.name).or(own).map(normalized);
         if self.found.is_none() && named.is_some_and(|found| text::name(&found) == self.name) {
             self.found = Some(span).filter(known);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The clauses that stand behind a relation in which no rows of a stream are looked up. Of relations with one name
+/// all have to be such.
+pub(in crate::compile) fn unused_system_times(
+    query: &ast::Query,
+    clauses: &[SystemTime],
+    looked_up_in: &[String],
+) -> Vec<Diagnostic> {
+    let mut named: Vec<(Span, String)> = Vec::new();
+    let _ = query.visit(&mut Relations(&mut named));
+    let unused = |clause: &SystemTime| {
+        let Some((_, name)) = named.iter().find(|(span, _)| span.end == clause.relation.end) else {
+            return Some(system_time::unused(clause, "this"));
+        };
+        let relations = named.iter().filter(|(_, other)| other == name).count();
+        let lookups = looked_up_in.iter().filter(|other| *other == name).count();
+        (lookups < relations).then(|| system_time::unused(clause, &format!("that of `{name}`")))
+    };
+    clauses.iter().filter_map(unused).collect()
+}
+
+/// Collects relations: where their names stand, and how the query calls them.
+struct Relations<'a>(&'a mut Vec<(Span, String)>);
+
+impl ast::Visitor for Relations<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, alias, .. } = factor {
+            let own = name.0.last().and_then(|part| part.as_ident());
+            let called = alias.as_ref().map(|alias| &alias.name).or(own).map(normalized);
+            self.0.extend(called.map(|called| (name.span(), text::name(&called))));
         }
         ControlFlow::Continue(())
     }

@@ -22,6 +22,10 @@ pub(super) const OPTIONS: &[&str] = &[
     "scan.topic-partition-discovery.interval",
 ];
 
+/// Those of a table, which is always read from its beginning.
+pub(super) const TABLE_OPTIONS: &[&str] =
+    &["topic", "topic_pattern", "scan.topic-partition-discovery.interval", "key.format"];
+
 /// What the engine itself says to librdkafka.
 const OURS: &[(&str, &str)] = &[
     ("bootstrap.servers", "connections come from the configuration, so that one file runs everywhere"),

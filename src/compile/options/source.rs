@@ -1,14 +1,15 @@
-//! Options of `CREATE SOURCE`.
+//! Options of `CREATE SOURCE` and `CREATE TABLE`.
 
 use std::time::Duration;
 
-use super::SourceOptions;
 use super::csv;
 use super::reader::{Known, Reader, later, never};
-use super::{kafka, simulator, values};
+use super::{Reads, SourceOptions, kafka, simulator, values};
 use crate::compile::ast::{Name, Options};
 use crate::compile::diagnostic::Diagnostic;
-use crate::plan::{DeadLetterPolicy, FileSource, Format, SourceConnector, TimestampFormat};
+use crate::plan::{
+    DeadLetterPolicy, FileSource, Format, KeyFormat, KeySaid, SourceConnector, TimestampFormat,
+};
 
 const MAX_FUTURE: Duration = Duration::from_secs(5 * 60);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,16 +22,10 @@ const MAX_DRIFT: &str = "scan.watermark.alignment.max-drift";
 pub(in crate::compile) const OF_EVENT_TIME: &[&str] = &[MAX_DRIFT];
 
 /// For all connectors.
-const COMMON: &[&str] = &[
-    "connector",
-    "format",
-    "timestamp_format",
-    "max_future",
-    "idle_timeout",
-    MAX_DRIFT,
-    "max_record_bytes",
-    "dead_letters",
-];
+const COMMON: &[&str] = &["connector", "format", "timestamp_format", "max_record_bytes", "dead_letters"];
+
+/// For all connectors of sources: what is about event time, which a table has not.
+const TIME: &[&str] = &["max_future", "idle_timeout", MAX_DRIFT];
 
 /// Options of views that are easily written on a source.
 const OF_VIEWS: &[(&str, &str)] = &[
@@ -42,6 +37,15 @@ const OF_VIEWS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Options of sources that are easily written on a table.
+const NOT_OF_TABLES: &[(&str, &str)] = &[
+    ("max_future", "remove it: a table has no event time"),
+    ("idle_timeout", "remove it: a table has no event time"),
+    (MAX_DRIFT, "remove it: a table has no event time"),
+    ("scan.startup.mode", "remove it: a table is always read from its beginning"),
+    ("key", "the key of a table is its PRIMARY KEY"),
+];
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Connector {
     Kafka,
@@ -49,15 +53,31 @@ enum Connector {
     Simulator,
 }
 
-pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Option<SourceOptions> {
+pub(super) fn read(
+    options: &Options,
+    reads: Reads,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<SourceOptions> {
     let mut reader = Reader::new(options, diagnostics);
     reader.required("connector", "kafka")?;
     let connectors =
         [("kafka", Connector::Kafka), ("file", Connector::File), ("simulator", Connector::Simulator)];
     let sink = never("mongodb", "MongoDB is a sink; read what is written to it from its topic");
-    let kind = reader.choice("connector", &connectors, &[sink])?;
+    let simulated = never("simulator", "the simulator makes events; a table is read from a topic or a file");
+    let kind = match reads {
+        Reads::Source => reader.choice("connector", &connectors, &[sink])?,
+        Reads::Table => reader.choice("connector", &connectors[..2], &[sink, simulated])?,
+    };
     let name = connectors.iter().find(|(_, known)| *known == kind).map_or("", |(name, _)| *name);
-    reader.check_names(&known(kind, name));
+    reader.check_names(&known(kind, name, reads));
+    let key = match (reads, kind) {
+        (Reads::Source, _) => None,
+        (Reads::Table, Connector::Kafka) => {
+            let formats = [("json", KeyFormat::Json), ("raw", KeyFormat::Raw)];
+            Some(KeySaid::Message(reader.choice("key.format", &formats, &[])?))
+        }
+        (Reads::Table, _) => Some(KeySaid::Record),
+    };
     let connector = match kind {
         Connector::Kafka => kafka::source(&mut reader).map(SourceConnector::Kafka),
         Connector::File => file(&mut reader),
@@ -92,6 +112,7 @@ pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opti
     let (connector, format, timestamp_format) = (connector?, format?, timestamp_format?);
     reader.finish(SourceOptions {
         connector,
+        key,
         format,
         timestamp_format,
         max_future,
@@ -102,7 +123,17 @@ pub(super) fn read(options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Opti
     })
 }
 
-fn known(kind: Connector, name: &str) -> Known<'static> {
+fn known(kind: Connector, name: &str, reads: Reads) -> Known<'static> {
+    if reads == Reads::Table {
+        let of_files: &[&str] = &["path", "source.monitor-interval"];
+        let own = if kind == Connector::Kafka { kafka::TABLE_OPTIONS } else { of_files };
+        return Known {
+            what: format!("a table with connector '{name}'"),
+            options: [COMMON, own, csv::OPTIONS].concat(),
+            later: [OF_VIEWS, NOT_OF_TABLES].concat(),
+            properties: kind == Connector::Kafka,
+        };
+    }
     let of_format: &[&str] = if kind == Connector::Simulator { &[] } else { csv::OPTIONS };
     let (own, later): (&[&str], &[(&str, &str)]) = match kind {
         Connector::Kafka => (kafka::OPTIONS, &[]),
@@ -114,7 +145,7 @@ fn known(kind: Connector, name: &str) -> Known<'static> {
     };
     Known {
         what: format!("a source with connector '{name}'"),
-        options: [COMMON, own, of_format].concat(),
+        options: [COMMON, TIME, own, of_format].concat(),
         later: [OF_VIEWS, later].concat(),
         properties: kind == Connector::Kafka,
     }

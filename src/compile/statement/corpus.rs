@@ -45,7 +45,10 @@ fn mistakes(text: &str) -> (Vec<Statement>, Vec<Diagnostic>) {
 fn mistakes_of_options(statement: &Statement) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let read = match statement {
-        Statement::Source(source) => options::source_options(&source.options, &mut found).is_some(),
+        Statement::Source(source) => {
+            let reads = if source.key.is_some() { options::Reads::Table } else { options::Reads::Source };
+            options::source_options(&source.options, reads, &mut found).is_some()
+        }
         Statement::Sink(sink) => options::sink_options(&sink.options, &mut found).is_some(),
         Statement::View(view) => {
             options::view_options(&view.options, &mut found);

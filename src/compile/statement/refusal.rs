@@ -9,7 +9,6 @@ use crate::nearest::nearest;
 
 /// Statements that start with CREATE.
 const CREATED: &[(&str, &str)] = &[
-    ("TABLE", "read the topic or file as a CREATE SOURCE, and take the latest row per key with last_value"),
     ("FUNCTION", "use the built-in functions; a longer expression can be named by a view"),
     ("AGGREGATE", "use the built-in aggregate functions"),
     ("CONNECTION", "connection settings come from the configuration, see config/default.toml"),
@@ -49,7 +48,8 @@ const OTHER: &[(&str, &str)] = &[
 
 /// Clauses of queries that the parser would take and the planner would drop, or that are for later.
 const CLAUSES: &[(&[&str], &str)] = &[
-    (&["FOR", "SYSTEM_TIME"], "joins with the versions of a table come later"),
+    // What stands behind a relation and says PROCTIME() is taken out before, see `system_time`.
+    (&["FOR", "SYSTEM_TIME"], "FOR SYSTEM_TIME AS OF PROCTIME() sees a table as it is when the row comes"),
     (&["EMIT", "CHANGES"], "write it once, at the end of the whole query"),
     (&["EMIT", "FINAL"], "write it once, at the end of the whole query"),
     (
@@ -103,7 +103,7 @@ pub(super) fn statement(tokens: &Tokens<'_>) -> (Diagnostic, Option<Name>) {
     let at = (1..tokens.len()).find(|index| !is_modifier(index)).unwrap_or(tokens.len());
     let what = tokens.word(at).map(str::to_uppercase).unwrap_or_default();
     let name = tokens.name(at + 1 + usize::from(what == "MATERIALIZED"), "a name").ok();
-    let ours = ["SOURCE", "VIEW", "MATERIALIZED", "SINK"].contains(&what.as_str());
+    let ours = ["SOURCE", "TABLE", "VIEW", "MATERIALIZED", "SINK"].contains(&what.as_str());
     if ours && at > 1 {
         let span = tokens.range(1, at).span();
         let message = format!("{} is not supported: a file says what there is", tokens.range(1, at).text());
@@ -113,13 +113,15 @@ pub(super) fn statement(tokens: &Tokens<'_>) -> (Diagnostic, Option<Name>) {
         let span = tokens.range(0, at + 1).span();
         return (Diagnostic::new(span, format!("CREATE {what} is not supported yet")).hint(*hint), name);
     }
-    let message = format!("expected SOURCE, VIEW, MATERIALIZED VIEW or SINK, found {}", tokens.show(at));
+    let message =
+        format!("expected SOURCE, TABLE, VIEW, MATERIALIZED VIEW or SINK, found {}", tokens.show(at));
     let error = Diagnostic::new(tokens.at(at), message);
-    let near = nearest(&what, &["SOURCE", "VIEW", "MATERIALIZED", "SINK"]);
+    let near = nearest(&what, &["SOURCE", "TABLE", "VIEW", "MATERIALIZED", "SINK"]);
     (error.hint(near.map_or(STATEMENTS.to_owned(), |near| format!("did you mean {near}?"))), name)
 }
 
-const STATEMENTS: &str = "statements are CREATE SOURCE, CREATE VIEW, CREATE MATERIALIZED VIEW, CREATE SINK";
+const STATEMENTS: &str =
+    "statements are CREATE SOURCE, CREATE TABLE, CREATE VIEW, CREATE MATERIALIZED VIEW, CREATE SINK";
 
 fn other(tokens: &Tokens<'_>, word: &str) -> Diagnostic {
     if let Some((_, hint)) = OTHER.iter().find(|(known, _)| *known == word) {

@@ -1,25 +1,34 @@
-//! The brackets of `CREATE SOURCE`: columns, CHECK and WATERMARK, one mistake each.
+//! The brackets of `CREATE SOURCE` and `CREATE TABLE`: columns, CHECK, WATERMARK and PRIMARY KEY, one mistake each.
 
 use datafusion_sql::sqlparser::tokenizer::Token;
 
 use super::Context;
 use super::tokens::Tokens;
-use super::types;
+use super::{table, types};
 use crate::compile::ast::{ColumnDefinition, Expression, Name, WatermarkDefinition};
 use crate::compile::diagnostic::Diagnostic;
 use crate::plan::{ColumnType, Metadata};
 
+/// What the brackets belong to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    Source,
+    Table,
+}
+
 /// What stands in the brackets.
-#[derive(Default)]
 pub(super) struct Body {
+    pub owner: Owner,
     pub columns: Vec<ColumnDefinition>,
     pub checks: Vec<Expression>,
     pub watermark: Option<WatermarkDefinition>,
+    /// The columns of PRIMARY KEY, in a table.
+    pub key: Option<Vec<Name>>,
 }
 
 /// Parses all items; those that are wrong are reported and left out.
-pub(super) fn parse(context: &mut Context<'_>, tokens: Tokens<'_>) -> Body {
-    let mut body = Body::default();
+pub(super) fn parse(context: &mut Context<'_>, tokens: Tokens<'_>, owner: Owner) -> Body {
+    let mut body = Body { owner, columns: Vec::new(), checks: Vec::new(), watermark: None, key: None };
     for item in items(tokens) {
         if let Err(diagnostic) = parse_item(context, &mut body, item) {
             context.diagnostics.push(diagnostic);
@@ -66,7 +75,13 @@ fn parse_item(context: &mut Context<'_>, body: &mut Body, item: Tokens<'_>) -> R
         body.checks.push(check(item)?);
         return Ok(());
     }
+    if body.owner == Owner::Table && item.are(0, &["PRIMARY", "KEY"]) {
+        return table::set_key(body, table::key(item)?, item.span());
+    }
     if item.are(0, &["WATERMARK", "FOR"]) {
+        if body.owner == Owner::Table {
+            return Err(table::watermark(item.span()));
+        }
         let watermark = watermark(item)?;
         if body.watermark.is_some() {
             let message = "a source has one WATERMARK; this is the second";
@@ -100,7 +115,7 @@ fn forgotten_comma(item: Tokens<'_>) -> Option<usize> {
 
 fn refuse_constraint(item: Tokens<'_>) -> Result<(), Diagnostic> {
     let (words, hint) = if item.are(0, &["PRIMARY", "KEY"]) {
-        (2, "a source has no key; the key of a view is its GROUP BY")
+        (2, "a source has no key; of records whose last one per key counts write CREATE TABLE")
     } else if item.is(0, "UNIQUE") && item.get(1) == Some(&Token::LParen) {
         (1, "a source has no key; the key of a view is its GROUP BY")
     } else if item.are(0, &["FOREIGN", "KEY"]) {
@@ -171,7 +186,13 @@ fn column(
             continue;
         }
         seen.push(word);
-        let result = parse_clause(&mut column, &mut body.checks, clause);
+        let result = match body.owner {
+            Owner::Table if clause.is(0, "PRIMARY") => {
+                let key = table::of_column(clause, &column.name);
+                key.and_then(|key| table::set_key(body, key, clause.span()))
+            }
+            _ => parse_clause(&mut column, &mut body.checks, clause),
+        };
         context.take(result);
     }
     if kind.is_some() {
@@ -241,7 +262,8 @@ fn parse_clause(
 
 fn refused_clause(clause: Tokens<'_>, word: &str) -> Diagnostic {
     let (what, hint) = match word {
-        "PRIMARY" | "UNIQUE" => ("a key of a source", "the key of a view is its GROUP BY"),
+        "PRIMARY" => ("a key of a source", "of records whose last one per key counts write CREATE TABLE"),
+        "UNIQUE" => ("a key of a source", "the key of a view is its GROUP BY"),
         "AS" | "GENERATED" => ("a computed column", "compute it in a view: SELECT *, expression AS name"),
         "COMMENT" => ("COMMENT", "write it as a comment behind --"),
         "CONSTRAINT" => ("the name of a constraint", "write CHECK ( ... ) without a name"),

@@ -55,8 +55,34 @@ impl Tracker {
         }
     }
 
+    /// Whether there is a snapshot that a delta can stand on.
+    pub fn is_based(&self) -> bool {
+        self.based
+    }
+
+    /// What is changed from now on is a change of what was put back.
+    pub fn rebase(&mut self) {
+        self.based = true;
+    }
+
+    /// Whether a group has changed since the last snapshot.
+    pub fn has_changed(&self, group: Group) -> bool {
+        self.changed[group as usize] & CHANGED != 0
+    }
+
+    /// The groups that are gone since the last snapshot; they may be there again.
+    pub fn removed(&self) -> &[Box<[u8]>] {
+        &self.removed
+    }
+
+    /// Brings these into their order, each once.
+    pub fn sort_removed(&mut self) {
+        self.removed.sort_unstable();
+        self.removed.dedup();
+    }
+
     /// A snapshot is taken.
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         self.changed
             .iter_mut()
             .for_each(|flags| *flags = if *flags & CHANGED == 0 { 0 } else { CHANGED_BEFORE });
@@ -100,19 +126,18 @@ impl Keyed {
         lives: impl Fn(&Groups, Group) -> bool,
         key_group: impl Fn(&[u8]) -> KeyGroup,
     ) -> Vec<(KeyGroup, RecordBatch)> {
-        let all = kind == SnapshotKind::Full || !self.tracker.based;
+        let all = kind == SnapshotKind::Full || !self.tracker.is_based();
         let mut live: Vec<Vec<Group>> = vec![Vec::new(); KEY_GROUPS];
         for group in self.groups.iter() {
-            let wanted = all || self.tracker.changed[group as usize] & CHANGED != 0;
+            let wanted = all || self.tracker.has_changed(group);
             if wanted && lives(&self.groups, group) {
                 live[usize::from(key_group(self.groups.key(group)))].push(group);
             }
         }
         let mut removed: Vec<Vec<&[u8]>> = vec![Vec::new(); KEY_GROUPS];
         if !all {
-            self.tracker.removed.sort_unstable();
-            self.tracker.removed.dedup();
-            for key in self.tracker.removed.iter().filter(|key| self.groups.find(key).is_none()) {
+            self.tracker.sort_removed();
+            for key in self.tracker.removed().iter().filter(|key| self.groups.find(key).is_none()) {
                 removed[usize::from(key_group(key))].push(key);
             }
         }
@@ -151,7 +176,7 @@ impl Keyed {
         let (removed, rows) = (rest[0].as_boolean(), rest[1].as_primitive::<Int64Type>());
         let mut encoded = CanonicalRows::default();
         encoded.encode(keys, state.num_rows());
-        self.tracker.based = true;
+        self.tracker.rebase();
         let (mut live, mut places) = (Vec::new(), Vec::new());
         for (row, key) in encoded.iter().enumerate() {
             if removed.value(row) {

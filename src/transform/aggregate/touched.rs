@@ -32,7 +32,7 @@ pub enum Old {
 }
 
 /// The groups on their way out in the order of their keys, sorted only as far as they are needed.
-struct Closing {
+pub struct Closing {
     /// Each with the first bytes of its key that may differ from those of others, so that sorting seldom has
     /// to look at the keys, which are all over the memory.
     groups: Vec<(u64, Group)>,
@@ -91,12 +91,13 @@ impl Touched {
     /// The next groups to emit, at most `max`, in the order of their keys.
     pub fn next_groups(&mut self, keys: &Groups, max: usize) -> Vec<Group> {
         let list = &self.list;
-        self.closing.get_or_insert_with(|| Closing::new(list, keys)).next(keys, max)
+        let groups = || list.iter().map(|(group, _)| *group);
+        self.closing.get_or_insert_with(|| Closing::new(groups, keys)).next(keys, max)
     }
 
     /// Whether all groups have been given out.
     pub fn is_done(&self) -> bool {
-        self.closing.as_ref().is_none_or(|closing| closing.emitted == closing.groups.len())
+        self.closing.as_ref().is_none_or(Closing::is_done)
     }
 
     /// Ends the epoch.
@@ -110,19 +111,25 @@ impl Touched {
 }
 
 impl Closing {
-    fn new(list: &[(Group, Old)], keys: &Groups) -> Self {
-        let first = list.first().map_or(&[][..], |(group, _)| keys.key(*group));
-        let common = list.iter().fold(first.len(), |common, (group, _)| {
-            let same = first[..common].iter().zip(keys.key(*group)).take_while(|(left, right)| left == right);
+    /// All of `list`, each of them once.
+    pub fn new<L: Iterator<Item = Group>>(list: impl Fn() -> L, keys: &Groups) -> Self {
+        let first = list().next().map_or(&[][..], |group| keys.key(group));
+        let common = list().fold(first.len(), |common, group| {
+            let same = first[..common].iter().zip(keys.key(group)).take_while(|(left, right)| left == right);
             same.count()
         });
-        let groups = list.iter().map(|(group, _)| (word(&keys.key(*group)[common..]), *group));
-        Closing { groups: groups.collect(), emitted: 0, ends: vec![list.len()] }
+        let groups: Vec<_> = list().map(|group| (word(&keys.key(group)[common..]), group)).collect();
+        Closing { ends: vec![groups.len()], groups, emitted: 0 }
+    }
+
+    /// Whether all groups have been given out.
+    pub fn is_done(&self) -> bool {
+        self.emitted == self.groups.len()
     }
 
     /// Sorting a million keys at once would hold up everybody else; so the nearest part is halved until it
     /// is small enough, and only that is sorted.
-    fn next(&mut self, keys: &Groups, max: usize) -> Vec<Group> {
+    pub fn next(&mut self, keys: &Groups, max: usize) -> Vec<Group> {
         let by_key = |left: &(u64, Group), right: &(u64, Group)| {
             left.0.cmp(&right.0).then_with(|| keys.key(left.1).cmp(keys.key(right.1)))
         };

@@ -203,6 +203,7 @@ fn plan(kind: JoinKind, on: Condition) -> Plan {
         to: Downstream::Arrangement(side),
         port: 0,
         branch: 0,
+        branches: 1,
         schema: schema(2),
         sources: Vec::new(),
     };

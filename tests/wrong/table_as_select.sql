@@ -1,0 +1,15 @@
+CREATE SOURCE events (
+    id      BIGINT    NOT NULL,
+    device  TEXT      NOT NULL,
+    value   DOUBLE,
+    at      TIMESTAMP NOT NULL
+) WITH (connector = 'kafka', topic = 'events');
+
+CREATE TABLE devices (
+    site   TEXT,
+    number BIGINT,
+    name   TEXT,
+    PRIMARY KEY (site, number)
+) WITH (connector = 'kafka', topic = 'devices');
+
+CREATE TABLE names AS SELECT name, count(*) AS n FROM devices GROUP BY name;

@@ -1,0 +1,4 @@
+CREATE TABLE devices (
+    id   TEXT PRIMARY KEY,
+    name TEXT
+) WITH (connector = 'file', path = 'devices.jsonl', key.format = 'raw');

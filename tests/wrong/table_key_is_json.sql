@@ -1,0 +1,4 @@
+CREATE TABLE devices (
+    id   JSON PRIMARY KEY,
+    name TEXT
+) WITH (connector = 'kafka', topic = 'devices');

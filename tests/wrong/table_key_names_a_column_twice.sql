@@ -1,0 +1,4 @@
+CREATE TABLE devices (
+    id TEXT,
+    PRIMARY KEY (id, id)
+) WITH (connector = 'kafka', topic = 'devices');

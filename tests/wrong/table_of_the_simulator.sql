@@ -1,0 +1,4 @@
+CREATE TABLE devices (
+    did  TEXT PRIMARY KEY,
+    name TEXT
+) WITH (connector = 'simulator');

@@ -1,0 +1,1 @@
+CREATE TABLE devices WITH (connector = 'kafka', topic = 'devices');

@@ -1,0 +1,4 @@
+CREATE TABLE devices (
+    id   TEXT NOT NULL,
+    name TEXT
+) WITH (connector = 'kafka', topic = 'devices');
