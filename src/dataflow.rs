@@ -42,6 +42,7 @@ use crate::transform::eval::Evaluation;
 use crate::transform::harness::{self, Outputs, StatefulParts};
 use crate::transform::interval_join::IntervalJoin;
 use crate::transform::join::{self, JoinParts, Matcher};
+use crate::transform::lag::LagState;
 use crate::transform::session::SessionState;
 use crate::transform::steps::Steps;
 use crate::transform::table::TableRows;
@@ -217,6 +218,15 @@ impl<'s> Network<'s, '_> {
                 };
                 let rows = self.arrivals(scope, Downstream::Operator(index), split);
                 let state = Box::new(TemporalJoin::new(plan)?);
+                Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
+            }
+            Operator::Lag(plan) => {
+                let types = plan.keys.iter().map(|key| key.physical.data_type(&plan.input));
+                let types = types.collect::<std::result::Result<Vec<_>, _>>();
+                let types = types.map_err(|error| Error::internal(error.to_string()))?;
+                let split = |leg: &Leg| by_group(leg.port, &plan.keys, &types, workers);
+                let rows = self.arrivals(scope, Downstream::Operator(index), split);
+                let state = Box::new(LagState::new(plan)?);
                 Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
             }
             Operator::Join(plan) => {

@@ -12,6 +12,7 @@ mod column;
 mod deduplication;
 mod interval_join;
 mod kafka;
+mod lag;
 mod operator;
 mod simulator;
 mod table;
@@ -33,6 +34,7 @@ pub use self::column::{ArrayRef1, Column, ColumnOrigin, ColumnType, JSON_TYPE, M
 pub use self::deduplication::{Deduplication, Horizon};
 pub use self::interval_join::{IntervalJoin, JoinSide};
 pub use self::kafka::{KafkaSource, StartupMode, TopicPattern, Topics};
+pub use self::lag::{Before, Lag};
 pub use self::operator::{Aggregation, Arrangement, Join, JoinKind, Operator};
 pub use self::simulator::{Shape, Simulator};
 pub use self::table::{KeySaid, Lookup, OPERATION, Table, TableSource, record_schema};

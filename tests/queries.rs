@@ -20,7 +20,8 @@ const MODES: [Mode; 3] = [
 ];
 
 const READINGS: &str = r#"CREATE SOURCE readings (
-    id BIGINT, k TEXT, g TEXT, i BIGINT, n INT, f DOUBLE, b BOOLEAN, t TIMESTAMP, d DATE, body JSON
+    id BIGINT, k TEXT, g TEXT, i BIGINT, n INT, f DOUBLE, b BOOLEAN, t TIMESTAMP, d DATE, body JSON,
+    WATERMARK FOR t AS t - INTERVAL '30000 days'
 ) WITH (connector = 'file', path = 'input/readings.jsonl');
 "#;
 
@@ -349,6 +350,51 @@ fn a_null_order_never_wins_and_integers_sum_beyond_64_bits_in_no_silence() {
             ),
             // The sum of `x` is out of range while 7 and any positive one are in it: no row, and a dead letter.
             ("SELECT g, sum(i) AS s FROM readings WHERE i > 0 GROUP BY g", &[r#"{"g":"y","s":11}"#]),
+        ],
+    );
+}
+
+#[test]
+fn rows_know_those_before_them_in_event_time() {
+    check(
+        "CREATE VIEW events AS SELECT k, g, i, t FROM readings WHERE t > '2000-01-01T00:00:00Z';
+         CREATE VIEW steps AS SELECT k, g, lag(g) OVER (PARTITION BY k ORDER BY t) AS before, t FROM events;",
+        &[
+            // Ties of time go by origin.
+            (
+                "SELECT k, g, before FROM steps",
+                &[
+                    r#"{"k":"a","g":"x","before":null}"#,
+                    r#"{"k":"a","g":"x","before":"x"}"#,
+                    r#"{"k":"a","g":"y","before":"x"}"#,
+                    r#"{"k":"a","g":"z","before":"y"}"#,
+                    r#"{"k":"b","g":"x","before":null}"#,
+                    r#"{"k":"c","g":"x","before":null}"#,
+                    r#"{"k":"d","g":"y","before":null}"#,
+                ],
+            ),
+            // Keys and values are any expressions, several calls stand side by side, and one over another.
+            (
+                "SELECT i, lag(i + 1, 2) OVER (PARTITION BY i > 5 ORDER BY t) AS two, \
+                 coalesce(lag(upper(k)) OVER (PARTITION BY i > 5 ORDER BY t), '-') AS one FROM events WHERE i < 100",
+                &[
+                    r#"{"i":10,"two":null,"one":"-"}"#,
+                    r#"{"i":10,"two":null,"one":"A"}"#,
+                    r#"{"i":20,"two":11,"one":"A"}"#,
+                    r#"{"i":10,"two":11,"one":"B"}"#,
+                    r#"{"i":1,"two":null,"one":"-"}"#,
+                    r#"{"i":-10,"two":null,"one":"D"}"#,
+                ],
+            ),
+            (
+                "SELECT k, lag(k) OVER (ORDER BY t) AS other, lag(before) OVER (PARTITION BY k ORDER BY t) AS two \
+                 FROM steps WHERE k = 'a' AND t < '2024-05-03T00:00:00Z'",
+                &[
+                    r#"{"k":"a","other":null,"two":null}"#,
+                    r#"{"k":"a","other":"a","two":null}"#,
+                    r#"{"k":"a","other":"a","two":"x"}"#,
+                ],
+            ),
         ],
     );
 }

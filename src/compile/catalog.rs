@@ -18,7 +18,7 @@ use datafusion_sql::sqlparser::ast;
 use super::aggregate;
 use super::ast::{SinkInput, Statement};
 use super::flow::Flow;
-use super::function::{compared, json};
+use super::function::{compared, json, lag};
 use super::refuse::query::normalized;
 use super::types::TIMESTAMP;
 use super::{late, window};
@@ -201,8 +201,8 @@ impl ContextProvider for Catalog {
         self.aggregates.get(name).cloned()
     }
 
-    fn get_window_meta(&self, _name: &str) -> Option<Arc<WindowUDF>> {
-        None
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        (name == lag::NAME).then(lag::function)
     }
 
     fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {
@@ -226,7 +226,7 @@ impl ContextProvider for Catalog {
     }
 
     fn udwf_names(&self) -> Vec<String> {
-        Vec::new()
+        vec![lag::NAME.to_owned()]
     }
 }
 

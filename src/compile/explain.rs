@@ -5,6 +5,7 @@ mod deduplicate;
 mod delivery;
 mod interval;
 mod join;
+mod lag;
 mod reads;
 mod state;
 mod table;
@@ -158,6 +159,7 @@ impl Printer<'_> {
             Operator::IntervalJoin(_) => format!("interval join {}", operator.name()),
             Operator::Table(_) => format!("table {}", operator.name()),
             Operator::Lookup(_) => format!("lookup {}", operator.name()),
+            Operator::Lag(_) => format!("lag {}", operator.name()),
         };
         if !self.operators.insert(index) {
             return Node::new(format!("{title} (see above)"));
@@ -170,6 +172,7 @@ impl Printer<'_> {
             Operator::IntervalJoin(join) => self.interval_join(&mut node, index, join),
             Operator::Table(table) => self.table(&mut node, index, table),
             Operator::Lookup(lookup) => self.lookup(&mut node, index, lookup),
+            Operator::Lag(lag) => self.lag(&mut node, index, lag),
         }
         node
     }
@@ -274,6 +277,7 @@ fn operators(plan: &Plan) -> String {
         (count(|operator| matches!(operator, Operator::Deduplication(_))), "deduplication"),
         (count(|operator| matches!(operator, Operator::Table(_))), "table"),
         (count(|operator| matches!(operator, Operator::Lookup(_))), "lookup"),
+        (count(|operator| matches!(operator, Operator::Lag(_))), "lag"),
     ];
     all.extend(others.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| counted(count, what)));
     all.join(", ")

@@ -7,6 +7,7 @@ pub(super) mod correct;
 pub(super) mod double;
 pub(super) mod interval;
 pub(super) mod json;
+pub(super) mod lag;
 pub(super) mod limit;
 
 /// Whether an operator compares its sides.

@@ -8,8 +8,8 @@ use arrow::datatypes::{DataType, SchemaRef};
 use super::expression::column;
 use super::flow::{Branch, Flow};
 use crate::plan::{
-    Aggregation, Arrangement, Deduplication, Downstream, Expr, IntervalJoin, Join, Leg, Lookup, Operator, ServedView,
-    Sink, Source, Step, Table, Upstream,
+    Aggregation, Arrangement, Deduplication, Downstream, Expr, IntervalJoin, Join, Lag, Leg, Lookup, Operator,
+    ServedView, Sink, Source, Step, Table, Upstream,
 };
 
 /// Sources, operators, views, sinks and legs, in the order in which the statements name them.
@@ -108,7 +108,7 @@ impl Graph {
                 Operator::Join(join) => [join.left, join.right]
                     .into_iter()
                     .any(|side| self.arranged[side].iter().any(|branch| self.grows_with_events(branch.from))),
-                Operator::IntervalJoin(_) | Operator::Deduplication(_) => {
+                Operator::IntervalJoin(_) | Operator::Deduplication(_) | Operator::Lag(_) => {
                     let mut legs = self.legs.iter().filter(|leg| leg.to == Downstream::Operator(index));
                     legs.any(|leg| self.grows_with_events(leg.from))
                 }
@@ -126,6 +126,12 @@ impl Graph {
     pub fn add_lookup(&mut self, owner: &str, lookup: Lookup) -> usize {
         let name = self.identity(owner, "lookup");
         self.add_operator(owner, Operator::Lookup(Lookup { name, ..lookup }))
+    }
+
+    /// Adds what gives the rows of the view or sink `owner` values of rows before, and names it.
+    pub fn add_lag(&mut self, owner: &str, lag: Lag) -> usize {
+        let name = self.identity(owner, "lag");
+        self.add_operator(owner, Operator::Lag(Lag { name, ..lag }))
     }
 
     fn add_operator(&mut self, owner: &str, operator: Operator) -> usize {

@@ -21,6 +21,7 @@ mod graph;
 mod guard;
 mod interval;
 mod join;
+mod lag;
 mod late;
 mod locate;
 mod lower;

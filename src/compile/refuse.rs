@@ -8,5 +8,6 @@ pub(super) mod elsewhere;
 pub(super) mod expression;
 pub(super) mod format;
 pub(super) mod function;
+mod over;
 pub(super) mod planned;
 pub(super) mod query;

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::{Aggregate, Bound, Deduplication, Expr, IntervalJoin, Lookup, Table, Windowing};
+use super::{Aggregate, Bound, Deduplication, Expr, IntervalJoin, Lag, Lookup, Table, Windowing};
 
 /// A stateful place, by kind. Its name is the identity of its state across changes of the plan:
 /// `<view>/<role>`, with a number from the second on where a view has several of one role.
@@ -20,6 +20,8 @@ pub enum Operator {
     Table(Table),
     /// A JOIN of a stream with a table.
     Lookup(Lookup),
+    /// Values of rows before, in event time.
+    Lag(Lag),
 }
 
 impl Operator {
@@ -32,6 +34,7 @@ impl Operator {
             Operator::IntervalJoin(join) => &join.name,
             Operator::Table(table) => &table.name,
             Operator::Lookup(lookup) => &lookup.name,
+            Operator::Lag(lag) => &lag.name,
         }
     }
 
@@ -52,6 +55,7 @@ impl Operator {
             Operator::IntervalJoin(join) => &join.schema,
             Operator::Table(table) => &table.schema,
             Operator::Lookup(lookup) => &lookup.schema,
+            Operator::Lag(lag) => &lag.schema,
         }
     }
 
@@ -60,7 +64,7 @@ impl Operator {
         match self {
             Operator::Aggregation(aggregation) => Some((0..aggregation.key_columns()).collect()),
             Operator::Table(table) => Some(table.key.clone()),
-            Operator::Join(_) | Operator::Deduplication(_) | Operator::IntervalJoin(_) | Operator::Lookup(_) => None,
+            _ => None,
         }
     }
 
@@ -74,6 +78,7 @@ impl Operator {
                 vec![deduplication.horizon.as_ref().map(|horizon| horizon.bound.clone())]
             }
             Operator::IntervalJoin(join) => join.sides.iter().map(|side| Some(side.bound.clone())).collect(),
+            Operator::Lag(lag) => vec![Some(lag.bound.clone())],
             _ => vec![None; usize::from(self.ports())],
         }
     }
@@ -81,7 +86,7 @@ impl Operator {
     /// Number of inputs that legs lead into.
     pub fn ports(&self) -> u16 {
         match self {
-            Operator::Aggregation(_) | Operator::Deduplication(_) | Operator::Table(_) => 1,
+            Operator::Aggregation(_) | Operator::Deduplication(_) | Operator::Lag(_) | Operator::Table(_) => 1,
             Operator::Lookup(_) => 2,
             Operator::Join(_) => 0,
             Operator::IntervalJoin(_) => 2,

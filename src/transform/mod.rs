@@ -11,6 +11,7 @@ pub mod harness;
 pub mod interval_join;
 pub mod join;
 mod keyed;
+pub mod lag;
 mod letter;
 pub mod session;
 pub mod steps;

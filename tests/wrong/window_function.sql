@@ -8,5 +8,5 @@ CREATE SOURCE events (
 ) WITH (connector = 'kafka', topic = 'events', format = 'json');
 
 CREATE SINK out AS
-SELECT device, lag(value) OVER (PARTITION BY device ORDER BY at) AS before FROM events
+SELECT device, row_number() OVER (PARTITION BY device ORDER BY at) AS before FROM events
 WITH (connector = 'stdout');

@@ -9,12 +9,13 @@ use datafusion_sql::sqlparser::ast::{
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
 
-use super::elsewhere;
 use super::expression::Clause;
 use super::query::normalized;
+use super::{elsewhere, over};
 use crate::compile::aggregate::functions::SUPPORTED;
 use crate::compile::catalog::Catalog;
 use crate::compile::diagnostic::Diagnostic;
+use crate::compile::function::lag;
 use crate::compile::problem::or_else;
 use crate::compile::{aggregate, text, window};
 use crate::plan::AggregateFunction;
@@ -45,9 +46,8 @@ pub(super) fn check(catalog: &Catalog, call: &Function, clause: Clause, nested: 
     let Some(name) = name(call) else {
         return error(format!("there is no function `{}`", call.name), "function names have no dots");
     };
-    if call.over.is_some() {
-        let hint = "use GROUP BY with first_value or last_value(x ORDER BY t)";
-        return error("window functions (OVER) are not supported yet".to_owned(), hint);
+    if call.over.is_some() || name == lag::NAME {
+        return over::check(call, &name, clause, nested);
     }
     if window::is_function(&name) {
         let message = match name.as_str() {
@@ -104,7 +104,7 @@ pub(super) fn check(catalog: &Catalog, call: &Function, clause: Clause, nested: 
 }
 
 fn is_window(name: &str) -> bool {
-    matches!(name, "row_number" | "rank" | "dense_rank" | "lag" | "lead" | "ntile" | "nth_value")
+    matches!(name, "row_number" | "rank" | "dense_rank" | "lead" | "ntile" | "nth_value")
 }
 
 fn check_aggregate(call: &Function, name: &str, clause: Clause, nested: bool) -> Option<Diagnostic> {

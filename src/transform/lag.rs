@@ -1,0 +1,230 @@
+//! `lag(x) OVER (PARTITION BY k ORDER BY t)`: rows wait until event time has passed them, and leave in its order,
+//! each with values of rows before it that have the same key.
+//!
+//! - The order is event time, then origin, then the canonical bytes of the row: nothing depends on when or in which
+//!   batches rows came.
+//! - A row leaves at the close at which the watermark is beyond its time; at the watermark others of the same time
+//!   may still come. One that comes when the watermark has passed it is late: its place in the order is gone.
+//! - So in what leaves the column is a time attribute still, with the same watermark.
+//! - What is kept: the rows that wait, and per key the values that later rows will show.
+
+use std::collections::VecDeque;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{interleave_record_batch, take_record_batch};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef, TimestampNanosecondType};
+
+use crate::batch::{Batch, RowOrigin};
+use crate::canonical::{self, CanonicalRows};
+use crate::error::{Error, Result};
+use crate::plan::{Expr, Lag};
+use crate::time::{Epoch, EpochClose, EventTime, Watermark};
+use crate::transform::eval::Evaluation;
+use crate::transform::lag::keys::{Key, Keys};
+use crate::transform::lag::waiting::{Place, Waiting};
+use crate::transform::{KeyGroup, Operator, Output, Progress, SnapshotKind};
+
+mod keys;
+mod snapshot;
+mod waiting;
+
+/// How many rows leave at a time before others may work; rows of one time and origin are not parted.
+const ROWS_AT_ONCE: usize = 16_384;
+
+/// The rows that wait on one worker, and what is known of those before them.
+pub struct LagState {
+    name: String,
+    input: SchemaRef,
+    schema: SchemaRef,
+    state_schema: SchemaRef,
+    /// How many columns of the input leave.
+    width: usize,
+    keys: Vec<(Expr, DataType)>,
+    time: (Expr, FieldRef),
+    values: Vec<Value>,
+    waiting: Waiting,
+    known: Keys,
+    /// W(e-1): what is older is late.
+    passed: Watermark,
+    /// Memory of the last batch.
+    key_bytes: CanonicalRows,
+}
+
+/// What is shown of rows before.
+struct Value {
+    expr: Expr,
+    data_type: DataType,
+    /// How many rows before.
+    rows: usize,
+}
+
+impl LagState {
+    /// The empty state. Fails on types that cannot be kept.
+    pub fn new(plan: &Lag) -> Result<Self> {
+        let type_of = |expr: &Expr| {
+            let found = expr.physical.data_type(&plan.input);
+            found.map_err(|error| Error::internal(format!("{}: {error}", expr.text)))
+        };
+        let keys = plan.keys.iter().map(|key| Ok((key.clone(), type_of(key)?)));
+        let values = plan.values.iter().map(|before| {
+            let data_type = type_of(&before.value)?;
+            Ok(Value { expr: before.value.clone(), data_type, rows: before.rows })
+        });
+        let (keys, values) = (keys.collect::<Result<Vec<_>>>()?, values.collect::<Result<Vec<_>>>()?);
+        let columns = plan.input.fields().iter().map(|field| field.data_type());
+        if let Some(other) = columns.into_iter().find(|data_type| !canonical::supports(data_type)) {
+            return Err(Error::internal(format!("{} cannot order values of type {other}", plan.name)));
+        }
+        Ok(LagState {
+            name: plan.name.clone(),
+            state_schema: snapshot::state_schema(&plan.input),
+            input: plan.input.clone(),
+            schema: plan.schema.clone(),
+            width: plan.width(),
+            keys,
+            time: (plan.time.clone(), plan.time_field.clone()),
+            known: Keys::new(values.len()),
+            values,
+            waiting: Waiting::default(),
+            passed: Watermark::NONE,
+            key_bytes: CanonicalRows::default(),
+        })
+    }
+
+    /// Puts aside what came too late; gives the rest with its times.
+    fn in_time(&self, batch: Batch, times: &ArrayRef, out: &mut Output) -> (Batch, Vec<EventTime>) {
+        let times = times.as_primitive::<TimestampNanosecondType>().values();
+        if times.iter().all(|time| *time >= self.passed.0) {
+            return (batch, times.to_vec());
+        }
+        let in_time: BooleanArray = times.iter().map(|time| Some(*time >= self.passed.0)).collect();
+        let late = arrow::compute::not(&in_time).expect("a mask");
+        out.late.push(batch.filter(&late).expect("masks of one length"));
+        let kept = times.iter().copied().filter(|time| *time >= self.passed.0).collect();
+        (batch.filter(&in_time).expect("masks of one length"), kept)
+    }
+
+    /// The rows at these places, in this order, with what stands before them.
+    fn leave(&mut self, places: &[Place], wall_ms: i64, out: &mut Output) {
+        let (batches, indices) = self.waiting.locate(places);
+        let rows = interleave_record_batch(&batches, &indices).expect("rows of one schema");
+        let order = in_order(&rows, places);
+        let rows = take_record_batch(&rows, &order).expect("an order of the rows");
+        let keys: Vec<Key> = order.values().iter().map(|at| places[*at as usize].key).collect();
+        self.waiting.release(places);
+        let batch = Batch::inserts(rows, None, wall_ms);
+        let mut columns = batch.rows.columns()[..self.width].to_vec();
+        for number in 0..self.values.len() {
+            columns.push(self.before(number, &batch, &keys));
+        }
+        keys.iter().for_each(|key| self.known.change(*key));
+        let rows = RecordBatch::try_new(self.schema.clone(), columns).expect("columns of the schema");
+        out.emitted += rows.num_rows() as i64;
+        out.batches.push(Batch::inserts(rows, None, wall_ms));
+    }
+
+    /// The values that stand before `rows`, which follow each other; keeps theirs for the next.
+    fn before(&mut self, number: usize, batch: &Batch, keys: &[Key]) -> ArrayRef {
+        let Value { expr, data_type, rows } = &self.values[number];
+        let values = Evaluation::new(batch).column(expr, data_type);
+        let encoded = canonical::encode(&[values], keys.len());
+        let null = canonical::encode(&[arrow::array::new_null_array(data_type, 1)], 1);
+        let mut shown: Vec<Box<[u8]>> = Vec::with_capacity(keys.len());
+        for (row, key) in keys.iter().enumerate() {
+            let last: &mut VecDeque<Box<[u8]>> = self.known.last(*key, number);
+            let front = if last.len() == *rows { last.pop_front() } else { None };
+            shown.push(front.unwrap_or_else(|| null.row(0).into()));
+            last.push_back(encoded.row(row).into());
+        }
+        let mut columns = canonical::decode(shown.iter().map(AsRef::as_ref), std::slice::from_ref(data_type))
+            .expect("the state holds canonical values");
+        columns.swap_remove(0)
+    }
+}
+
+/// The order of rows that are in the order of their places: of those at equal places their bytes decide.
+fn in_order(rows: &RecordBatch, places: &[Place]) -> UInt32Array {
+    let mut order: Vec<u32> = (0..places.len() as u32).collect();
+    let mut start = 0;
+    for end in 1..=places.len() {
+        if end < places.len() && places[end].at == places[start].at {
+            continue;
+        }
+        if end - start > 1 {
+            let group = rows.slice(start, end - start);
+            let bytes = canonical::encode(group.columns(), group.num_rows());
+            order[start..end]
+                .sort_by(|a, b| bytes.row(*a as usize - start).cmp(bytes.row(*b as usize - start)));
+        }
+        start = end;
+    }
+    UInt32Array::from(order)
+}
+
+impl Operator for LagState {
+    fn on_batch(&mut self, _port: usize, _epoch: Epoch, batch: &Batch, out: &mut Output) {
+        let mut evaluation = Evaluation::new(batch);
+        let mut times = evaluation.field(&self.time.0, &self.time.1);
+        let failed = evaluation.finish();
+        let mut batch = batch.clone();
+        if !failed.is_empty() {
+            let good = failed.report(&batch, &self.name, out, |_| false);
+            times = arrow::compute::filter(&times, &good).expect("masks of one length");
+            batch = batch.filter(&good).expect("masks of one length");
+        }
+        let (batch, times) = self.in_time(batch, &times, out);
+        if batch.is_empty() {
+            return;
+        }
+        let mut evaluation = Evaluation::new(&batch);
+        let keys: Vec<_> = self.keys.iter().map(|(key, kind)| evaluation.column(key, kind)).collect();
+        self.key_bytes.encode(&keys, batch.len());
+        let at = |row: usize| -> (EventTime, Option<RowOrigin>) {
+            (times[row], batch.origin.as_ref().map(|origin| origin.row(row)))
+        };
+        let id = self.waiting.keep(batch.rows.clone());
+        for row in 0..batch.len() {
+            let key = self.known.intern(self.key_bytes.row(row));
+            self.known.change(key);
+            for _ in 0..batch.diff(row) {
+                self.waiting.insert(at(row), (id, row as u32), key);
+            }
+        }
+    }
+
+    fn on_epoch(&mut self, close: &EpochClose, out: &mut Output) -> Progress {
+        let watermark = close.watermarks[0].max(self.passed);
+        let places = self.waiting.before(watermark, ROWS_AT_ONCE);
+        if !places.is_empty() {
+            self.leave(&places, close.wall_ms, out);
+        }
+        if self.waiting.any_before(watermark) {
+            return Progress::More;
+        }
+        self.passed = watermark;
+        Progress::Done
+    }
+
+    fn rows_in_state(&self) -> i64 {
+        self.waiting.len() as i64
+    }
+
+    fn snapshot(&mut self, kind: SnapshotKind) -> Vec<(KeyGroup, RecordBatch)> {
+        self.take_snapshot(kind)
+    }
+
+    fn snapshot_failed(&mut self) {
+        self.known.snapshot_failed();
+    }
+
+    fn restore(&mut self, state: &RecordBatch) -> Result<()> {
+        self.load(state)
+    }
+
+    fn state_schema(&self) -> SchemaRef {
+        self.state_schema.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;

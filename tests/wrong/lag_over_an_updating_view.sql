@@ -1,0 +1,14 @@
+CREATE SOURCE events (
+    id      BIGINT    NOT NULL,
+    device  TEXT      NOT NULL,
+    value   DOUBLE,
+    at      TIMESTAMP NOT NULL,
+    seen    TIMESTAMP,
+    WATERMARK FOR at AS at - INTERVAL '10 seconds'
+) WITH (connector = 'kafka', topic = 'events', format = 'json');
+
+CREATE VIEW newest AS SELECT device, max(at) AS at, max(value) AS value FROM events GROUP BY device;
+
+CREATE SINK out AS
+SELECT device, lag(value) OVER (PARTITION BY device ORDER BY at) AS before FROM newest
+WITH (connector = 'stdout');
