@@ -71,6 +71,9 @@ impl Lowering<'_> {
         let sources = flow.branches.iter().flat_map(|branch| branch.sources.clone()).collect();
         let input = Arc::clone(&lag.input);
         let index = self.graph.add_lag(self.owner, lag);
+        if self.catalog.statements.late.contains(self.owner) {
+            self.late.push(late(&flow, index, &input, computes));
+        }
         self.graph.add_legs(flow.branches.drain(..), (Downstream::Operator(index), 0), &input);
         let qualified = flow.schema.iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)));
         let qualified = qualified.chain(fields.into_iter().map(|field| (None, field)));
@@ -88,16 +91,28 @@ impl Lowering<'_> {
 /// other times have come.
 fn described(columns: &[ColumnInfo], time: usize, calls: &[Call]) -> Vec<ColumnInfo> {
     let kept = columns.iter().enumerate().map(|(index, info)| match index == time {
-        true => info.clone(),
+        // Rows of one time come by and by.
+        true => ColumnInfo { window_end: false, ..info.clone() },
         false => info.without_time(),
     });
     let values = calls.iter().map(|call| ColumnInfo {
         text: call.text.clone(),
         json: call.value.json,
         ingestion: call.value.ingestion,
-        time: None,
+        ..ColumnInfo::default()
     });
     kept.chain(values).collect()
+}
+
+/// The rows that come too late, without what was computed for the operator.
+fn late(flow: &Flow, index: usize, input: &Schema, computes: bool) -> Flow {
+    let mut late = flow.late(index);
+    if computes {
+        let column = |(index, info): (usize, &ColumnInfo)| expression::column(index, input, &info.text);
+        let exprs = flow.columns.iter().enumerate().map(column).collect();
+        late.push(&Step::Project { exprs, schema: Arc::clone(flow.schema.inner()) });
+    }
+    late
 }
 
 /// What the operator reads: the columns of a relation, and behind them what is computed.

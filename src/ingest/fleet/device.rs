@@ -48,7 +48,7 @@ pub(super) enum Damage {
     NotJson,
     /// No device is named.
     MissingName,
-    /// Text where a number belongs, or a number where a text does.
+    /// Text where a number or a time belongs.
     WrongType,
     /// JSON, but nothing in it.
     Null,
@@ -151,7 +151,7 @@ mod tests {
             let wrongly_typed = match shape {
                 Shape::Vehicles => wrong["int_value"].is_string(),
                 Shape::Sensors | Shape::Metrics => wrong["value"].is_string(),
-                Shape::Logs => wrong["message"].is_number(),
+                Shape::Logs => wrong["timestamp"] == "soon",
             };
             assert!(wrongly_typed, "{wrong}");
             assert!(parsed(Damage::Null).expect("JSON").is_null());

@@ -67,16 +67,16 @@ impl Device for Service {
             Some(Damage::MissingName) => String::new(),
             _ => format!(r#""service": "{name}", "#),
         };
-        let message = match turn.damage {
-            Some(Damage::WrongType) => "5".to_owned(),
-            _ => format!(r#""{message}""#),
+        let time = match turn.damage {
+            Some(Damage::WrongType) => "soon".to_owned(),
+            _ => rfc3339(turn.event_ms),
         };
-        let (time, instance) = (rfc3339(turn.event_ms), self.index / SERVICES.len() as u64 + 1);
+        let instance = self.index / SERVICES.len() as u64 + 1;
         let mut json = Vec::with_capacity(320);
         // Writing into memory does not fail.
         let _ = write!(
             json,
-            r#"{{"timestamp": "{time}", "level": "{level}", "message": {message}, {service}"trace_id": "{trace:032x}", "span_id": "{span:016x}", "context": {{"instance": "{name}-{instance}", "took_ms": {took_ms}}}}}"#
+            r#"{{"timestamp": "{time}", "level": "{level}", "message": "{message}", {service}"trace_id": "{trace:032x}", "span_id": "{span:016x}", "context": {{"instance": "{name}-{instance}", "took_ms": {took_ms}}}}}"#
         );
         let value = Damage::of_whole(turn.damage, json);
         Report { key: name.as_bytes().to_vec(), value, kind: name }
