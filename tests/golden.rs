@@ -68,7 +68,7 @@ macro_rules! golden {
     };
 }
 
-golden!(aggregates alarm_responses csv_stations deduplicated enriched_devices fan_out fleet_totals fleet_with_owners groupings nested_fields pass_through rejects vehicle_latest vehicle_state);
+golden!(aggregates alarm_responses csv_stations deduplicated enriched_devices fan_out fleet_totals fleet_with_owners groupings nested_fields pass_through rejects sensor_quality service_metrics vehicle_latest vehicle_state);
 
 #[test]
 fn every_dataflow_is_tested() {
@@ -79,6 +79,10 @@ fn every_dataflow_is_tested() {
     let tested: BTreeSet<String> = TESTED.iter().map(|name| (*name).to_owned()).collect();
     assert_eq!(found, tested, "golden!(aggregates ...) in {} lists the directories in dataflows/", file!());
 }
+
+/// Dataflows with late records, by the number of records per partition and epoch: which records are late depends on
+/// what the epochs before have shown, so these have the same epochs in all their modes.
+const WITH_LATE_RECORDS: &[(&str, usize)] = &[("sensor_quality", 5), ("service_metrics", 6)];
 
 /// `check` finds nothing, and the plan is the one in `snapshots/`.
 fn accepted_and_explained(dataflow: &str) {
@@ -94,6 +98,9 @@ fn accepted_and_explained(dataflow: &str) {
 }
 
 fn gives_expected(dataflow: &str, mode: Mode) {
+    let fixed = WITH_LATE_RECORDS.iter().find(|(name, _)| *name == dataflow).map(|(_, records)| *records);
+    let mode = Mode { epoch_records: fixed.or(mode.epoch_records), ..mode };
+    let same_epochs = mode.epoch_records == fixed;
     let directory = shipped(dataflow);
     let expected = directory.join("expected");
     let output = run(&directory, &directory.join("input"), mode);
@@ -101,7 +108,7 @@ fn gives_expected(dataflow: &str, mode: Mode) {
     let mut complaints = String::new();
     for file in wanted.union(&found) {
         let comparable = |folder: &Path, there: bool| match there {
-            true => comparable(file, lines(folder, file), mode),
+            true => comparable(file, lines(folder, file), same_epochs),
             false => Vec::new(),
         };
         let (want, got) =
@@ -109,7 +116,9 @@ fn gives_expected(dataflow: &str, mode: Mode) {
         let missing = wanted.contains(file) != found.contains(file) && !is_dead_letters(file);
         if want != got || missing {
             complaints += &format!("\n{dataflow}/expected/{file}, {mode:?}\n{}", difference(&want, &got));
-            update(&expected, file, &got, mode);
+            if same_epochs {
+                update(&expected, file, &got, mode);
+            }
         }
     }
     assert!(complaints.is_empty(), "(- expected, + found){complaints}");
@@ -126,14 +135,14 @@ fn is_dead_letters(file: &str) -> bool {
     file.ends_with(".dlq.jsonl")
 }
 
-/// The lines as far as they are the same in each run of this mode.
-fn comparable(file: &str, lines: Vec<String>, mode: Mode) -> Vec<String> {
+/// The lines as far as they are the same in each run.
+fn comparable(file: &str, lines: Vec<String>, same_epochs: bool) -> Vec<String> {
     let mut lines = lines;
     if is_dead_letters(file) {
-        lines = lines.iter().map(|line| letter(line, mode)).collect();
+        lines = lines.iter().map(|line| letter(line, same_epochs)).collect();
     }
     // With other epochs rows come in another order, at other times.
-    if mode.epoch_records.is_some() {
+    if !same_epochs {
         lines = lines.iter().map(|line| without_ingestion_times(line)).collect();
         lines.sort();
     }
@@ -141,11 +150,11 @@ fn comparable(file: &str, lines: Vec<String>, mode: Mode) -> Vec<String> {
 }
 
 /// A dead letter without the name of the process that wrote it.
-fn letter(line: &str, mode: Mode) -> String {
+fn letter(line: &str, same_epochs: bool) -> String {
     let mut letter: serde_json::Value = serde_json::from_str(line).expect("a dead letter is JSON");
     let fields = letter.as_object_mut().expect("a dead letter is an object");
     fields.shift_remove("consumer_id");
-    if mode.epoch_records.is_some() {
+    if !same_epochs {
         fields.shift_remove("epoch");
     }
     letter.to_string()
@@ -178,7 +187,7 @@ fn difference(want: &[String], got: &[String]) -> String {
 
 /// Writes what was found, if the caller of the tests has asked for that.
 fn update(expected: &Path, file: &str, got: &[String], mode: Mode) {
-    let plain = mode.workers == 1 && mode.processes == 1 && mode.epoch_records.is_none();
+    let plain = mode.workers == 1 && mode.processes == 1;
     if plain && std::env::var_os("UPDATE_EXPECTED").is_some() {
         let text: String = got.iter().map(|line| format!("{line}\n")).collect();
         fs::write(expected.join(file), text).expect("a writable folder");
