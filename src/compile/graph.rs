@@ -8,8 +8,8 @@ use arrow::datatypes::{DataType, SchemaRef};
 use super::expression::column;
 use super::flow::{Branch, Flow};
 use crate::plan::{
-    Aggregation, Arrangement, Deduplication, Downstream, Expr, IntervalJoin, Join, Lag, Leg, Lookup, Operator,
-    ServedView, Sink, Source, Step, Table, Upstream,
+    Aggregation, Arrangement, Deduplication, Downstream, Expr, IntervalJoin, Join, Lag, Leg, Lookup,
+    Operator, ServedView, Sink, Source, Step, Table, Upstream,
 };
 
 /// Sources, operators, views, sinks and legs, in the order in which the statements name them.

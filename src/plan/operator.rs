@@ -86,7 +86,9 @@ impl Operator {
     /// Number of inputs that legs lead into.
     pub fn ports(&self) -> u16 {
         match self {
-            Operator::Aggregation(_) | Operator::Deduplication(_) | Operator::Lag(_) | Operator::Table(_) => 1,
+            Operator::Aggregation(_) | Operator::Deduplication(_) | Operator::Lag(_) | Operator::Table(_) => {
+                1
+            }
             Operator::Lookup(_) => 2,
             Operator::Join(_) => 0,
             Operator::IntervalJoin(_) => 2,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion_expr::Expr;
 
-use super::{Equality, Sides, pairs};
+use super::{Equality, Sides};
 use crate::compile::expression;
 use crate::compile::flow::{Branch, ColumnInfo, Flow};
 use crate::compile::locate;
@@ -73,7 +73,7 @@ impl Lowering<'_> {
                 key_types,
                 condition,
                 right: Arc::clone(sides.right.schema.inner()),
-                pairs: Arc::new(pairs(&sides.schema)),
+                pairs: Arc::new(sides.pairs()),
                 schema: Arc::clone(schema.inner()),
             },
         );
@@ -94,6 +94,7 @@ impl Lowering<'_> {
             // A row of the stream has one match at most.
             key: sides.left.key.clone(),
             other_keys: sides.left.other_keys.clone(),
+            upsert_key: sides.left.upsert_key.clone(),
             branches: vec![Branch { from: Upstream::Operator(index), steps: Vec::new(), sources }],
         })
     }
