@@ -19,11 +19,12 @@ use crate::ingest::Connector;
 use crate::ingest::beat::Arrivals;
 use crate::ingest::consumer::{self, ConsumerHandle, ConsumerSettings, Input};
 use crate::ingest::discovery::{Findings, Growing};
+use crate::ingest::observed::Observed;
 use crate::ingest::queue::{Limits, PartitionQueue};
 use crate::ingest::ticker::Pace;
 use crate::ledger::Layout;
 use crate::parse;
-use crate::plan::{Downstream, Leg, Operator, Plan};
+use crate::plan::{Downstream, Leg, Operator, Plan, SourceConnector};
 use crate::record::{FoundPartition, PartitionNames};
 use crate::route::shard::worker_of_shard;
 use crate::settings::Settings;
@@ -67,6 +68,8 @@ pub struct Execution {
     /// Bytes of this process that wait for confirmation: in outboxes, and records as they were received.
     pub held_bytes: Arc<AtomicUsize>,
     pub letter_counts: Arc<LetterCounts>,
+    /// What the cuts of this process have seen of event time.
+    pub observed: Arc<Observed>,
     pub telemetry: Arc<Telemetry>,
     /// The ledger at the end, on process 0.
     pub final_ledger: Mutex<Option<serde_json::Value>>,
@@ -126,6 +129,15 @@ impl Execution {
             Input { found, decoder }
         };
         consumer.add(found.into_iter().filter(mine).map(input).collect())
+    }
+
+    /// At which speed the event times of a source are replayed, in thousandths, if they are: a bounded run reads as
+    /// fast as it can, and what stands in for the connectors is not theirs.
+    pub fn replay_milli(&self, index: usize) -> Option<u64> {
+        match &self.plan.sources[index].connector {
+            SourceConnector::File(file) if !self.bounded && !self.stand_in => file.replay_milli,
+            _ => None,
+        }
     }
 
     /// How often process 0 looks for more partitions of a source, if it does.

@@ -165,6 +165,8 @@ pub struct Source {
     pub idle_timeout: Duration,
     /// How far ahead of the slowest partition another one may be in event time; `None`: as far as it comes.
     pub max_drift: Option<Duration>,
+    /// The column that names the device of a record, as an index into [`Source::columns`].
+    pub device: Option<usize>,
     pub max_record_bytes: usize,
     pub dead_letters: DeadLetterPolicy,
 }
@@ -191,6 +193,9 @@ pub struct FileSource {
     pub path: String,
     /// How often new files and lines are looked for; `None`: what is there at the start is all.
     pub monitor: Option<Duration>,
+    /// Records come when their event times say, so many times a thousandth of the clock's speed; `None`: as fast
+    /// as they are taken.
+    pub replay_milli: Option<u64>,
 }
 
 impl FileSource {

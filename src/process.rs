@@ -18,11 +18,15 @@ use crate::control::telemetry::Telemetry;
 use crate::control::{publish, shutdown, simulate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::execution::Execution;
+use crate::ingest::align::Alignment;
 use crate::ingest::connect;
+use crate::ingest::observed::Observed;
+use crate::ingest::survey::{self, Seen, Surveyed};
 use crate::ingest::ticker::Pace;
 use crate::ledger::Layout;
 use crate::plan::{self, Format, KeySaid, Plan, SinkConnector, SourceConnector, Upstream};
 use crate::settings::Settings;
+use crate::time::Epoch;
 use crate::worker;
 use crate::write::Health;
 
@@ -32,6 +36,9 @@ const IDLE_INTERVAL: Duration = Duration::from_millis(200);
 /// The same in a cluster, where what arrives at another process cannot wake the ticker: the first record after
 /// a silence waits for as long.
 const CLUSTER_IDLE_INTERVAL: Duration = Duration::from_millis(60);
+
+/// How often a survey looks whether its reader has failed.
+const WAIT: Duration = Duration::from_millis(100);
 
 /// Compiles the SQL of a dataflow; the error holds all its mistakes.
 pub fn load(dataflow: &DataflowPath, settings: &Settings) -> Result<Plan> {
@@ -74,6 +81,43 @@ pub fn run(request: &RunRequest, settings: Settings) -> Result<()> {
     let execution = prepared.unwrap_or_else(|error| end(&error, &stop));
     execute(request, &Arc::new(execution), communication).unwrap_or_else(|error| fatal(&error));
     Ok(())
+}
+
+/// Reads the sources of a dataflow to their ends and tells what was seen of their event times. Nothing is written.
+pub fn survey(request: &RunRequest, settings: Settings) -> Result<Vec<(Arc<plan::Source>, Seen)>> {
+    let plan = load(&request.dataflow, &settings)?;
+    refuse_what_cannot_run(request, &plan, &settings)?;
+    let execution = Arc::new(prepare(request, settings, plan, None, Arc::default())?);
+    let interval_ms = i64::try_from(execution.pace.interval.as_millis()).unwrap_or(i64::MAX);
+    let wall_ms = |epoch: Epoch| match execution.pace.clock_ms {
+        Some(start) => start.saturating_add(interval_ms.saturating_mul(epoch.cast_signed())),
+        None => publish::wall_ms(),
+    };
+    let mut found = execution.findings.take();
+    let mut all = Vec::new();
+    for (index, (_, is_read)) in execution.sources.iter().enumerate() {
+        let source = Arc::new(execution.plan.sources[index].clone());
+        // Of a table the last row counts, whenever it came.
+        if !is_read || source.table.is_some() {
+            continue;
+        }
+        let here = std::thread::current();
+        let consumer = execution.read_source(index, move || here.unpark())?;
+        let mine =
+            found.extract_if(.., |(of, _)| usize::from(*of) == index).map(|(_, found)| found).collect();
+        let epoch_limits = execution.epoch_limits();
+        // Aligned as it would be if something waited for the watermark.
+        let alignment = source.max_drift.map(|drift| Alignment::new(drift, epoch_limits.records));
+        let queues = execution.take_on(index, (0, 1), &consumer, mine);
+        let surveyed =
+            Surveyed { source: source.clone(), index: index as u16, queues, epoch_limits, alignment };
+        let wait = || {
+            std::thread::park_timeout(WAIT);
+            consumer.take_error().map_or(Ok(()), Err)
+        };
+        all.push((source, survey::survey(surveyed, wall_ms, wait)?));
+    }
+    Ok(all)
 }
 
 /// Refuses what the compiler cannot know.
@@ -168,6 +212,18 @@ fn execute(
         result.map_err(|message| Error::internal(format!("a worker has failed: {message}")))?;
     }
     profiler.iter().try_for_each(Profiler::finish)?;
+    for (index, source) in execution.plan.sources.iter().enumerate() {
+        let future = execution.observed.source(index).future.clone();
+        if future.total() > 0 {
+            let (source, records, devices) = (&source.name, future.total(), future.most(10));
+            tracing::warn!(
+                source,
+                records,
+                devices,
+                "records were ahead of the clock by more than max_future"
+            );
+        }
+    }
     drop((server, printer));
     if let Some(lineage) = execution.lineage.lock().expect("no panic under this lock").take() {
         lineage.close(execution.next_epoch.load(Ordering::Relaxed))?;
@@ -248,6 +304,7 @@ fn prepare(
         letters_health: Health::new(),
         held_bytes: Arc::default(),
         letter_counts: Arc::default(),
+        observed: Arc::new(Observed::new(plan.sources.len())),
         telemetry: Telemetry::new(),
         final_ledger: Mutex::new(None),
         next_epoch: AtomicU64::new(0),

@@ -59,6 +59,11 @@ impl Watermark {
     /// The input has ended: everything has been seen.
     pub const END: Watermark = Watermark(EventTime::MAX);
 
+    /// Whether it is a time: neither of the two.
+    pub fn is_known(self) -> bool {
+        self > Watermark::NONE && self < Watermark::END
+    }
+
     /// The watermark of something computed from event time: another time, but the same beginning and end.
     #[must_use]
     pub fn map(self, compute: impl FnOnce(EventTime) -> EventTime) -> Watermark {

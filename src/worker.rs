@@ -22,7 +22,7 @@ use crate::dataflow::{self, Parts, Running, StartLetters};
 use crate::dead_letter::RawRecord;
 use crate::error::Result;
 use crate::execution::{Execution, LookupRequest, partition_worker};
-use crate::ingest::align::Ceilings;
+use crate::ingest::align::{Ceilings, Replay};
 use crate::ingest::binder::InMemory;
 use crate::ingest::consumer::ConsumerHandle;
 use crate::ingest::driver::{Retained, SourceParts, SourceProgress};
@@ -47,7 +47,11 @@ pub fn run(worker: &mut Worker, execution: &Arc<Execution>) -> Result<()> {
         next: Cell::new(0),
         arrivals: execution.arrivals.clone(),
         findings: execution.findings.clone(),
-        ceilings: Ceilings::new(execution.plan.sources.iter().any(|source| source.max_drift.is_some())),
+        watermarks: RefCell::default(),
+        ceilings: Ceilings::new(
+            execution.plan.sources.iter().any(|source| source.max_drift.is_some()),
+            replays(execution),
+        ),
         tables: execution.plan.reads_tables(),
     });
     let ledger = Ledger::new(execution.layout.clone());
@@ -90,6 +94,13 @@ pub fn run(worker: &mut Worker, execution: &Arc<Execution>) -> Result<()> {
     Ok(())
 }
 
+/// The sources whose records come when their event times say.
+fn replays(execution: &Execution) -> Vec<Replay> {
+    let sources = 0..execution.plan.sources.len();
+    let replay = |index| Some(Replay::new(index as u16, execution.replay_milli(index)?));
+    sources.filter_map(replay).collect()
+}
+
 /// What the source operators of this worker share with its other parts.
 type Shared<'a> = (&'a Ledger, &'a Rc<RefCell<Retained>>, &'a SourceProgress, &'a Rc<Cell<Option<Epoch>>>);
 
@@ -123,10 +134,12 @@ fn read_sources(
             growing: execution.grows(index),
             bounded: execution.bounded,
             epoch_limits: execution.epoch_limits(),
+            replay_milli: execution.replay_milli(index),
             stop: execution.stop.clone(),
             ledger: ledger.clone(),
             retained: retained.clone(),
             progress: progress.clone(),
+            observed: execution.observed.clone(),
             arrivals: execution.arrivals.clone(),
             loading: loading.clone(),
             woken,
@@ -250,6 +263,7 @@ impl Loop {
             sources_away: self.consumers.iter().map(|consumer| consumer.away()).collect(),
             waits: [0, 1].map(|limit| self.gauge.waits[limit].get()),
             ledger,
+            watermarks: self.control.watermarks.borrow().clone(),
         };
         publish::publish(&self.execution, facts);
     }

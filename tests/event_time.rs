@@ -13,6 +13,7 @@ use std::path::Path;
 
 use bounded::{Mode, lines, run, shipped};
 use chrono::DateTime;
+use process::{Process, tidemill};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -177,4 +178,124 @@ fn a_shipped_dataflow_has_its_rows_also_where_its_partitions_are_aligned() {
         lines
     };
     assert_eq!(sorted(output.path()), sorted(&shipped(name).join("expected")));
+}
+
+/// A run whose output is kept: gives what it has printed.
+fn printed(arguments: &[&str], folders: &[&Path]) -> String {
+    let mut command = tidemill(arguments);
+    command.args(folders);
+    let mut process = Process::spawn(&mut command);
+    assert!(process.wait().success(), "{}", process.log());
+    process.log()
+}
+
+#[test]
+fn devices_whose_clocks_are_ahead_are_counted_and_make_nobody_late() {
+    let dataflow = copy("device = 'device'");
+    let sql = fs::read_to_string(dataflow.path().join("dataflow.sql")).expect("a file");
+    let sql = sql.replacen("ts TIMESTAMP NOT NULL,", "ts TIMESTAMP NOT NULL, device TEXT,", 1);
+    fs::write(dataflow.path().join("dataflow.sql"), sql).expect("a file");
+    let input = tempfile::tempdir().expect("a folder");
+    let folder = input.path().join("readings");
+    fs::create_dir_all(&folder).expect("a folder");
+    let year = 365 * 24 * HOUR;
+    for partition in 0..3 {
+        let mut text = String::new();
+        for n in 0..500 {
+            let (ahead, device) =
+                if n % 100 == 7 { (year, format!("ahead-{partition}")) } else { (0, n.to_string()) };
+            let time = START + n * 1_000 + ahead;
+            writeln!(text, r#"{{"ts": {time}, "device": "{device}"}}"#).expect("a text");
+        }
+        fs::write(folder.join(format!("{partition}.jsonl")), text).expect("a file");
+    }
+    let output = tempfile::tempdir().expect("a folder");
+    let fixed = ["run", "--bounded", "--no-http", "--clock", "2025-11-01T00:00:00Z", "--epoch-records", "50"];
+    let (out, dir) = (output.path().display().to_string(), input.path().display().to_string());
+    let log = printed(&[&fixed[..], &["--output", &out, "--input", &dir]].concat(), &[dataflow.path()]);
+    assert!(log.contains("records=15 devices=\"ahead-0: 5, ahead-1: 5, ahead-2: 5\""), "{log}");
+    let rows = rows(output.path());
+    assert_eq!((rows.len(), judge(&rows, 10_000).1), (1_485, 0));
+}
+
+#[test]
+fn lateness_is_judged_as_the_engine_does() {
+    let (dataflow, input) = (copy("idle_timeout = '10s'"), tempfile::tempdir().expect("a folder"));
+    let mut times: Vec<i64> = (0..1_000).map(|n| START + n * 1_000).collect();
+    // Behind the record before them they are a second less.
+    for (place, late) in [(100, 12), (300, 14), (500, 16), (700, 20), (900, 25)] {
+        times[place] -= late * 1_000;
+    }
+    write(input.path(), &[times.clone()]);
+    let dir = input.path().display().to_string();
+    let command = |json: &str| {
+        printed(&["lateness", "--clock", "2025-11-01T00:00:00Z", "--input", &dir, json], &[dataflow.path()])
+    };
+    let log = command("--json");
+    let line = log.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("no JSON: {log}"));
+    let json: Value = serde_json::from_str(line).expect("JSON");
+    let text = |name: &str| {
+        json["delays"]
+            .as_array()
+            .expect("delays")
+            .iter()
+            .map(|delay| delay[name].to_string())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!((&json["records"], &json["partitions"], &json["dead"]), (&1_000.into(), &1.into(), &0.into()));
+    // All but ten, all but one, all; the declared delay is 10 s, and late is who is behind by more.
+    assert_eq!(
+        (text("covers"), text("late")),
+        ("0.99 0.999 0.9999 1.0 null".to_owned(), "5 1 0 0 5".to_owned())
+    );
+    let delays: Vec<u64> = json["delays"]
+        .as_array()
+        .expect("delays")
+        .iter()
+        .map(|d| d["delay_ms"].as_u64().expect("ms"))
+        .collect();
+    for (delay, exact) in delays.iter().zip([0, 19_000, 24_000, 24_000, 10_000]) {
+        assert!(delay.abs_diff(exact) <= exact / 500, "{delays:?}");
+    }
+    assert_eq!(text("records_held_max"), "0 20 25 25 11", "where one came late, there is one more");
+
+    // Side by side with a partition that is behind, nothing is late; by itself each is as before.
+    write(input.path(), &[times, (0..1_200).map(|n| START - HOUR + n * 1_000).collect()]);
+    let log = command("--json");
+    let line = log.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("no JSON: {log}"));
+    let json: Value = serde_json::from_str(line).expect("JSON");
+    let last = &json["delays"][3];
+    assert_eq!((last["delay_ms"].as_u64(), last["late"].as_u64()), (Some(0), Some(0)), "{json}");
+    assert!(last["within_partitions_ms"].as_u64().expect("ms") >= 24_000, "{json}");
+    println!("{}", command("--epoch-records=1"));
+}
+
+#[test]
+fn a_replay_gives_records_of_all_files_as_their_event_times_say() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sql = "CREATE SOURCE readings (
+             ts TIMESTAMP NOT NULL,
+             epoch TIMESTAMP METADATA FROM 'ingestion_time',
+             file TEXT METADATA FROM 'topic',
+             place BIGINT METADATA FROM 'offset',
+             WATERMARK FOR ts AS ts - INTERVAL '10 seconds'
+         ) WITH (connector = 'file', path = 'readings', pace = 'event_time', pace.speed = '40');
+         CREATE SINK copy FROM readings WITH (connector = 'file', path = 'copy.jsonl');";
+    fs::write(folder.path().join("dataflow.sql"), sql).expect("a file");
+    let early = (0..200).map(|n| START + n * 500).collect();
+    let late = (0..100).map(|n| START + 50_000 + n * 500).collect();
+    write(folder.path(), &[early, late]);
+    let state = folder.path().join("state").display().to_string();
+    let run = ["run", "--no-http", "--print-interval", "0s", "--workers", "2", "--state-dir", &state];
+    printed(&run, &[folder.path()]);
+    let rows = rows(folder.path());
+    assert_eq!(rows.len(), 300);
+    let epochs: Vec<&[Row]> = rows.chunk_by(|a, b| a.0 == b.0).collect();
+    assert!(epochs.len() > 1, "all at once");
+    let times = |epoch: &[Row]| epoch.iter().map(|row| row.3).collect::<Vec<_>>();
+    for (one, next) in epochs.iter().zip(&epochs[1..]) {
+        let (last, first) = (times(one).into_iter().max(), times(next).into_iter().min());
+        assert!(last < first, "{last:?} came before {first:?}");
+    }
 }

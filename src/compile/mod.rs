@@ -61,7 +61,7 @@ use self::graph::Graph;
 use self::lower::Lowering;
 use self::problem::{Place, Problem};
 use self::reword::failed;
-use crate::plan::{Emit, Plan};
+use crate::plan::{Emit, Operator, Plan};
 
 /// Planning recurses over expressions, and unoptimised builds need much stack for it.
 const STACK_BYTES: usize = 64 << 20;
@@ -96,8 +96,8 @@ pub fn compile(request: &Request) -> Result<Plan, Diagnostics> {
 fn compile_here(request: &Request) -> Result<Plan, Diagnostics> {
     let (statements, diagnostics) = statement::parse(request.text, request.parameters);
     let (graph, retention) = Default::default();
-    let timing = Timing::default();
-    let mut compiler = Compiler { catalog: Catalog::new(), graph, diagnostics, retention, timing };
+    let (timing, undecided) = Default::default();
+    let mut compiler = Compiler { catalog: Catalog::new(), graph, diagnostics, retention, timing, undecided };
     compiler.catalog.statements = Statements::of(&statements);
     let names = statements.iter().map(name_of);
     let names: Vec<(String, Span)> = names.map(|name| (name.value.clone(), name.span)).collect();
@@ -159,6 +159,8 @@ struct Compiler {
     retention: Retention,
     /// Of the statement at hand.
     timing: Timing,
+    /// Sources that say nothing about the alignment of their partitions.
+    undecided: Vec<usize>,
 }
 
 impl Compiler {
@@ -177,6 +179,9 @@ impl Compiler {
         let flow = compiled.map(|(source, flow)| {
             let table = source.table.clone();
             self.graph.sources.push(source);
+            if !create.options.entries.iter().any(|option| option.key.value == options::MAX_DRIFT) {
+                self.undecided.push(index);
+            }
             match table {
                 Some(table) => table::relation(&mut self.graph, index, &table, flow),
                 None => flow,
@@ -343,6 +348,19 @@ impl Compiler {
         self.diagnostics.extend(placed);
     }
 
+    /// Partitions are kept together only where something waits for them anyway: elsewhere nobody shall.
+    fn decide_alignments(&mut self) {
+        let waited_for = |source: &usize| {
+            let mut bounds = self.graph.operators.iter().flat_map(Operator::bounds).flatten();
+            bounds.any(|bound| bound.depends_on(*source))
+        };
+        let waited_for: Vec<usize> = self.undecided.iter().copied().filter(waited_for).collect();
+        for index in waited_for {
+            let source = &mut self.graph.sources[index];
+            source.max_drift = Some(source::default_drift(source));
+        }
+    }
+
     fn finish(mut self, request: &Request) -> Result<Plan, Diagnostics> {
         if !self.diagnostics.is_empty() {
             let mut diagnostics = Diagnostics::new(request.file, request.text, self.diagnostics);
@@ -351,6 +369,7 @@ impl Compiler {
         }
         self.graph.remove_unread();
         narrow::joins(&mut self.graph);
+        self.decide_alignments();
         Ok(Plan {
             name: request.name.to_owned(),
             directory: request.directory.to_owned(),

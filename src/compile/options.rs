@@ -31,8 +31,10 @@ pub struct SourceOptions {
     pub timestamp_format: TimestampFormat,
     pub max_future: Duration,
     pub idle_timeout: Duration,
-    /// `None`: partitions are not aligned.
+    /// `None`: not given, or `unbounded`.
     pub max_drift: Option<Duration>,
+    /// The column of `device`.
+    pub device: Option<Name>,
     pub max_record_bytes: usize,
     pub dead_letters: DeadLetterPolicy,
 }
@@ -77,7 +79,7 @@ pub enum SinkTarget {
 }
 
 /// Options of a source that mean something only where it declares a WATERMARK.
-pub(super) use self::source::OF_EVENT_TIME;
+pub(super) use self::source::{MAX_DRIFT, OF_EVENT_TIME};
 
 /// Whose options they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
@@ -10,7 +11,7 @@ use datafusion_common::DFSchema;
 use datafusion_expr::Expr;
 use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr as Ast, Spanned, Value};
 
-use super::ast::{ColumnDefinition, CreateSource, Expression, OptionEntry, WatermarkDefinition};
+use super::ast::{ColumnDefinition, CreateSource, Expression, Name, OptionEntry, WatermarkDefinition};
 use super::catalog::Catalog;
 use super::diagnostic::Diagnostic;
 use super::expression::{Scope, compile, condition};
@@ -24,6 +25,9 @@ use crate::plan::{
     ArrayRef1, Bound, ChangeMode, Column, ColumnOrigin, ColumnType, Expr as PlanExpr, Format, Metadata,
     Source, TableSource, Upstream, WatermarkColumn, record_schema,
 };
+
+/// The least bound that is taken without being asked for.
+const DRIFT_MIN: Duration = Duration::from_secs(60);
 
 /// Compiles a source that will be number `index`. `None` if anything is wrong; it is in `diagnostics` then.
 pub(super) fn source(
@@ -60,6 +64,7 @@ pub(super) fn source(
     }
     let key = table::key(create);
     diagnostics.extend(options.as_ref().and_then(|options| table::wrong_raw_key(create, &key, options.key)));
+    let device = options.as_ref().map(|options| device(options.device.as_ref(), create, diagnostics));
     let options = if diagnostics.len() == before { options? } else { return None };
     let source = Source {
         name: create.name.value.clone(),
@@ -77,6 +82,7 @@ pub(super) fn source(
         max_future: options.max_future,
         idle_timeout: options.idle_timeout,
         max_drift: options.max_drift,
+        device: device?,
         max_record_bytes: options.max_record_bytes,
         dead_letters: options.dead_letters,
     };
@@ -92,9 +98,30 @@ fn reads(create: &CreateSource) -> Reads {
     if create.key.is_some() { Reads::Table } else { Reads::Source }
 }
 
+/// How far ahead of the slowest partition others may be where nothing is said and something waits for the watermark:
+/// more than clocks can be apart, so that nobody is held because of them.
+pub(super) fn default_drift(source: &Source) -> Duration {
+    source.max_future.saturating_mul(2).max(DRIFT_MIN)
+}
+
+/// The column that names the device.
+fn device(name: Option<&Name>, create: &CreateSource, diagnostics: &mut Vec<Diagnostic>) -> Option<usize> {
+    let name = name?;
+    let names = || create.columns.iter().map(|column| column.name.value.as_str());
+    let found = names().position(|column| column == name.value.trim());
+    if found.is_none() {
+        let error = Diagnostic::new(name.span, format!("there is no column `{}`", text::name(&name.value)));
+        let nearest = text::did_you_mean(&name.value, names());
+        let all = || format!("the columns are {}", names().map(text::name).collect::<Vec<_>>().join(", "));
+        diagnostics.push(error.hint(nearest.unwrap_or_else(all)));
+    }
+    found
+}
+
 /// An option that needs event time, where none is declared.
 fn without_event_time(option: &OptionEntry) -> Option<Diagnostic> {
-    let key = OF_EVENT_TIME.iter().find(|key| **key == option.key.value)?;
+    let replay = option.key.value == "pace" && option.value.value == "event_time";
+    let key = OF_EVENT_TIME.iter().find(|key| **key == option.key.value).or(replay.then_some(&"pace"))?;
     let error = Diagnostic::new(option.key.span, format!("option `{key}` needs a WATERMARK"));
     Some(error.hint("declare WATERMARK FOR column AS column - INTERVAL '10 seconds', or remove the option"))
 }

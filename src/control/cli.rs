@@ -25,6 +25,8 @@ pub enum Command {
     Explain(PlanArgs),
     /// Read one row of a view of a running dataflow
     Query(QueryArgs),
+    /// Print which delay of a watermark covers how many records, and what it costs
+    Lateness(LatenessArgs),
     /// Fill topics or files with simulated telemetry
     Simulate(SimulateArgs),
     /// Measure a dataflow on this machine
@@ -127,6 +129,26 @@ pub struct ClusterArgs {
 pub struct PlanArgs {
     /// Directory with a dataflow.sql, or a .sql file
     pub dataflow: PathBuf,
+    #[command(flatten)]
+    pub settings: SettingArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct LatenessArgs {
+    /// Directory with a dataflow.sql, or a .sql file
+    pub dataflow: PathBuf,
+    /// Folder with SOURCE.jsonl or .csv, or a folder SOURCE of files, one per partition, instead of the connectors
+    #[arg(long, value_name = "DIR")]
+    pub input: Option<PathBuf>,
+    /// Wall clock before the first epoch, instead of the machine's: records beyond it by max_future do not count
+    #[arg(long, value_name = "RFC3339", value_parser = clock)]
+    pub clock: Option<ClockMillis>,
+    /// Records per partition and epoch; one is the strictest, since records of an epoch are not late to each other
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub epoch_records: u32,
+    /// Print JSON, one line per source
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub settings: SettingArgs,
 }

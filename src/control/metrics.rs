@@ -6,12 +6,32 @@ use std::sync::atomic::Ordering;
 use super::status::{LegStatus, Phase, Status};
 use super::telemetry::{BUCKETS_US, Histogram, Telemetry};
 
+/// Upper bounds of the buckets of lateness, in milliseconds: from records in order to those of a device that was
+/// away for a week.
+pub const LATENESS_BOUNDS_MS: [u64; 14] = [
+    0,
+    100,
+    1_000,
+    5_000,
+    10_000,
+    30_000,
+    60_000,
+    300_000,
+    600_000,
+    1_800_000,
+    3_600_000,
+    21_600_000,
+    86_400_000,
+    604_800_000,
+];
+
 /// All metrics of a process.
 pub fn render(telemetry: &Telemetry) -> String {
     let status = telemetry.status().clone();
     let mut text = Text::default();
     process(&mut text, &status);
     sources(&mut text, &status);
+    event_time(&mut text, &status);
     partitions(&mut text, &status);
     rows(&mut text, &status);
     sinks(&mut text, &status);
@@ -45,6 +65,45 @@ fn sources(text: &mut Text, status: &Status) {
     text.counter("dead_letters_total", "records and rows that could not be used");
     for (reason, count) in &status.letters {
         text.value(&[("reason", reason)], count);
+    }
+}
+
+fn event_time(text: &mut Text, status: &Status) {
+    text.gauge("source_watermark_seconds", "watermark of all partitions, seconds since the Unix epoch");
+    for source in &status.sources {
+        text.known(&[("source", &source.name)], source.watermark_ms.map(Seconds));
+    }
+    text.gauge("source_lag_seconds", "distance of the event time of the slowest partition from the clock");
+    for source in &status.sources {
+        text.known(&[("source", &source.name)], source.lag_event_ms.map(Seconds));
+    }
+    text.counter("source_future_records_total", "records ahead of the clock by more than max_future");
+    for source in &status.sources {
+        for (device, count) in &source.future {
+            text.value(&[("source", &source.name), ("device", device)], count);
+        }
+        if source.future_others > 0 {
+            text.value(&[("source", &source.name), ("device", "(others)")], source.future_others);
+        }
+    }
+    let help = "how far records are behind the greatest event time of their partition";
+    text.open("source_lateness_seconds", "histogram", help);
+    for source in &status.sources {
+        let Some(lateness) = &source.lateness else { continue };
+        let name = Labels(&[("source", &source.name)]).to_string();
+        let labels = name.trim_end_matches('}');
+        let bounds = LATENESS_BOUNDS_MS.iter().map(|bound| (*bound as f64 / 1e3).to_string());
+        let buckets = bounds.zip(&lateness.up_to).chain([("+Inf".to_owned(), &lateness.records)]);
+        for (bound, count) in buckets {
+            let line =
+                format_args!("tidemill_source_lateness_seconds_bucket{labels},le=\"{bound}\"}} {count}");
+            text.line(line);
+        }
+        text.line(format_args!(
+            "tidemill_source_lateness_seconds_sum{name} {}",
+            lateness.sum_ms as f64 / 1e3
+        ));
+        text.line(format_args!("tidemill_source_lateness_seconds_count{name} {}", lateness.records));
     }
 }
 
@@ -272,6 +331,13 @@ mod tests {
             "tidemill_leg_rows_in_state{leg=\"a\\\"b\\\\c->d\"} 97",
             "tidemill_sink_away{sink=\"documents\"} 1",
             "tidemill_ready 0",
+            "tidemill_source_watermark_seconds{source=\"telemetry\"} 1735689600",
+            "tidemill_source_lag_seconds{source=\"telemetry\"} 11.5",
+            "tidemill_source_future_records_total{source=\"telemetry\",device=\"car 7\"} 2",
+            "tidemill_source_future_records_total{source=\"telemetry\",device=\"(others)\"} 1",
+            "tidemill_source_lateness_seconds_bucket{source=\"telemetry\",le=\"0.1\"} 95",
+            "tidemill_source_lateness_seconds_bucket{source=\"telemetry\",le=\"+Inf\"} 97",
+            "tidemill_source_lateness_seconds_sum{source=\"telemetry\"} 9",
             "tidemill_ledger_unaccounted_rows 0",
             "tidemill_view_lookups_total{outcome=\"found\"} 2",
             "tidemill_epoch_close_seconds_bucket{le=\"0.0025\"} 0",

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod configuration;
 pub mod dataflow_path;
 pub mod failure;
+pub mod lateness;
 pub mod lineage;
 pub mod live;
 pub mod metrics;

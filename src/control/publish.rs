@@ -3,9 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::status::{LegStatus, Phase, SinkStatus, SourceStatus, StateStatus, Status, ViewStatus};
+use super::metrics::LATENESS_BOUNDS_MS;
+use super::status::{
+    LatenessStatus, LegStatus, Phase, SinkStatus, SourceStatus, StateStatus, Status, ViewStatus,
+};
 use crate::execution::Execution;
 use crate::ingest::driver::PartitionProgress;
+use crate::ingest::observed::Lateness;
 use crate::ledger::{Fate, LedgerReport};
 use crate::plan::{Downstream, Source, SourceConnector};
 use crate::time::{Epoch, NANOS_PER_MILLI, Watermark};
@@ -32,6 +36,8 @@ pub struct Facts<'a> {
     pub sources_away: Vec<Option<String>>,
     /// Ticks that were held back, see [`Gauge`](crate::ingest::ticker::Gauge).
     pub waits: [u64; 2],
+    /// Those of the sources behind the last epoch; on worker 0 only.
+    pub watermarks: Vec<Watermark>,
     /// The ledgers of all workers; on worker 0 only.
     pub ledger: Option<LedgerReport<'a>>,
 }
@@ -103,11 +109,22 @@ pub fn publish(execution: &Execution, facts: Facts<'_>) {
         partition.lag_records = *lag;
         partition.gone = *gone;
         partition.held = *held;
-        if binding.watermark > Watermark::NONE && binding.watermark < Watermark::END {
+        if binding.watermark.is_known() {
             partition.watermark_ms = Some(binding.watermark.0 / NANOS_PER_MILLI);
-            let newest_ms = binding.watermark.0.saturating_add(delay_ns) / NANOS_PER_MILLI;
-            partition.lag_event_ms = Some(wall_ms().saturating_sub(newest_ms));
+            partition.lag_event_ms = Some(behind_ms(binding.watermark, delay_ns));
         }
+    }
+    for (index, source) in status.sources.iter_mut().enumerate() {
+        let delay_ns = execution.plan.sources[index].watermark.map_or(0, |watermark| watermark.delay_ns);
+        if let Some(watermark) = facts.watermarks.get(index).filter(|watermark| watermark.is_known()) {
+            source.watermark_ms = Some(watermark.0 / NANOS_PER_MILLI);
+            source.lag_event_ms = Some(behind_ms(*watermark, delay_ns));
+        }
+        let observed = execution.observed.source(index);
+        source.lateness = lateness(&observed.lateness);
+        let (devices, others) = observed.future.counts();
+        source.future.clone_from(devices);
+        source.future_others = others;
     }
     for (view, newest) in status.views.iter_mut().zip(facts.newest) {
         if !newest.is_empty() {
@@ -124,6 +141,25 @@ pub fn publish(execution: &Execution, facts: Facts<'_>) {
     if let Some(report) = facts.ledger {
         fill_ledger(execution, &report, &mut status);
     }
+}
+
+/// How far the event time that a watermark stands for is behind the machine's clock.
+fn behind_ms(watermark: Watermark, delay_ns: i64) -> i64 {
+    wall_ms().saturating_sub(watermark.0.saturating_add(delay_ns) / NANOS_PER_MILLI)
+}
+
+fn lateness(seen: &Lateness) -> Option<LatenessStatus> {
+    let (max_ms, sum_ms) = seen.max_and_sum();
+    Some(LatenessStatus {
+        records: seen.count(),
+        p99_ms: seen.quantile(0.99),
+        p999_ms: seen.quantile(0.999),
+        p9999_ms: seen.quantile(0.9999),
+        max_ms,
+        sum_ms,
+        up_to: LATENESS_BOUNDS_MS.iter().map(|bound| seen.up_to(*bound)).collect(),
+    })
+    .filter(|lateness| lateness.records > 0)
 }
 
 fn fill_ledger(execution: &Execution, report: &LedgerReport<'_>, status: &mut Status) {

@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::bench;
 use super::bench::args::BenchCommand;
 use super::bench::redirect::Redirect;
+use super::cli::LatenessArgs;
 use super::cli::{Cli, Command, PlanArgs, RunArgs, SettingArgs, SinksArg};
 use super::cluster::{Agreement, Membership, hosts};
 use super::configuration::{self, Flag, Inputs};
 use super::dataflow_path::DataflowPath;
 use super::simulate;
-use super::{progress, query, telemetry};
+use super::{lateness, progress, query, telemetry};
 use crate::compile::explain::explain;
 use crate::error::Result;
 use crate::plan::Simulator;
@@ -81,6 +82,7 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode> {
             let (dataflow, settings) = plan_request(&args)?;
             progress::say(&explain(&process::load(&dataflow, &settings)?));
         }
+        Command::Lateness(args) => lateness(&args)?,
         Command::Query(args) => {
             let settings = configuration::load(&inputs(&args.settings)?)?;
             let address = args.address.unwrap_or_else(|| settings.http.listen.to_string());
@@ -94,6 +96,39 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Bench(command) => return measure(command),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints how late the records of each source are.
+fn lateness(args: &LatenessArgs) -> Result<()> {
+    let mut inputs = inputs(&args.settings)?;
+    let records = args.epoch_records.to_string();
+    inputs.flags.push(flag("--epoch-records", "flow.max_epoch_records", &records));
+    let settings = configuration::load(&inputs)?;
+    telemetry::init_log()?;
+    let request = RunRequest {
+        dataflow: DataflowPath::find(&args.dataflow)?,
+        membership: Membership { hosts: Vec::new(), process: 0, workers: 1 },
+        bounded: true,
+        input: args.input.clone(),
+        output: None,
+        clock_ms: args.clock.map(|clock| clock.0),
+        simulator: None,
+        blackhole: true,
+        print_interval: None,
+        redirect: Redirect { sources: None, sinks: None },
+        profile: None,
+    };
+    let seen = process::survey(&request, settings)?;
+    for (source, seen) in &seen {
+        match args.json {
+            true => progress::say(&format!("{}\n", lateness::to_json(source, seen))),
+            false => progress::say(&lateness::to_text(source, seen)),
+        }
+    }
+    if !args.json {
+        progress::say(lateness::LEGEND);
+    }
+    Ok(())
 }
 
 fn measure(command: BenchCommand) -> Result<ExitCode> {

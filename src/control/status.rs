@@ -66,6 +66,17 @@ pub struct SourceStatus {
     /// The same by worker, for the readers that wait.
     #[serde(skip)]
     pub(super) readers_away: BTreeMap<usize, String>,
+    /// That of all its partitions, milliseconds since the Unix epoch; `None` before it has one, and on processes
+    /// other than the first.
+    pub watermark_ms: Option<i64>,
+    /// How far the slowest of the partitions that hold the watermark is behind the machine's clock.
+    pub lag_event_ms: Option<i64>,
+    /// How far records were behind the greatest event time of their partition; `None` before the first.
+    pub lateness: Option<LatenessStatus>,
+    /// Records that were ahead of the clock by more than `max_future`, by device, and those of devices beyond the
+    /// limit.
+    pub future: BTreeMap<String, u64>,
+    pub future_others: u64,
     /// Those that this process reads, as far as they are known.
     pub partitions: Vec<PartitionStatus>,
 }
@@ -93,6 +104,22 @@ impl SourceStatus {
         };
         &mut self.partitions[place]
     }
+}
+
+/// How late records were, in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LatenessStatus {
+    pub records: u64,
+    /// All but so many are not later than this.
+    pub p99_ms: u64,
+    pub p999_ms: u64,
+    pub p9999_ms: u64,
+    pub max_ms: u64,
+    #[serde(skip)]
+    pub sum_ms: u64,
+    /// Number of records that are not later than each of [`LATENESS_BOUNDS_MS`](super::metrics::LATENESS_BOUNDS_MS).
+    #[serde(skip)]
+    pub up_to: Vec<u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -231,6 +258,17 @@ pub(crate) mod tests {
                 name: "telemetry".into(),
                 read: 100,
                 dead: 3,
+                watermark_ms: Some(1_735_689_600_000),
+                lag_event_ms: Some(11_500),
+                lateness: Some(LatenessStatus {
+                    records: 97,
+                    max_ms: 4_000,
+                    sum_ms: 9_000,
+                    up_to: vec![94, 95],
+                    ..LatenessStatus::default()
+                }),
+                future: BTreeMap::from([("car 7".to_string(), 2)]),
+                future_others: 1,
                 partitions: vec![
                     PartitionStatus {
                         id: 0,

@@ -13,11 +13,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use timely::scheduling::Activator;
 
-use crate::time::{Epoch, EventTime};
+use crate::time::{Epoch, EventTime, NANOS_PER_MILLI};
 
 /// By so many epochs the ceilings of a bounded run are behind: sources cut while the one before is reported.
 const BEHIND: Epoch = 2;
@@ -40,6 +41,9 @@ pub enum Standing {
     Ended,
 }
 
+/// Source, partition, and where that stands.
+pub type Stands = (u16, u32, Standing);
+
 /// The partitions of one source.
 #[derive(Debug)]
 pub struct Alignment {
@@ -53,8 +57,8 @@ pub struct Alignment {
 
 impl Alignment {
     /// Nothing is known of any partition. An epoch has `epoch_records` per partition at most.
-    pub fn new(drift_ns: i64, epoch_records: usize) -> Self {
-        let drift_ns = drift_ns.max(1);
+    pub fn new(drift: Duration, epoch_records: usize) -> Self {
+        let drift_ns = i64::try_from(drift.as_nanos()).unwrap_or(i64::MAX).max(1);
         let epoch_records = epoch_records as u64;
         Alignment { drift_ns, reach_ns: drift_ns, epoch_records, partitions: BTreeMap::new() }
     }
@@ -87,6 +91,43 @@ impl Alignment {
     }
 }
 
+/// A source whose records come when their event times say.
+#[derive(Debug)]
+pub struct Replay {
+    source: u16,
+    speed_milli: u64,
+    partitions: BTreeMap<u32, Standing>,
+    /// The event time at which it began, and the clock then.
+    begun: Option<(EventTime, i64)>,
+}
+
+impl Replay {
+    /// One that has not begun, at a speed in thousandths of the clock's.
+    pub fn new(source: u16, speed_milli: u64) -> Self {
+        Replay { source, speed_milli, partitions: BTreeMap::new(), begun: None }
+    }
+
+    /// Begins when every partition has shown its first records, or that it has none.
+    fn begin(&mut self, wall_ms: i64) {
+        let place = |standing: &Standing| match standing {
+            Standing::Unknown => Some(EventTime::MIN),
+            Standing::At(time) | Standing::Held(time) => Some(*time),
+            Standing::AtEnd | Standing::Ended => None,
+        };
+        let first = self.partitions.values().filter_map(place).min();
+        if let (None, Some(first)) = (self.begun, first.filter(|first| *first > EventTime::MIN)) {
+            self.begun = Some((first, wall_ms));
+        }
+    }
+
+    fn ceiling(&self, wall_ms: i64) -> EventTime {
+        let Some((first, began_ms)) = self.begun else { return EventTime::MIN };
+        let gone_ms = i128::from(wall_ms.saturating_sub(began_ms)) * i128::from(self.speed_milli) / 1_000;
+        let gone = i64::try_from(gone_ms * i128::from(NANOS_PER_MILLI)).unwrap_or(i64::MAX);
+        first.saturating_add(gone)
+    }
+}
+
 /// The ceilings of all sources on their way from the binder to the ticker, both on worker 0.
 #[derive(Debug, Default)]
 pub struct Ceilings {
@@ -94,15 +135,37 @@ pub struct Ceilings {
     any: bool,
     /// By the epoch behind which they hold.
     known: RefCell<VecDeque<(Epoch, BySource)>>,
+    /// They know the clock only when it ticks.
+    replays: RefCell<Vec<Replay>>,
     /// The ticker waits for ceilings.
     waiting: Cell<bool>,
     ticker: RefCell<Option<Activator>>,
 }
 
 impl Ceilings {
-    /// Nothing is known; `any` says whether there will be something.
-    pub fn new(any: bool) -> Self {
-        Ceilings { any, ..Ceilings::default() }
+    /// Nothing is known; `any` says whether sources are aligned.
+    pub fn new(any: bool, replays: Vec<Replay>) -> Self {
+        Ceilings { any, replays: RefCell::new(replays), ..Ceilings::default() }
+    }
+
+    /// Where partitions stand behind an epoch whose clock was this.
+    pub fn stand(&self, standings: &[Stands], wall_ms: i64) {
+        for replay in self.replays.borrow_mut().iter_mut() {
+            let of_source = standings.iter().filter(|(source, ..)| *source == replay.source);
+            replay.partitions.extend(of_source.map(|(_, partition, standing)| (*partition, *standing)));
+            replay.begin(wall_ms);
+        }
+    }
+
+    /// Lowers ceilings to where replays are by this clock.
+    pub fn lower(&self, ceilings: &mut BySource, wall_ms: i64) {
+        for replay in self.replays.borrow().iter() {
+            let ceiling = replay.ceiling(wall_ms);
+            match ceilings.iter_mut().find(|(source, _)| *source == replay.source) {
+                Some((_, aligned)) => *aligned = ceiling.min(*aligned),
+                None => ceilings.push((replay.source, ceiling)),
+            }
+        }
     }
 
     /// Names the ticker that is to be woken.
@@ -157,7 +220,7 @@ mod tests {
     #[test]
     fn nobody_is_further_ahead_of_the_slowest_than_the_drift() {
         use Standing::{At, AtEnd, Ended, Held, Unknown};
-        let mut alignment = Alignment::new(HOUR, 100);
+        let mut alignment = Alignment::new(Duration::from_nanos(3_600), 100);
         assert_eq!(close(&mut alignment, &[(0, At(10)), (1, Unknown)], 1000), Some(EventTime::MIN));
         assert_eq!(close(&mut alignment, &[(1, At(5))], 1000), Some(5 + HOUR));
         assert_eq!(close(&mut alignment, &[(0, Held(9 * HOUR))], 1000), Some(5 + HOUR));
@@ -171,14 +234,14 @@ mod tests {
 
     #[test]
     fn a_gap_in_the_data_of_the_slowest_is_passed() {
-        let mut alignment = Alignment::new(1, 10);
+        let mut alignment = Alignment::new(Duration::from_nanos(1), 10);
         let both = [(0, Standing::Held(50 * HOUR)), (1, Standing::Held(40 * HOUR))];
         assert_eq!(close(&mut alignment, &both, 1000), Some(40 * HOUR + 1));
     }
 
     #[test]
     fn sparse_data_are_cut_in_larger_steps_and_dense_data_are_not() {
-        let mut alignment = Alignment::new(1, 10);
+        let mut alignment = Alignment::new(Duration::from_nanos(1), 10);
         let both = [(0, Standing::Held(0)), (1, Standing::Held(0))];
         let steps: Vec<_> = (0..4).map(|_| close(&mut alignment, &both, 3)).collect();
         assert_eq!(steps, [Some(2), Some(4), Some(8), Some(16)]);
@@ -191,8 +254,30 @@ mod tests {
     }
 
     #[test]
+    fn a_replay_begins_with_the_earliest_partition_and_keeps_to_the_clock() {
+        let ceilings = Ceilings::new(false, vec![Replay::new(3, 60_000)]);
+        let at = |wall_ms| {
+            let mut all = vec![(1, 5)];
+            ceilings.lower(&mut all, wall_ms);
+            assert_eq!(all.remove(0), (1, 5));
+            all
+        };
+        assert_eq!(at(1_000), [(3, EventTime::MIN)], "nothing goes before all have told");
+        ceilings.stand(&[(3, 0, Standing::Held(500)), (3, 1, Standing::Unknown)], 1_000);
+        assert_eq!(at(1_000), [(3, EventTime::MIN)]);
+        ceilings.stand(&[(3, 1, Standing::Held(200)), (2, 0, Standing::Held(1))], 2_000);
+        assert_eq!([at(2_000), at(2_001)], [[(3, 200)], [(3, 200 + 60 * NANOS_PER_MILLI)]]);
+        ceilings.stand(&[(3, 2, Standing::Held(100))], 3_000);
+        assert_eq!(at(2_000), [(3, 200)], "it has begun");
+        let mut aligned = vec![(3, 150)];
+        ceilings.lower(&mut aligned, 2_000);
+        assert_eq!(aligned, [(3, 150)]);
+        assert_eq!(at(i64::MAX), [(3, i64::MAX)]);
+    }
+
+    #[test]
     fn a_bounded_run_takes_the_ceilings_of_a_fixed_epoch_and_a_live_run_the_newest() {
-        let ceilings = Ceilings::new(true);
+        let ceilings = Ceilings::new(true, vec![]);
         assert_eq!(ceilings.of(7, 7, true), Some(vec![]));
         assert_eq!(ceilings.of(8, 7, true), Some(vec![]));
         assert_eq!(ceilings.of(9, 7, true), None);
@@ -203,12 +288,12 @@ mod tests {
         assert_eq!(ceilings.of(9, 7, true), Some(vec![(0, 70)]));
         assert_eq!(ceilings.of(10, 7, true), Some(vec![(0, 80)]));
         assert_eq!(ceilings.of(11, 7, true), None);
-        let ceilings = Ceilings::new(true);
+        let ceilings = Ceilings::new(true, vec![]);
         assert_eq!(ceilings.of(7, 7, false), Some(vec![]));
         ceilings.learn(7, vec![(0, 70)]);
         ceilings.learn(8, vec![(0, 80)]);
         assert_eq!(ceilings.of(12, 7, false), Some(vec![(0, 80)]));
         assert_eq!(ceilings.of(13, 7, false), Some(vec![(0, 80)]));
-        assert_eq!(Ceilings::new(false).of(99, 7, true), Some(vec![]));
+        assert_eq!(Ceilings::new(false, vec![]).of(99, 7, true), Some(vec![]));
     }
 }

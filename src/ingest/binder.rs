@@ -16,7 +16,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::vec::Broadcast;
 
-use crate::ingest::align::{Alignment, BySource, Standing};
+use crate::ingest::align::{Alignment, BySource, Standing, Stands};
 use crate::ingest::ticker::TickerControl;
 use crate::time::{Binding, Epoch, EpochClose, Tick, Watermark};
 
@@ -95,15 +95,11 @@ impl Watermarks {
 #[derive(Debug, Default)]
 struct Reported {
     bindings: Vec<Binding>,
-    standings: Vec<(u16, u32, Standing)>,
+    standings: Vec<Stands>,
 }
 
 /// The ceilings of the sources behind an epoch.
-fn align(
-    alignments: &mut [Option<Alignment>],
-    bindings: &[Binding],
-    standings: Vec<(u16, u32, Standing)>,
-) -> BySource {
+fn align(alignments: &mut [Option<Alignment>], bindings: &[Binding], standings: Vec<Stands>) -> BySource {
     for (source, partition, standing) in standings {
         if let Some(alignment) = &mut alignments[usize::from(source)] {
             alignment.stands(partition, standing);
@@ -178,6 +174,7 @@ pub fn binder<'s>(
                 }
                 let (tick, close_capability, durable_capability) = entry.remove();
                 let Reported { bindings, standings } = reported.remove(&tick.epoch).unwrap_or_default();
+                control.ceilings.stand(&standings, tick.wall_ms);
                 control.ceilings.learn(tick.epoch, align(&mut alignments, &bindings, standings));
                 bindings.iter().cloned().for_each(|binding| watermarks.update(binding));
                 let close = EpochClose {
@@ -186,6 +183,7 @@ pub fn binder<'s>(
                     checkpoint: tick.checkpoint,
                     watermarks: watermarks.close().to_vec(),
                 };
+                control.watermarks.borrow_mut().clone_from(&close.watermarks);
                 closes.session(&close_capability).give(close);
                 journal.bind(tick.epoch, &bindings);
                 drop(durable_capability);

@@ -74,6 +74,6 @@ fn input_file(source: &Source, input: &std::path::Path) -> Result<Arc<dyn Connec
         let message = format!("no input for source \"{}\" in {}", source.name, input.display());
         return Err(Error::config(message).hint(format!("expected {}", names.join(" or "))));
     };
-    let file = FileSource { path: path.clone(), monitor: None };
+    let file = FileSource { path: path.clone(), monitor: None, replay_milli: None };
     Ok(Arc::new(FileConnector::new(input, &file, &source.format, source.max_record_bytes)))
 }

@@ -9,6 +9,7 @@ use arrow::array::{
     Array, ArrayRef, BooleanArray, RecordBatch, TimestampNanosecondArray, UInt32Array, UInt64Array,
 };
 use arrow::compute::{filter, filter_record_batch};
+use arrow::util::display::array_value_to_string;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::align::Standing;
@@ -30,6 +31,11 @@ pub struct Cut {
     pub standing: Standing,
     /// Records read, rows and letters together.
     pub read: usize,
+    /// Rows at the greatest event time of their partition so far, and of the others how far they are behind it.
+    pub in_order: u64,
+    pub late_ms: Vec<u64>,
+    /// Whose records were ahead of the clock, once for each.
+    pub future: Vec<String>,
 }
 
 /// Event time and offsets of one partition, from epoch to epoch.
@@ -117,8 +123,8 @@ impl PartitionCut {
     /// Cuts the epoch of `tick`: `chunks` are its records, in order, or with `More` behind it the next of them.
     pub fn cut(&mut self, tick: &Tick, chunks: &[Chunk], place: Place, until: Until) -> Result<Cut> {
         let (mut batches, mut letters, mut read) = (Vec::new(), Vec::new(), 0);
+        let mut seen_time = SeenTime::default();
         let mut seen = Vec::new();
-        let mut timed = self.source.watermark.is_none() && !chunks.is_empty();
         let from = chunks.first().map_or(self.next_offset, |chunk| chunk.raw.offset(0));
         let mut open = self.open.take().unwrap_or_else(|| Open { from, read: 0, input: Xxh3::new() });
         if open.read == 0 {
@@ -139,12 +145,14 @@ impl PartitionCut {
                 rule: reject.rule.clone(),
                 stage: self.source.name.clone(),
             }));
-            let (rows, offsets) = self.guard(tick, &chunk.rows, &chunk.offsets, &mut letters)?;
-            timed |= self.observe(&rows)?;
+            let (rows, offsets) = self.guard(tick, chunk, &mut letters, &mut seen_time.future)?;
+            self.observe(&rows, &mut seen_time)?;
             if rows.num_rows() > 0 {
                 batches.push(self.batch(tick, rows, offsets)?);
             }
         }
+        let SeenTime { in_order, late_ms, future } = seen_time;
+        let timed = in_order > 0 || !late_ms.is_empty() || self.source.watermark.is_none() && read > 0;
         if timed || place.unsure {
             self.last_data_ms = Some(tick.wall_ms);
         }
@@ -166,7 +174,7 @@ impl PartitionCut {
         };
         self.open = (until == Until::More).then_some(open);
         let standing = self.standing(tick, chunks, place);
-        Ok(Cut { batches, letters, binding, standing, read })
+        Ok(Cut { batches, letters, binding, standing, read, in_order, late_ms, future })
     }
 
     fn origin(&self, offset: u64) -> RowOrigin {
@@ -178,10 +186,11 @@ impl PartitionCut {
     fn guard(
         &self,
         tick: &Tick,
-        rows: &RecordBatch,
-        offsets: &UInt64Array,
+        chunk: &Chunk,
         letters: &mut Vec<DeadLetter>,
+        devices: &mut Vec<String>,
     ) -> Result<(RecordBatch, UInt64Array)> {
+        let Chunk { rows, offsets, .. } = chunk;
         let Some(watermark) = self.source.watermark else { return Ok((rows.clone(), offsets.clone())) };
         let times = times(rows, watermark.column)?;
         let limit = self.clock_limit(tick);
@@ -194,6 +203,7 @@ impl PartitionCut {
         let column = &self.source.columns[watermark.column].name;
         for row in future {
             keep[row] = false;
+            devices.push(self.device(chunk, row)?);
             letters.push(DeadLetter {
                 origin: Some(self.origin(offsets.value(row))),
                 row: None,
@@ -213,12 +223,39 @@ impl PartitionCut {
         Ok((filter_record_batch(rows, &keep).map_err(internal)?, UInt64Array::from(offsets.to_data())))
     }
 
-    /// Moves the greatest event time. Whether the rows have any.
-    fn observe(&mut self, rows: &RecordBatch) -> Result<bool> {
-        let Some(watermark) = self.source.watermark else { return Ok(false) };
-        let greatest = arrow::compute::max(times(rows, watermark.column)?);
-        self.max_event_time = self.max_event_time.max(greatest);
-        Ok(greatest.is_some())
+    /// Who has sent a row: as the source says, else by the key of the record.
+    fn device(&self, chunk: &Chunk, row: usize) -> Result<String> {
+        let key = match self.source.device {
+            Some(column) => {
+                let column = chunk.rows.column(column);
+                column
+                    .is_valid(row)
+                    .then(|| array_value_to_string(column, row))
+                    .transpose()
+                    .map_err(internal)?
+            }
+            None => {
+                let record = chunk.raw.find(chunk.offsets.value(row));
+                record.and_then(|record| record.key).map(|key| String::from_utf8_lossy(&key).into_owned())
+            }
+        };
+        Ok(key.unwrap_or_else(|| "(unknown)".to_owned()))
+    }
+
+    /// Moves the greatest event time.
+    fn observe(&mut self, rows: &RecordBatch, seen: &mut SeenTime) -> Result<()> {
+        let Some(watermark) = self.source.watermark else { return Ok(()) };
+        let mut greatest = self.max_event_time.unwrap_or(EventTime::MIN);
+        for time in times(rows, watermark.column)?.iter().flatten() {
+            if time >= greatest {
+                greatest = time;
+                seen.in_order += 1;
+            } else {
+                seen.late_ms.push(greatest.abs_diff(time).div_ceil(NANOS_PER_MILLI.unsigned_abs()));
+            }
+        }
+        self.max_event_time = Some(greatest).filter(|greatest| *greatest > EventTime::MIN);
+        Ok(())
     }
 
     /// Fills in ingestion times and origins.
@@ -277,6 +314,14 @@ impl PartitionCut {
     }
 }
 
+/// What the rows of an epoch tell of event time.
+#[derive(Debug, Default)]
+struct SeenTime {
+    in_order: u64,
+    late_ms: Vec<u64>,
+    future: Vec<String>,
+}
+
 /// The event times of rows.
 fn times(rows: &RecordBatch, column: usize) -> Result<&TimestampNanosecondArray> {
     let times = rows.column(column).as_any().downcast_ref::<TimestampNanosecondArray>();
@@ -288,144 +333,4 @@ fn internal(error: arrow::error::ArrowError) -> Error {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::time::Duration;
-
-    use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-
-    use super::*;
-    use crate::plan;
-    use crate::record::{RawBuilder, Record};
-
-    pub fn source() -> Arc<Source> {
-        let column = |name: &str, from| plan::Column {
-            name: name.into(),
-            kind: plan::ColumnType::Timestamp,
-            nullable: true,
-            default: None,
-            from,
-        };
-        let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
-        let fields = vec![Field::new("ts", time.clone(), true), Field::new("at", time, true)];
-        Arc::new(Source {
-            name: "s".into(),
-            columns: vec![
-                column("ts", ColumnOrigin::Path(vec!["ts".into()])),
-                column("at", ColumnOrigin::Metadata(Metadata::IngestionTime)),
-            ],
-            schema: Arc::new(Schema::new(fields)),
-            checks: vec![],
-            table: None,
-            watermark: Some(plan::WatermarkColumn { column: 0, delay_ns: 10 }),
-            connector: plan::SourceConnector::File(plan::FileSource { path: "x".into(), monitor: None }),
-            format: plan::Format::Json,
-            timestamp_format: plan::TimestampFormat::default(),
-            max_future: Duration::from_secs(1),
-            idle_timeout: Duration::from_secs(10),
-            max_drift: None,
-            max_record_bytes: 1000,
-            dead_letters: plan::DeadLetterPolicy::Drop,
-        })
-    }
-
-    /// Records with these event times.
-    pub fn chunk(times: &[i64], first_offset: u64) -> Chunk {
-        let mut raw = RawBuilder::default();
-        let offsets: Vec<u64> = (0..times.len() as u64).map(|row| first_offset + row).collect();
-        for offset in &offsets {
-            raw.push(&Record::of(*offset, b"x"));
-        }
-        let ts: ArrayRef = Arc::new(TimestampNanosecondArray::from(times.to_vec()));
-        let at: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![None; times.len()]));
-        Chunk {
-            rows: RecordBatch::try_new(source().schema.clone(), vec![ts, at]).expect("two columns"),
-            offsets: UInt64Array::from(offsets),
-            rejects: vec![],
-            raw: raw.finish(),
-        }
-    }
-
-    pub fn tick(epoch: u64, wall_ms: i64) -> Tick {
-        Tick { epoch, wall_ms, checkpoint: false, loading: false, partitions: vec![], ceilings: vec![] }
-    }
-
-    #[test]
-    fn a_record_from_the_future_is_a_letter_and_moves_no_watermark() {
-        let mut partition = PartitionCut::new(source(), 0, 3, 5);
-        let cut = partition.cut(
-            &tick(1, 1000),
-            &[chunk(&[500, 9_000_000_000, 700], 5)],
-            Place::default(),
-            Until::End,
-        );
-        let cut = cut.expect("cut");
-        assert_eq!(cut.binding.watermark, Watermark(690));
-        assert_eq!((cut.binding.from, cut.binding.to, cut.read), (5, 8, 3));
-        assert_eq!(cut.batches[0].len(), 2);
-        assert_eq!(cut.letters[0].reason, Reason::FutureTime);
-        assert_eq!(cut.letters[0].origin.map(|origin| (origin.partition, origin.offset)), Some((3, 6)));
-        let ingestion = cut.batches[0].rows.column(1);
-        let ingestion = ingestion.as_any().downcast_ref::<TimestampNanosecondArray>().expect("timestamps");
-        assert_eq!(ingestion.value(0), 1_000_000_000);
-    }
-
-    fn at_end() -> Place {
-        Place { caught_up: Some(0), ..Place::default() }
-    }
-
-    #[test]
-    fn a_partition_is_idle_only_at_the_log_end_after_the_timeout() {
-        let mut partition = PartitionCut::new(source(), 0, 0, 0);
-        let mut idle = |epoch, wall_ms, chunks: &[Chunk], place| {
-            partition.cut(&tick(epoch, wall_ms), chunks, place, Until::End).expect("cut").binding.idle
-        };
-        assert!(idle(1, 0, &[], at_end()), "an empty partition starts idle");
-        assert!(!idle(2, 10, &[chunk(&[5], 0)], at_end()));
-        assert!(!idle(3, 9_000, &[], at_end()));
-        assert!(!idle(4, 60_000, &[], Place::default()), "a backlog is never idle");
-        assert!(idle(5, 60_000, &[], at_end()));
-    }
-
-    #[test]
-    fn while_the_other_side_does_not_answer_a_partition_is_not_idle_and_its_silence_begins_anew() {
-        let mut partition = PartitionCut::new(source(), 0, 0, 0);
-        let mut idle = |epoch, wall_ms, unsure| {
-            let place = Place { unsure, ..at_end() };
-            partition.cut(&tick(epoch, wall_ms), &[], place, Until::End).expect("cut").binding.idle
-        };
-        assert!(idle(1, 0, false));
-        assert!(!idle(2, 20, true));
-        assert!(!idle(3, 60_000, true));
-        assert!(!idle(4, 60_020, false), "what was written meanwhile is still on its way");
-        assert!(idle(5, 70_000, false));
-    }
-
-    #[test]
-    fn a_partition_of_which_nothing_can_be_used_becomes_idle() {
-        let mut partition = PartitionCut::new(source(), 0, 0, 0);
-        let mut idle = |epoch, wall_ms, time: i64| {
-            let chunks = [chunk(&[time], epoch)];
-            let cut = partition.cut(&tick(epoch, wall_ms), &chunks, at_end(), Until::End).expect("cut");
-            (cut.binding.idle, cut.letters.len())
-        };
-        assert_eq!(idle(1, 0, 5), (false, 0));
-        assert_eq!(idle(2, 9_000, i64::MAX), (false, 1));
-        assert_eq!(idle(3, 10_000, i64::MAX), (true, 1), "its clock is broken, and it is alone there");
-        assert_eq!(idle(4, 10_020, 6), (false, 0));
-    }
-
-    #[test]
-    fn where_a_partition_stands_follows_what_was_cut() {
-        let source = Source { max_drift: Some(Duration::from_secs(1)), ..(*source()).clone() };
-        let mut partition = PartitionCut::new(Arc::new(source), 0, 0, 0);
-        let mut stands = |chunks: &[Chunk], place| {
-            partition.cut(&tick(1, 1_000), chunks, place, Until::End).expect("cut").standing
-        };
-        assert_eq!(stands(&[], Place::default()), Standing::Unknown);
-        assert_eq!(stands(&[chunk(&[3, 9, i64::MAX], 0)], Place::default()), Standing::At(3));
-        assert_eq!(stands(&[], Place { held: Some(70), ..Place::default() }), Standing::Held(70));
-        assert_eq!(stands(&[], Place::default()), Standing::At(3));
-        assert_eq!(stands(&[], Place { unsure: true, ..at_end() }), Standing::AtEnd);
-        assert_eq!(stands(&[], Place { ended: true, ..at_end() }), Standing::Ended);
-    }
-}
+pub(super) mod tests;

@@ -22,6 +22,7 @@ use crate::ingest::align::{Alignment, Standing};
 use crate::ingest::beat::Arrivals;
 use crate::ingest::binder::Report;
 use crate::ingest::cut::{Cut, PartitionCut, Place, Until};
+use crate::ingest::observed::Observed;
 use crate::ingest::queue::{Limits, PartitionQueue, Taken};
 use crate::ledger::{Count, Ledger};
 use crate::plan::Source;
@@ -41,11 +42,14 @@ pub struct SourceParts {
     pub bounded: bool,
     /// What one partition contributes to an epoch.
     pub epoch_limits: Limits,
+    /// Records come when their event times say, at this speed in thousandths.
+    pub replay_milli: Option<u64>,
     /// The process was asked to stop.
     pub stop: Arc<AtomicBool>,
     pub ledger: Ledger,
     pub retained: Rc<RefCell<Retained>>,
     pub progress: SourceProgress,
+    pub observed: Arc<Observed>,
     /// Told when more waits than an epoch takes.
     pub arrivals: Arc<Arrivals>,
     /// Told of the epoch in which tables are read to their end.
@@ -57,8 +61,7 @@ pub struct SourceParts {
 impl SourceParts {
     /// How the partitions of the source are aligned, if they are.
     pub fn alignment(&self) -> Option<Alignment> {
-        let drift_ns = i64::try_from(self.source.max_drift?.as_nanos()).unwrap_or(i64::MAX);
-        Some(Alignment::new(drift_ns, self.epoch_limits.records))
+        Some(Alignment::new(self.source.max_drift?, self.epoch_limits.records))
     }
 }
 
@@ -215,7 +218,8 @@ impl Cutter {
             reports.push(Report::Binding(cut.binding.clone()));
         }
         // Where a stream stands that was not read yet, nobody has to wait for.
-        if self.parts.source.max_drift.is_some() && part != Part::Nothing && *stood != Some(cut.standing) {
+        let is_asked = self.parts.source.max_drift.is_some() || self.parts.replay_milli.is_some();
+        if is_asked && part != Part::Nothing && *stood != Some(cut.standing) {
             *stood = Some(cut.standing);
             reports.push(Report::Standing(self.parts.index as u16, cut.binding.partition, cut.standing));
         }
@@ -243,6 +247,7 @@ impl Cutter {
             _ => cut.cut(tick, &chunks, place, Until::End)?,
         };
         self.count(tick.epoch, &cut);
+        self.observe(&cut);
         let (binding, lag) = (cut.binding.clone(), lag(queue, cut.binding.to));
         *end = end.or(queue.log_end()).or(place.caught_up);
         let read_to_end = || end.is_some_and(|end| binding.to >= end);
@@ -253,6 +258,19 @@ impl Cutter {
             self.parts.arrivals.notify();
         }
         Ok((cut, part != Part::All || read))
+    }
+
+    fn observe(&self, cut: &Cut) {
+        if cut.in_order == 0 && cut.late_ms.is_empty() && cut.future.is_empty() {
+            return;
+        }
+        let mut observed = self.parts.observed.source(self.parts.index);
+        observed.lateness.record(cut.in_order, &cut.late_ms);
+        if let (Some(device), 0) = (cut.future.first(), observed.future.total()) {
+            let source = &self.parts.source;
+            tracing::warn!(source = source.name, device, "a clock is ahead by more than max_future");
+        }
+        cut.future.iter().for_each(|device| observed.future.add(device));
     }
 
     fn count(&self, epoch: Epoch, cut: &Cut) {
@@ -282,7 +300,7 @@ fn rejected(chunk: &Chunk) -> RawRecords {
 
 /// Where the reader of a queue stands, as far as nothing waits to be cut before that. The queue is asked for
 /// its records last: they can only have come after what was answered before.
-fn place(queue: &PartitionQueue) -> Place {
+pub(super) fn place(queue: &PartitionQueue) -> Place {
     let (caught_up, unsure) = queue.end();
     let place = Place { caught_up, unsure, ended: queue.ended(), held: None };
     if queue.queued_records() == 0 { place } else { Place::default() }

@@ -2,7 +2,7 @@
 //!
 //! Records are held back, not sorted out: all behind the place wait. Telemetry is disordered, so one record says
 //! little about where its partition stands. A few from a clock that is ahead do not stop the partition, and a few
-//! that come late do not keep it going: it is the middle of the event times around that counts.
+//! that come late do not keep it going: it is the middle of the event times that follow that counts.
 
 use arrow::array::TimestampNanosecondArray;
 
@@ -51,14 +51,13 @@ pub(super) fn place(parts: &[(&Chunk, usize)], hold: Hold) -> Option<Held> {
     for (row, (_, time)) in rows.iter().enumerate() {
         beyond_before[row + 1] = beyond_before[row] + usize::from(*time > hold.after);
     }
-    let from = |row: usize| row.min(rows.len().saturating_sub(AROUND));
-    let to = |row: usize| rows.len().min(from(row) + AROUND);
+    let to = |row: usize| rows.len().min(row + AROUND);
     let is_ahead = |row: &usize| {
-        let (from, to) = (from(*row), to(*row));
-        rows[*row].1 > hold.after && 2 * (beyond_before[to] - beyond_before[from]) > to - from
+        let to = to(*row);
+        rows[*row].1 > hold.after && 2 * (beyond_before[to] - beyond_before[*row]) > to - *row
     };
     let row = (0..rows.len()).find(is_ahead)?;
-    let around = rows[from(row)..to(row)].iter().map(|(_, time)| *time);
+    let around = rows[row..to(row)].iter().map(|(_, time)| *time);
     Some(Held { records: rows[row].0, time: middle(around.collect())? })
 }
 

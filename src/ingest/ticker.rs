@@ -23,7 +23,7 @@ use crate::ingest::align::Ceilings;
 use crate::ingest::beat::{Arrivals, Beat};
 use crate::ingest::discovery::Findings;
 use crate::settings::Flow;
-use crate::time::{Epoch, Opening, Tick};
+use crate::time::{Epoch, Opening, Tick, Watermark};
 
 /// When epochs end.
 #[derive(Clone, Debug)]
@@ -140,6 +140,8 @@ pub struct TickerControl {
     pub arrivals: Arc<Arrivals>,
     /// Partitions that the next tick tells of.
     pub findings: Arc<Findings>,
+    /// Those of the sources behind the last epoch.
+    pub watermarks: RefCell<Vec<Watermark>>,
     /// Up to which event time sources are cut.
     pub ceilings: Ceilings,
     /// There are tables, which the first epoch reads to their end.
@@ -248,12 +250,13 @@ pub fn ticker<'s>(
                 let loading = control.tables && first.is_none();
                 // The first epoch that has something of streams.
                 let first = *first.get_or_insert(next + Epoch::from(loading));
-                let Some(ceilings) = control.ceilings.of(next, first, pace.bounded) else { return };
+                let Some(mut ceilings) = control.ceilings.of(next, first, pace.bounded) else { return };
                 beat.ticked(now, control.arrivals.take());
                 if loading {
                     gauge.loading.set(Some(next));
                 }
                 let (wall_ms, partitions) = (clock.tick(), control.findings.take());
+                control.ceilings.lower(&mut ceilings, wall_ms);
                 let tick = Tick { epoch: next, wall_ms, checkpoint: false, loading, partitions, ceilings };
                 output.session(&*held).give(tick);
                 next += 1;

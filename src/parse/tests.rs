@@ -59,12 +59,17 @@ pub(super) fn source(columns: Vec<Column>, checks: &[(&str, Operator, i64)]) -> 
         schema,
         table: None,
         watermark: None,
-        connector: SourceConnector::File(FileSource { path: "input".into(), monitor: None }),
+        connector: SourceConnector::File(FileSource {
+            path: "input".into(),
+            monitor: None,
+            replay_milli: None,
+        }),
         format: Format::Json,
         timestamp_format: TimestampFormat::EpochMillis,
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(10),
         max_drift: None,
+        device: None,
         max_record_bytes: 1 << 20,
         dead_letters: DeadLetterPolicy::File,
     }

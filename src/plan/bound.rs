@@ -37,6 +37,15 @@ impl Bound {
         if by_ns == 0 { self } else { Bound::Back { of: Box::new(self), by_ns } }
     }
 
+    /// Whether the watermark of a source has a part in it.
+    pub fn depends_on(&self, source: usize) -> bool {
+        match self {
+            Bound::Source(index) => *index == source,
+            Bound::Least(all) => all.iter().any(|bound| bound.depends_on(source)),
+            Bound::Back { of, .. } | Bound::Starts { of, .. } => of.depends_on(source),
+        }
+    }
+
     /// Its value where the sources of the plan have these watermarks.
     pub fn at(&self, sources: &[Watermark]) -> Watermark {
         match self {
@@ -88,5 +97,6 @@ mod tests {
         assert_eq!(bound.at(&[Watermark(100), Watermark(105)]), Watermark(95));
         assert_eq!(bound.at(&[Watermark(100), Watermark::END]), Watermark(100));
         assert_eq!(Bound::least([Bound::Source(1)]), Bound::Source(1));
+        assert!(bound.depends_on(1) && !bound.depends_on(2));
     }
 }

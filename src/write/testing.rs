@@ -154,6 +154,7 @@ pub(super) fn source(
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(10),
         max_drift: None,
+        device: None,
         max_record_bytes: 1 << 20,
         dead_letters,
     }

@@ -20,7 +20,11 @@ pub(super) fn reads(connector: &SourceConnector, format: &Format) -> String {
                 let interval = humantime::format_duration(interval);
                 format!(", looked at every {interval} for new files and lines")
             });
-            format!("files {}, {}{again}", file.path, delivery::lines(format))
+            let pace = file.replay_milli.map_or(String::new(), |milli| match milli {
+                1_000 => ", as their event times say".to_owned(),
+                milli => format!(", as their event times say, {} times as fast", milli as f64 / 1e3),
+            });
+            format!("files {}, {}{again}{pace}", file.path, delivery::lines(format))
         }
         SourceConnector::Simulator(simulator) => {
             let rate = match simulator.rate {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::csv;
-use super::reader::{Known, Reader, later, never};
+use super::reader::{Known, Reader, never};
 use super::{Reads, SourceOptions, kafka, simulator, values};
 use crate::compile::ast::{Name, Options};
 use crate::compile::diagnostic::Diagnostic;
@@ -16,16 +16,19 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_RECORD_BYTES: usize = 1 << 20;
 
 /// How far ahead of the slowest partition another one may be.
-const MAX_DRIFT: &str = "scan.watermark.alignment.max-drift";
+pub(in crate::compile) const MAX_DRIFT: &str = "scan.watermark.alignment.max-drift";
+
+/// The column that names the device of a record.
+const DEVICE: &str = "device";
 
 /// Options that mean something only where event time is declared.
-pub(in crate::compile) const OF_EVENT_TIME: &[&str] = &[MAX_DRIFT];
+pub(in crate::compile) const OF_EVENT_TIME: &[&str] = &[MAX_DRIFT, DEVICE];
 
 /// For all connectors.
 const COMMON: &[&str] = &["connector", "format", "timestamp_format", "max_record_bytes", "dead_letters"];
 
 /// For all connectors of sources: what is about event time, which a table has not.
-const TIME: &[&str] = &["max_future", "idle_timeout", MAX_DRIFT];
+const TIME: &[&str] = &["max_future", "idle_timeout", MAX_DRIFT, DEVICE];
 
 /// Options of views that are easily written on a source.
 const OF_VIEWS: &[(&str, &str)] = &[
@@ -42,6 +45,7 @@ const NOT_OF_TABLES: &[(&str, &str)] = &[
     ("max_future", "remove it: a table has no event time"),
     ("idle_timeout", "remove it: a table has no event time"),
     (MAX_DRIFT, "remove it: a table has no event time"),
+    (DEVICE, "remove it: a table has no event time"),
     ("scan.startup.mode", "remove it: a table is always read from its beginning"),
     ("key", "the key of a table is its PRIMARY KEY"),
 ];
@@ -107,6 +111,7 @@ pub(super) fn read(
     let max_future = reader.parsed("max_future", MAX_FUTURE, values::duration);
     let idle_timeout = reader.parsed("idle_timeout", IDLE_TIMEOUT, values::duration);
     let max_drift = reader.parsed(MAX_DRIFT, None, max_drift);
+    let device = reader.entry(DEVICE).is_some().then(|| reader.required(DEVICE, "device_id").cloned());
     let max_record_bytes = reader.parsed("max_record_bytes", MAX_RECORD_BYTES, values::bytes);
     let dead_letters = dead_letters(&mut reader, kind);
     let (connector, format, timestamp_format) = (connector?, format?, timestamp_format?);
@@ -118,6 +123,7 @@ pub(super) fn read(
         max_future,
         idle_timeout,
         max_drift,
+        device: device.flatten(),
         max_record_bytes,
         dead_letters: dead_letters?,
     })
@@ -138,7 +144,7 @@ fn known(kind: Connector, name: &str, reads: Reads) -> Known<'static> {
     let (own, later): (&[&str], &[(&str, &str)]) = match kind {
         Connector::Kafka => (kafka::OPTIONS, &[]),
         Connector::File => (
-            &["path", "pace", "source.monitor-interval"],
+            &["path", "pace", "pace.speed", "source.monitor-interval"],
             &[("source.path.regex-pattern", "path takes a glob: path = 'input/*.jsonl'")],
         ),
         Connector::Simulator => (simulator::OPTIONS, &[]),
@@ -164,11 +170,12 @@ fn max_drift(value: &Name) -> Result<Option<Duration>, Diagnostic> {
 }
 
 fn file(reader: &mut Reader<'_>) -> Option<SourceConnector> {
-    reader.choice(
-        "pace",
-        &[("none", ())],
-        &[later("event_time", "files are read as fast as they are taken; remove it")],
-    );
+    let replayed = reader.choice("pace", &[("none", false), ("event_time", true)], &[]) == Some(true);
+    let speed = reader.parsed("pace.speed", 1_000, speed);
+    if let Some(entry) = reader.entry("pace.speed").filter(|_| !replayed) {
+        let error = Diagnostic::new(entry.key.span, "option `pace.speed` needs pace = 'event_time'");
+        reader.report(error.hint("add it, or remove `pace.speed`: files are read as fast as they are taken"));
+    }
     let interval = reader.value("source.monitor-interval").map(|value| {
         let interval = values::duration(value)?;
         if interval.is_zero() {
@@ -183,7 +190,21 @@ fn file(reader: &mut Reader<'_>) -> Option<SourceConnector> {
         let error = Diagnostic::new(value.span, format!("{ending} files are not read"));
         reader.report(error.hint("compress them with gzip: .gz files are read as they are"));
     }
-    Some(SourceConnector::File(FileSource { path: value.value.clone(), monitor }))
+    Some(SourceConnector::File(FileSource {
+        path: value.value.clone(),
+        monitor,
+        replay_milli: replayed.then_some(speed),
+    }))
+}
+
+/// How many times as fast as it was: thousandths.
+fn speed(value: &Name) -> Result<u64, Diagnostic> {
+    let speed = value.value.trim().parse::<f64>().ok().map(|speed| (speed * 1e3).round());
+    let speed = speed.filter(|milli| (1.0..=1e9).contains(milli));
+    speed.map(|milli| milli as u64).ok_or_else(|| {
+        let message = format!("expected a number from 0.001 to 1000000, found '{}'", value.value);
+        Diagnostic::new(value.span, message).hint("pace.speed = '60' replays an hour in a minute")
+    })
 }
 
 fn dead_letters(reader: &mut Reader<'_>, kind: Connector) -> Option<DeadLetterPolicy> {

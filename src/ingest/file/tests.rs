@@ -16,7 +16,12 @@ use crate::ingest::collect::Collected;
 const MAX: usize = 16;
 
 fn connector(directory: &Path, path: &str) -> FileConnector {
-    FileConnector::new(directory, &FileSource { path: path.into(), monitor: None }, &Format::Json, MAX)
+    FileConnector::new(
+        directory,
+        &FileSource { path: path.into(), monitor: None, replay_milli: None },
+        &Format::Json,
+        MAX,
+    )
 }
 
 fn names(directory: &Path, path: &str) -> Vec<String> {
@@ -136,7 +141,8 @@ struct Growing {
 
 impl Growing {
     fn new(directory: &Path, path: &str, format: Format) -> Growing {
-        let source = FileSource { path: path.into(), monitor: Some(Duration::from_nanos(1)) };
+        let source =
+            FileSource { path: path.into(), monitor: Some(Duration::from_nanos(1)), replay_milli: None };
         let connector = FileConnector::new(directory, &source, &format, MAX);
         let reader = connector.reader();
         Growing { connector, reader, known: Vec::new(), out: Collected::new(0) }

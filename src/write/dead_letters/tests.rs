@@ -17,7 +17,8 @@ fn kafka(topics: &[&str]) -> SourceConnector {
 
 /// Sources: two topics, a topic with policy `file`, one with `drop`, and a file.
 fn plan() -> Plan {
-    let file = SourceConnector::File(FileSource { path: "in.jsonl".into(), monitor: None });
+    let file =
+        SourceConnector::File(FileSource { path: "in.jsonl".into(), monitor: None, replay_milli: None });
     Plan {
         name: "d".into(),
         directory: ".".into(),
