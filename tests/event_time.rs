@@ -299,3 +299,32 @@ fn a_replay_gives_records_of_all_files_as_their_event_times_say() {
         assert!(last < first, "{last:?} came before {first:?}");
     }
 }
+
+#[test]
+fn windows_over_partitions_hours_apart_hold_every_record() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sql = "CREATE SOURCE readings (ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts - INTERVAL '10 seconds')
+         WITH (connector = 'kafka', topic = 'readings');
+         CREATE VIEW minutes AS
+             SELECT count(*) AS n, window_start FROM readings GROUP BY tumble(ts, INTERVAL '1 minute');
+         CREATE SINK counts FROM minutes WITH (connector = 'file', path = 'counts.jsonl');";
+    fs::write(folder.path().join("dataflow.sql"), sql).expect("a file");
+    let input = tempfile::tempdir().expect("a folder");
+    let mut partitions = hours_apart(700);
+    for times in &mut partitions {
+        // Up to 9 s late: within the delay.
+        times.iter_mut().enumerate().for_each(|(n, time)| *time -= (n as i64 * 7_919) % 10 * 1_000);
+    }
+    write(input.path(), &partitions);
+    let run = |mode: Mode| {
+        let output = run(folder.path(), input.path(), Mode { epoch_records: Some(50), ..mode });
+        let mut lines = lines(output.path(), "counts.jsonl");
+        lines.sort();
+        lines
+    };
+    let all = MODES.map(run);
+    let count =
+        |line: &String| serde_json::from_str::<Value>(line).expect("a row")["n"].as_u64().expect("a number");
+    assert_eq!(all[0].iter().map(count).sum::<u64>(), 12 * 700, "a record that is in no window was late");
+    assert!(all.iter().all(|lines| *lines == all[0]));
+}

@@ -1,0 +1,164 @@
+//! Event time in front of a real broker: partitions whose data are hours apart, one that falls silent and comes
+//! back, and a broker that does not answer for a while. Nothing is late because of the order of reading.
+
+#[expect(dead_code, reason = "what is written is read from files here, and no topic grows")]
+#[path = "support/broker.rs"]
+mod broker;
+#[path = "support/process.rs"]
+mod process;
+#[expect(dead_code, reason = "another dataflow is run here")]
+#[path = "support/reading.rs"]
+mod reading;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use broker::{Broker, setting};
+use chrono::{DateTime, SecondsFormat};
+use process::{Cluster, tidemill, until};
+use reading::finish;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(40);
+const HOUR: i64 = 3_600;
+/// 2025-10-27T00:00:00Z
+const START: i64 = 1_761_523_200;
+
+/// A dataflow that counts the records of a topic per minute, and copies them.
+fn dataflow(topic: &str, idle_timeout: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sql = format!(
+        "CREATE SOURCE readings (
+             value TIMESTAMP NOT NULL,
+             WATERMARK FOR value AS value - INTERVAL '10 seconds'
+         ) WITH (connector = 'kafka', topic = '{topic}', idle_timeout = '{idle_timeout}');
+         CREATE VIEW minutes AS
+             SELECT count(*) AS n, window_start FROM readings GROUP BY tumble(value, INTERVAL '1 minute');
+         CREATE SINK copy FROM readings WITH (connector = 'file', path = 'copy.jsonl');
+         CREATE SINK counts FROM minutes WITH (connector = 'file', path = 'counts.jsonl');"
+    );
+    fs::write(folder.path().join("dataflow.sql"), sql).expect("a file");
+    folder
+}
+
+fn start(folder: &Path, bootstrap: &str, workers: usize, processes: usize) -> Cluster {
+    Cluster::spawn(processes, |process| {
+        let mut command = tidemill(&["run", "--no-http", "--print-interval", "0s"]);
+        command.arg(folder).args(["--workers", &workers.to_string()]);
+        command.arg("--state-dir").arg(folder.join(format!("state-{process}")));
+        command.env("TIDEMILL_KAFKA__BOOTSTRAP_SERVERS", bootstrap);
+        command
+    })
+}
+
+fn lines(folder: &Path, file: &str) -> Vec<Value> {
+    let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
+    // The last line may be half written.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| serde_json::from_str(line).expect("a row")).collect()
+}
+
+/// Records in closed windows.
+fn counted(folder: &Path) -> i64 {
+    lines(folder, "counts.jsonl").iter().map(|row| row["n"].as_i64().expect("a number")).sum()
+}
+
+fn times(from: i64, count: i64) -> impl Iterator<Item = String> {
+    let time = move |second| DateTime::from_timestamp(from + second, 0).expect("a time");
+    (0..count).map(move |second| time(second).to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+fn late(ledger: &Value) -> i64 {
+    ledger["legs"].as_array().expect("legs").iter().map(|leg| leg["late"].as_i64().expect("a number")).sum()
+}
+
+fn hours_apart(workers: usize, processes: usize) {
+    let mut broker = Broker::new("hours");
+    let topic = broker.create("readings", 12);
+    for partition in 0..12 {
+        broker.produce(&topic, partition, times(START + i64::from(partition) * HOUR, 600), None);
+    }
+    let folder = dataflow(&topic, "1s");
+    let folder = folder.path();
+    let mut cluster = start(folder, &broker.bootstrap, workers, processes);
+    let read = || lines(folder, "copy.jsonl").len();
+    until("all is read", PATIENCE, || format!("{} records\n{}", read(), cluster.log()), || read() == 7_200);
+    // One goes on, the others are idle by and by: all windows before it close.
+    broker.produce(&topic, 11, times(START + 20 * HOUR, 30), None);
+    let log = || format!("{} counted\n{}", counted(folder), cluster.log());
+    until("all windows have closed", PATIENCE, log, || counted(folder) == 7_200);
+    // One that was silent comes back, with a record that is older and one that is not.
+    broker.produce(&topic, 3, times(START + 4 * HOUR, 1).chain(times(START + 20 * HOUR + 25, 1)), None);
+    until("it is read", PATIENCE, || cluster.log(), || read() == 7_232);
+    let ledger = finish(&mut cluster);
+    assert_eq!((late(&ledger), &ledger["read"]["readings"]), (1, &7_232.into()), "{ledger:#}");
+    assert_eq!(counted(folder), 7_200, "the watermark did not go back, and what was late opened no window");
+}
+
+#[test]
+fn real_partitions_hours_apart_make_nothing_late_on_one_worker() {
+    hours_apart(1, 1);
+}
+
+#[test]
+fn real_partitions_hours_apart_make_nothing_late_on_four_workers() {
+    hours_apart(4, 1);
+}
+
+#[test]
+fn real_partitions_hours_apart_make_nothing_late_in_two_processes() {
+    hours_apart(2, 2);
+}
+
+/// A broker that is stopped as long as this lives.
+struct Paused(String);
+
+impl Paused {
+    fn now() -> Paused {
+        let paused = Paused(setting("KAFKA_PID"));
+        paused.signal("-STOP");
+        paused
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.0]).status();
+        assert!(status.expect("kill").success(), "the broker is gone");
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        self.signal("-CONT");
+    }
+}
+
+#[test]
+fn real_a_broker_that_does_not_answer_makes_nothing_late() {
+    let mut broker = Broker::new("pause");
+    let topic = broker.create("readings", 3);
+    for partition in 0..3 {
+        broker.produce(&topic, partition, times(START, 300), None);
+    }
+    let folder = dataflow(&topic, "6s");
+    let folder = folder.path();
+    let mut cluster = start(folder, &broker.bootstrap, 2, 1);
+    let read = || lines(folder, "copy.jsonl").len();
+    until("all is read", PATIENCE, || cluster.log(), || read() == 900);
+    let paused = Paused::now();
+    std::thread::scope(|scope| {
+        for partition in 0..3 {
+            let (broker, topic) = (&broker, &topic);
+            scope.spawn(move || broker.produce(topic, partition, times(START + 300, 300), None));
+        }
+        // Longer than the timeout of idle partitions, which is longer than a broker that answers is ever silent.
+        let over = Instant::now() + Duration::from_secs(9);
+        until("the pause is over", PATIENCE, String::new, || Instant::now() >= over);
+        drop(paused);
+    });
+    until("the rest is read", PATIENCE, || cluster.log(), || read() == 1_800);
+    let ledger = finish(&mut cluster);
+    assert_eq!(late(&ledger), 0, "{ledger:#}");
+}
