@@ -59,6 +59,8 @@ class Source:
                 self.delay_ns = nanoseconds(delay[1]) if delay else 0
             else:
                 self.columns.append(column(item))
+                if check := re.search(r"\bCHECK\s*\((.*)\)", item, re.DOTALL):
+                    self.checks.append(check[1])
 
     def rows(self, folder: Path):
         """The values of every good record, in the order of origins."""
