@@ -60,9 +60,8 @@ class Dataflow:
             select = re.sub(r"^AS\s+", "", body) if body.startswith("AS") else f"SELECT * {body}"
             self.sinks.append(Relation(name, select, oracle_records.options_of(options)))
         else:
-            options = re.match(r"WITH\s*\(([^()]*)\)", rest)
-            options = oracle_records.options_of(options[1] if options else "")
-            self.views[name] = Relation(name, re.sub(r"^(WITH\s*\([^()]*\)\s*)?AS\s+", "", rest), options)
+            options, select = re.match(r"(WITH\s*\([^()]*\)\s*)?AS\s+(.*)", rest, re.DOTALL).groups()
+            self.views[name] = Relation(name, select, oracle_records.options_of(options or ""))
 
     def text(self, relation: Relation) -> str:
         """The SQL of a relation with that of all views below it."""
@@ -89,17 +88,11 @@ def connect(dataflow: Dataflow, folder: Path) -> duckdb.DuckDBPyConnection:
         db.execute(statement)
     for index, source in enumerate(dataflow.sources):
         load(db, index, source, folder)
-        time = (source.event_time, source.delay_ns) if source.event_time else None
-        dataflow.relations[source.name] = Translated(source.name, has_origin=True, time=time)
+        times = [source.event_time] if source.event_time else []
+        dataflow.relations[source.name] = Translated(source.name, has_origin=True, times=times, delay=source.delay)
     clock = oracle_records.CLOCK.isoformat(sep=" ")
     for relation in [*dataflow.views.values(), *dataflow.sinks]:
-        horizon = relation.options.get("deduplicate_horizon")
-        if horizon is not None:
-            horizon = 0 if horizon == "unbounded" else oracle_records.nanoseconds(horizon)
-        query = translated(relation.select, dataflow.relations, clock, horizon)
-        if relation.options.get("mode") == "upsert" and query.upsert_key:
-            key = ", ".join(f'"{name}"' for name in query.upsert_key)
-            query.text = f"SELECT * FROM ({query.text}) QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY _origin DESC) = 1"
+        query = translated(relation.select, dataflow.relations, clock, relation.options.get("deduplicate_horizon"))
         dataflow.relations[relation.name] = query
         if relation.name in dataflow.views:
             db.execute(f'CREATE VIEW "{relation.name}" AS {query.text}')
@@ -160,7 +153,12 @@ def rows_of(db: duckdb.DuckDBPyConnection, query: str) -> list[tuple]:
 
 
 def expected(db: duckdb.DuckDBPyConnection, dataflow: Dataflow, sink: Relation) -> list[dict]:
-    select = dataflow.relations[sink.name].text
+    relation = dataflow.relations[sink.name]
+    select = relation.text
+    if sink.options.get("mode") == "upsert" and relation.key:
+        # A key that comes again after the horizon of DISTINCT ON replaces its row.
+        by = ", ".join(f'"{name}"' for name in relation.key)
+        select += f" QUALIFY row_number() OVER (PARTITION BY {by} ORDER BY _origin DESC) = 1"
     try:
         return fetch(db, select, sink)
     except ROW_ERRORS:

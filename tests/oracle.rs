@@ -3,6 +3,8 @@
 
 #[path = "support/bounded.rs"]
 mod bounded;
+#[path = "oracle/event_time.rs"]
+mod event_time;
 #[path = "oracle/generated.rs"]
 mod generated;
 #[path = "support/process.rs"]
@@ -28,7 +30,7 @@ macro_rules! oracle {
     };
 }
 
-oracle!(aggregates alarm_responses csv_stations deduplicated duration_p95 fan_out fleet_totals fleet_trips fleet_with_owners groupings iot_windows nested_fields pass_through rejects sensor_quality service_metrics vehicle_latest vehicle_state);
+oracle!(aggregates alarm_responses csv_stations deduplicated duration_p95 enriched_devices fan_out fleet_totals fleet_trips fleet_with_owners groupings iot_windows nested_fields pass_through rejects sensor_quality service_metrics vehicle_latest vehicle_state);
 
 #[test]
 fn every_dataflow_is_compared() {

@@ -9,6 +9,7 @@ from pathlib import Path
 BIG = 2**63 - 1
 TEXTS = ["a", "B", "ab", "aB1", "", " ", "é", "日本語", "naïve", "🚗", "12", "-5", "x y z", "a%b", "it's", "A", "b", '"q"', "a\\b"]
 EPOCH = datetime(1970, 1, 1)
+AHEAD = (datetime(2031, 5, 1) - EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Column:
     options: str = ""
     path: str = ""
     draw: object = None
+    time: str = ""  # of a time attribute: 'time', or the 'start' or 'end' of windows
 
 
 @dataclass
@@ -31,20 +33,38 @@ class Source:
     columns: list[Column]
     rows: list[str] = field(default_factory=list)  # lines of JSON, in order
     partitions: int = 1
+    # Of one with event time: how far records may be behind those before them, and for each record its place in time
+    # and its event. The records of an event are in one partition, so that their order does not depend on epochs.
+    delay: int = 0
+    timed: list[tuple[int, int]] = field(default_factory=list)
 
     def statement(self) -> str:
         columns = ",\n".join(f"    {c.name} {c.kind}{c.options}" for c in self.columns)
+        if self.delay:
+            columns += f",\n    WATERMARK FOR ts AS ts - INTERVAL '{self.delay} microseconds'"
         return f"CREATE SOURCE {self.name} (\n{columns}\n) WITH (connector = 'kafka', topic = '{self.name}');\n"
 
     def write(self, folder: Path) -> None:
+        if self.delay:
+            return self.write_events(folder, [(event, row) for (_, event), row in zip(self.timed, self.rows)], self.partitions)
         self.write_lines(folder, [self.rows[part :: self.partitions] for part in range(self.partitions)])
 
     def write_shuffled(self, folder: Path, source: random.Random) -> None:
         """The same records in another order, over other partitions."""
+        if self.delay:
+            return self.write_late(folder, source)
         rows = self.rows.copy()
         source.shuffle(rows)
         cuts = sorted(source.randrange(len(rows) + 1) for _ in range(source.randrange(4)))
         self.write_lines(folder, [rows[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(rows)])])
+
+    def write_late(self, folder: Path, source: random.Random) -> None:
+        """As late as they may be, and no later: in each partition of a watermark that none of them is behind."""
+        found = arrivals(source, [(*timed, row) for timed, row in zip(self.timed, self.rows)], self.delay)
+        self.write_events(folder, [(event, row) for _, event, row in found], source.randrange(1, 5))
+
+    def write_events(self, folder: Path, rows: list[tuple[int, str]], count: int) -> None:
+        self.write_lines(folder, [[row for event, row in rows if event % count == part] for part in range(count)])
 
     def write_lines(self, folder: Path, parts: list[list[str]]) -> None:
         (folder / self.name).mkdir(parents=True)
@@ -52,7 +72,7 @@ class Source:
             (folder / self.name / f"{number}.jsonl").write_text("".join(f"{row}\n" for row in part))
 
 
-def source(r: random.Random, name: str) -> Source:
+def columns(r: random.Random) -> list[Column]:
     moments = [time_of(r) for _ in range(12)]
     words = [word(r) for _ in range(8)]
     columns = [
@@ -81,10 +101,53 @@ def source(r: random.Random, name: str) -> Source:
         if column.kind == "BIGINT" and r.random() < 0.1:
             column.options += " DEFAULT 2"
     r.shuffle(kept)
+    return [Column("id", "BIGINT", bound=1 << 20, options=" NOT NULL"), *kept]
+
+
+def source(r: random.Random, name: str) -> Source:
+    drawn = columns(r)
     count = r.choice([0, 1, 20, 60, 60, 60, 90, 90, 120, 120])
-    columns = [Column("id", "BIGINT", bound=1 << 20, options=" NOT NULL"), *kept]
-    rows = [record(r, columns, number) for number in r.sample(range(1000), count)]
-    return Source(name, columns, rows, r.choice([1, 1, 2, 3]))
+    rows = [record(r, drawn, number) for number in r.sample(range(1000), count)]
+    return Source(name, drawn, rows, r.choice([1, 1, 2, 3]))
+
+
+def timed_source(r: random.Random, name: str, step: int) -> Source:
+    """One with event time, of about `step` microseconds between records, and with as much disorder as it declares."""
+    now = {}
+    column = Column("ts", "TIMESTAMP", options=" NOT NULL", nulls=False, time="time")
+    column.draw = lambda: written(r, now["time"])
+    if r.random() < 0.1:
+        column.options, column.nulls = "", True
+    event = Column("event", "BIGINT", bound=1000, options=" NOT NULL", nulls=False, few=True, draw=lambda: now["event"])
+    drawn = columns(r)
+    for added in (column, event):
+        drawn.insert(r.randrange(1, len(drawn) + 1), added)
+    delay = r.choice([1, step // 2, 3 * step, 10 * step, 40 * step])
+    numbers = r.sample(range(1000), r.choice([0, 1, 30, 60, 80, 120, 120, 120, 160, 160, 200, 240]))
+    some = r.choice([5, 40, 1000])
+    timed = [(time, r.randrange(some), number) for time, number in zip(moments(r, len(numbers), step), numbers)]
+    arriving, rows = arrivals(r, timed, delay), []
+    for time, event, number in arriving:
+        # A clock that is years ahead: a dead letter, which moves nothing.
+        now.update(time=time if r.random() < 0.99 else AHEAD, event=event)
+        rows.append(record(r, drawn, number))
+    return Source(name, drawn, rows, r.choice([1, 1, 2, 3, 4]), delay, [(time, event) for time, event, _ in arriving])
+
+
+def moments(r: random.Random, count: int, step: int) -> list[int]:
+    """Times with ties, gaps, and many at the ends of windows."""
+    # Not beyond the clock of the runs.
+    first = datetime.fromisoformat(r.choice(["2025-10-01T10:00:00", "1969-12-31T23:58:30", "2024-02-28T23:30:00", "2000-01-01"]))
+    at, times = (first - EPOCH) // timedelta(microseconds=1), []
+    for _ in range(count):
+        at += r.choice([0, 1, step // 3, step, step, 2 * step, r.randrange(3 * step), 20 * step if r.random() < 0.2 else step])
+        times.append(at - at % (5 * step) if r.random() < 0.2 else at)
+    return times
+
+
+def arrivals(r: random.Random, timed: list[tuple], delay: int) -> list[tuple]:
+    """What begins with a time, in an order in which nothing is more than the delay behind something before it."""
+    return sorted(timed, key=lambda one: one[0] + r.randrange(delay + 1))
 
 
 def record(r: random.Random, columns: list[Column], number: int) -> str:

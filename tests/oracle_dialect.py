@@ -11,7 +11,7 @@ both; `/` is one of the SETTINGS. Beside its text a query has
 import re
 from dataclasses import dataclass, field, replace
 
-import oracle_duplicates
+import oracle_windows
 
 SUM_ERROR = 1e-12  # sum and avg of doubles
 VARIANCE_ERROR = 1e-9  # var and stddev
@@ -102,18 +102,20 @@ class Relation:
     has_origin: bool
     # By column; of `*` where the columns are not named.
     tolerance: dict[str, float] = field(default_factory=dict)
-    # The column of event time, and the horizon of duplicates that its source declares by the delay, in nanoseconds.
-    time: tuple[str, int] | None = None
-    # Columns by which a later row takes the place of an earlier one in an upsert sink, though rows are only added.
-    upsert_key: tuple[str, ...] = ()
+    # What its only SELECT reads: late rows have these columns.
+    read: str | None = None
+    # Its time attributes, and by how much (in nanoseconds) their watermark is behind.
+    times: list[str] = field(default_factory=list)
+    delay: int = 0
+    # The columns of its DISTINCT ON: an upsert sink has the last row of each.
+    key: list[str] = field(default_factory=list)
 
 
 Scope = dict[str, Relation]
 
 
-def translated(select: str, scope: Scope, clock: str, horizon: int | None = None) -> Relation:
-    """A query over the relations of `scope`; `clock` is what now() is, and `horizon` that of DISTINCT ON in nanoseconds,
-    0 for none: every key is remembered."""
+def translated(select: str, scope: Scope, clock: str, horizon: str | None) -> Relation:
+    """A query over the relations of `scope`; `clock` is what now() is, `horizon` how far apart duplicates may be."""
     return Query(scope, clock, horizon).query(tree(TOKEN.findall(select)))
 
 
@@ -146,6 +148,16 @@ def cut(tokens: list, *words: str) -> list[list]:
     return parts
 
 
+def joined(parts: list[list]) -> list:
+    """What [`cut`] has cut at commas."""
+    return [token for number, part in enumerate(parts) for token in ([","] if number else []) + part]
+
+
+def is_window(group: list) -> bool:
+    called = len(group) == 2 and isinstance(group[1], Group) and isinstance(group[0], str)
+    return called and group[0].lower() in oracle_windows.WINDOWS
+
+
 def name_of(token: str) -> str:
     return token[1:-1] if token.startswith('"') else token.lower()
 
@@ -159,17 +171,21 @@ def names_in(tokens: list):
 
 
 class Query:
-    def __init__(self, scope: Scope, clock: str, horizon: int | None = None):
+    def __init__(self, scope: Scope, clock: str, horizon: str | None):
         self.scope = dict(scope)
         self.clock = clock
         self.horizon = horizon
         self.origin: str | None = None
-        self.read: Relation | None = None  # the only relation of the SELECT at hand
+        self.times: list[str] = []
+        self.unique: list[str] = []
+        self.delay = 0
 
     # -- queries
 
     def query(self, tokens: list) -> Relation:
         head = ""
+        if [token.upper() for token in tokens[-2:] if isinstance(token, str)] == ["EMIT", "CHANGES"]:
+            tokens = tokens[:-2]  # early results: the last ones are the same
         if is_word(tokens[0], "WITH"):
             head, tokens = self.common(tokens[1:])
         branches, words = [[]], []
@@ -183,7 +199,8 @@ class Query:
                 branches[-1].append(token)
         relations = [self.branch(branch) for branch in branches]
         if len(relations) == 1:
-            return replace(relations[0], text=head + relations[0].text)
+            only = relations[0]
+            return replace(only, text=head + only.text, read=only.read and head + only.read)
         ordered = all(word == "UNION ALL" for word in words) and all(r.has_origin for r in relations)
         texts = []
         for index, relation in enumerate(relations):
@@ -194,7 +211,8 @@ class Query:
         # Columns match by position and have the names of the first.
         worst = max((max(r.tolerance.values(), default=0.0) for r in relations), default=0.0)
         tolerance = {name: worst for name in relations[0].tolerance} | {"*": worst}
-        return Relation(head + text, ordered, tolerance)
+        times = relations[0].times if all(r.times for r in relations) else []
+        return Relation(head + text, ordered, tolerance, times=times, delay=max(r.delay for r in relations))
 
     def branch(self, tokens: list) -> Relation:
         if len(tokens) == 1 and isinstance(tokens[0], Group):
@@ -220,49 +238,108 @@ class Query:
                 current = clauses.setdefault(token.upper(), [])
             else:
                 current.append(token)
-        items = clauses["SELECT"]
         source, columns, origin = self.source(clauses.get("FROM", []))
-        distinct = is_word(items[0], "DISTINCT")
-        first_of = items[2] if distinct and is_word(items[1], "ON") else None
-        expressions = cut(items[3:] if first_of else items[1:] if distinct else items, ",")
-        grouped = "GROUP" in clauses or any(self.aggregates(item) for item in expressions)
-        kept = origin and (first_of or not distinct) and not grouped and not self.subqueries(clauses.get("WHERE", []))
         self.origin = origin
+        read = f"SELECT *{' EXCLUDE (_origin)' if origin else ''} FROM {source}" if source else None
+        source = self.windowed(clauses, source)
+        items = clauses["SELECT"]
+        distinct = is_word(items[0], "DISTINCT")
+        on = items[2] if distinct and is_word(items[1], "ON") else None
+        expressions = cut(items[3:] if on else items[1:] if distinct else items, ",")
+        distinct = distinct and not on
+        grouped = "GROUP" in clauses or any(self.aggregates(item) for item in expressions)
+        kept = origin and not distinct and not grouped and not self.subqueries(clauses.get("WHERE", []))
         texts, tolerance = [], {}
         for item in expressions:
             texts.append(self.item(item, origin))
             tolerance |= self.tolerance(item, columns)
         if kept:
             texts.append(f"{origin} AS _origin")
-        behind = f" FROM {source}" if source else ""
+        text = f"SELECT {'DISTINCT ' if distinct else ''}{', '.join(texts)}"
+        text += f" FROM {source}" if source else ""
         for word in CLAUSES[2:]:
             if word in clauses:
-                behind += f" {word} {self.expression(clauses[word])}"
-        time, upsert_key = self.carried(expressions) if kept else (None, ())
-        if first_of:
-            keys = [oracle_duplicates.resolved(key, expressions) for key in cut(first_of, ",")]
-            given = self.read.time or (None, 0)
-            horizon = (given[1] if self.horizon is None else self.horizon) or None
-            text = f"SELECT {', '.join(texts)}\0{behind}"
-            text = oracle_duplicates.kept(text, [self.expression(key) for key in keys], given[0], horizon)
-            plain = all(len(key) == 1 and isinstance(key[0], str) for key in keys)
-            upsert_key = tuple(name_of(key[0]) for key in keys) if plain and horizon else ()
-            return Relation(text, bool(kept), tolerance, time, upsert_key)
-        text = f"SELECT {'DISTINCT ' if distinct else ''}{', '.join(texts)}{behind}"
-        return Relation(text, bool(kept), tolerance, time, upsert_key)
+                text += f" {word} {self.expression(clauses[word])}"
+        if on:
+            text = self.first_of_each(text, cut(on, ","), expressions)
+        times = [] if grouped else [name for item in expressions for name in self.time(item)]
+        key = [name_of(part[-1]) for part in cut(on, ",") if isinstance(part[-1], str)] if on else []
+        if not on and all(item == ["*"] for item in expressions):
+            key = self.unique
+        return Relation(text, bool(kept), tolerance, read, times, self.delay, key)
 
-    def carried(self, items: list[list]) -> tuple[tuple[str, int] | None, tuple[str, ...]]:
-        """The event time and upsert key of the only relation that is read, where the SELECT list keeps them."""
-        names = {}
-        for item in items:
-            if item[-1:] == ["*"]:
-                return self.read.time, self.read.upsert_key
-            if isinstance(item[0], str) and (len(item) == 1 or is_word(item[1], "AS")):
-                names[name_of(item[0])] = name_of(item[-1])
-        time = self.read.time
-        time = (names[time[0]], time[1]) if time and time[0] in names else None
-        key = tuple(names.get(name, "") for name in self.read.upsert_key)
-        return time, key if all(key) else ()
+    def time(self, item: list) -> list[str]:
+        """The names of time attributes that a column of a SELECT shows as they are."""
+        if item[-1:] == ["*"]:
+            return self.times
+        column, name = (item[:-2], item[-1]) if len(item) > 2 and is_word(item[-2], "AS") else (item, item[-1])
+        plain = len(column) == 1 or (len(column) == 3 and column[1] == ".")
+        plain = plain and isinstance(column[-1], str) and name_of(column[-1]) in self.times
+        return [name_of(name)] if plain else []
+
+    def first_of_each(self, text: str, on: list[list], items: list[list]) -> str:
+        """DISTINCT ON, of the query without it."""
+        if self.origin is None:
+            raise ValueError("DISTINCT ON of rows that come from no record is not understood")
+        hidden = [f"_key{number}" for number in range(len(on))]
+        added = "".join(f", {self.key(key, items)} AS {name}" for key, name in zip(on, hidden))
+        if self.horizon == "unbounded":
+            horizon, time = None, "0"
+        else:
+            horizon = oracle_windows.nanos(["INTERVAL", f"'{self.horizon}'"]) if self.horizon else self.delay
+            time = f'epoch_ns("{self.times[0]}")'
+        at = text.index(f" AS _origin FROM ") + len(" AS _origin")
+        return oracle_windows.first_of_each(f"{text[:at]}{added}, {time} AS _time{text[at:]}", hidden, horizon)
+
+    def windowed(self, clauses: dict[str, list], source: str) -> str:
+        """The FROM with a window of GROUP BY; the columns that name it take its place in the clauses."""
+        groups = cut(clauses.get("GROUP", [])[1:], ",")
+        place = next((place for place, group in enumerate(groups) if is_window(group)), None)
+        if place is None:
+            return source
+        kind, (time, *lengths) = groups[place][0].lower(), cut(groups[place][1], ",")
+        lengths = [oracle_windows.nanos(length) for length in lengths]
+        items = cut(clauses["SELECT"], ",")
+        groups[place : place + 1] = [[name] for name in oracle_windows.EDGES]
+        groups = [self.edges(group) for group in groups]
+        if kind == "session":
+            keys = [self.key(group, items) for group in groups if group[0] not in oracle_windows.EDGES.values()]
+            where = self.expression(clauses.pop("WHERE", []))
+            # The name by which columns may be called: of one relation, behind which nothing is joined.
+            alias = clauses["FROM"][-1]
+            source = oracle_windows.sessions(source, where, self.expression(time), lengths[0], keys, alias)
+        else:
+            source += oracle_windows.of_time(kind, self.expression(time), lengths)
+        clauses["GROUP"] = ["BY", *joined(groups)]
+        named = [[*item, "AS", item[0]] if len(item) == 1 and item[0] in oracle_windows.EDGES else item for item in items]
+        clauses["SELECT"] = joined([self.edges(item) for item in named])
+        if "HAVING" in clauses:
+            clauses["HAVING"] = self.edges(clauses["HAVING"])
+        return source
+
+    def edges(self, tokens: list) -> list:
+        """The edges of the window; in aggregates, subqueries and behind AS the names are those of columns."""
+        out: list = Group() if isinstance(tokens, Group) else []
+        for index, token in enumerate(tokens):
+            before = tokens[index - 1] if index else None
+            if isinstance(token, Group):
+                aggregate = isinstance(before, str) and before.lower() in self.AGGREGATES
+                query = bool(token) and is_word(token[0], "SELECT", "WITH")
+                filtered = is_word(before, "FILTER") or (is_word(before, "GROUP") and index > 1)
+                out.append(token if aggregate or query or filtered else self.edges(token))
+            elif is_word(token, *map(str.upper, oracle_windows.EDGES)) and not is_word(before, "AS", "."):
+                out.append(oracle_windows.EDGES[token.lower()])
+            else:
+                out.append(token)
+        return out
+
+    def key(self, group: list, items: list[list]) -> str:
+        """An expression of GROUP BY, which may be the place or the name of one that is selected."""
+        if len(group) == 1 and isinstance(group[0], str):
+            named = [item for item in items if len(item) > 2 and is_word(item[-2], "AS") and item[-1] == group[0]]
+            found = items[int(group[0]) - 1] if group[0].isdigit() else named[0] if named else group
+            group = found[:-2] if len(found) > 2 and is_word(found[-2], "AS") else found
+        return self.expression(group)
 
     @staticmethod
     def is_inside(word: str, clauses: dict) -> bool:
@@ -274,13 +351,19 @@ class Query:
 
     def source(self, tokens: list) -> tuple[str, dict[str, float], str | None]:
         """Text of a FROM, the tolerance of its columns, and the expression for the origin of its rows."""
-        text, tolerance, origins, rest = "", {}, [], []
+        text, tolerance, origins, rest, found = "", {}, [], [], []
         previous = ","
         for token in tokens:
             starts = is_word(previous, "JOIN", ",")
             if starts and isinstance(token, Group):
                 relation = self.query(token)
                 part = f"({relation.text})"
+            elif is_word(previous, "LATE") and isinstance(token, Group):
+                # Nothing is late in what is compared.
+                read = self.scope[name_of(token[0])].read
+                relation = Relation(f"(SELECT * FROM ({read}) WHERE FALSE)", False)
+                rest.pop()
+                part = relation.text
             elif starts and name_of(token) in self.scope:
                 relation = self.scope[name_of(token)]
                 part = token
@@ -291,11 +374,14 @@ class Query:
             text += f" {self.expression(rest)}"
             rest = []
             text += f" {part}"
-            self.read = relation
             origins.append(relation.has_origin)
+            found.append(relation)
             tolerance |= {name: max(value, tolerance.get(name, 0.0)) for name, value in relation.tolerance.items()}
             previous = ""
         only = len(origins) == 1 and origins[0]
+        self.times = found[0].times if len(found) == 1 else []
+        self.unique = found[0].key if len(found) == 1 else []
+        self.delay = max((relation.delay for relation in found), default=0)
         return f"{text} {self.expression(rest)}".strip(), tolerance, "_origin" if only else None
 
     def subqueries(self, tokens: list) -> bool:
@@ -402,7 +488,7 @@ class Query:
 
     def inner(self, group: Group) -> str:
         if group and is_word(group[0], "SELECT", "WITH"):
-            relation = Query(self.scope, self.clock).query(group)
+            relation = Query(self.scope, self.clock, self.horizon).query(group)
             hidden = " EXCLUDE (_origin)" if relation.has_origin else ""
             return f"SELECT *{hidden} FROM ({relation.text})"
         return self.expression(group)

@@ -121,6 +121,7 @@ class Relation:
     unique: str | None = None  # a column whose values do not repeat
     origin: bool = True  # whether its rows have one, which decides ties
     ordered: bool = False  # whether its rows depend on the order of the input
+    stream: bool = False  # whether its rows are only added, without end: it is not joined
     features: frozenset = frozenset()
     head: str = ""  # WITH
 
@@ -134,6 +135,7 @@ class Value:
     bound: int = 0  # of integers
     sums: str = ""  # of doubles: 'exact', 'positive', or '' where sums could round differently
     fuzzy: bool = False  # differs in the last digits: may be written, not compared or grouped
+    time: str = ""  # as that of a column
 
 
 @dataclass
@@ -146,9 +148,14 @@ class Query:
     ordered: bool
     features: set[str] = field(default_factory=set)
     origin: bool = True
+    stream: bool = False
+    window: bool = False  # whether it has one itself
+    deduplicated: bool = False
 
 
 class Generator:
+    FEATURES = FEATURES
+
     def __init__(self, seed: str):
         self.random = random.Random(seed)
         self.names = 0
@@ -177,7 +184,7 @@ class Generator:
         if not found:
             return None
         column = self.pick(found)
-        return Value(column.name, kind, column.bound, column.sums, column.fuzzy)
+        return Value(column.name, kind, column.bound, column.sums, column.fuzzy, column.time)
 
     def value(self, relation: Relation, kind: str, depth: int) -> Value:
         if depth <= 0 or self.chance(0.35):
@@ -414,7 +421,7 @@ class Generator:
         for _ in range(count):
             if self.chance(0.4):
                 column = self.pick(relation.columns)
-                value = Value(column.name, column.kind, column.bound, column.sums, column.fuzzy)
+                value = Value(column.name, column.kind, column.bound, column.sums, column.fuzzy, column.time)
             else:
                 value = self.value(relation, self.pick(kinds), 2)
             items.append((value, self.name()))
@@ -442,7 +449,8 @@ class Generator:
         condition = self.where(relation) if where else ""
         whole = f"{relation.head}SELECT {text} FROM {relation.text}{condition}{rest}"
         origin = relation.origin and not updating
-        return Query(whole, columns, rows, updating, unique, relation.ordered, origin=origin)
+        stream = relation.stream and not updating
+        return Query(whole, columns, rows, updating, unique, relation.ordered, origin=origin, stream=stream)
 
     def distinct(self, pool: list[Relation], depth: int) -> Query:
         relation = self.pick(pool)
@@ -450,11 +458,11 @@ class Generator:
         self.use("distinct")
         items = [item for item in self.items(relation, self.pick([1, 2, 3])) if item[0].kind != "JSON" and not item[0].fuzzy]
         items = items or [(self.value(relation, "BIGINT", 1), self.name())]
-        columns = [as_column(value, name) for value, name in items]
+        columns = [replace(as_column(value, name), time="") for value, name in items]
         text = "DISTINCT " + ", ".join(f"{value.text} AS {name}" for value, name in items)
         unique = columns[0].name if len(columns) == 1 else None
         query = self.made(relation, text, columns, relation.rows, relation.updating, unique)
-        return replace(query, origin=False)
+        return replace(query, origin=False, stream=False)
 
     def whole(self, pool: list[Relation], depth: int) -> Query:
         """Aggregates without GROUP BY."""
@@ -477,14 +485,22 @@ class Generator:
         if len(keys) > 1:
             self.use("several_keys")
         aggregates = [(self.aggregate(relation), self.name()) for _ in range(self.random.randrange(1, 6))]
+        # The windows of a view with windows: their rows are final, too.
+        given = any(value.time == "end" for value, _ in keys)
         columns = [as_column(value, name) for value, name in keys + aggregates]
+        if not given:
+            columns = [replace(column, time="") for column in columns]
         text = ", ".join(f"{value.text} AS {name}" for value, name in keys + aggregates)
         by = ", ".join(value.text if self.chance(0.7) else str(place + 1) for place, (value, _) in enumerate(keys))
         rest = f" GROUP BY {by}"
         if self.chance(0.3):
             rest += self.having(relation)
         unique = keys[0][1] if len(keys) == 1 else None
-        return self.made(relation, text, columns, relation.rows, True, unique, rest)
+        query = self.made(relation, text, columns, relation.rows, not given, unique, rest)
+        if given:
+            self.use("window_given")
+            query = replace(query, origin=False, stream=True)
+        return query
 
     def key(self, relation: Relation) -> Value:
         columns = [c for c in relation.columns if not c.fuzzy and c.kind != "JSON"]
@@ -493,7 +509,7 @@ class Generator:
             column = self.pick(few if self.chance(0.7) else columns)
             if column.nulls:
                 self.use("null_keys")
-            return Value(column.name, column.kind, column.bound, column.sums)
+            return Value(column.name, column.kind, column.bound, column.sums, time=column.time)
         self.use("group_by_expression")
         while True:
             value = self.value(relation, self.pick(["BIGINT", "TEXT", "BOOLEAN", "TIMESTAMP"]), 2)
@@ -639,7 +655,7 @@ class Generator:
         argument = self.any_argument(relation)
         function = self.pick(["min", "max"])
         self.use(function)
-        return replace(argument, text=self.filtered(f"{function}({argument.text})", relation))
+        return replace(argument, text=self.filtered(f"{function}({argument.text})", relation), time="")
 
     def aggregate_end(self, relation: Relation) -> Value:
         """first_value, last_value."""
@@ -656,13 +672,14 @@ class Generator:
         if order is None:
             return self.aggregate_extreme(relation)
         self.use(function)
-        return replace(argument, text=self.filtered(f"{function}({argument.text} ORDER BY {order})", relation))
+        text = self.filtered(f"{function}({argument.text} ORDER BY {order})", relation)
+        return replace(argument, text=text, time="")
 
     # -- queries of queries
 
     def sides(self, pool: list[Relation]) -> tuple[Relation, Relation, Column, Column] | None:
         """Two relations that can be joined, and a column of each that can be equal."""
-        kept = [r for r in pool if not r.head and (r.updating or not r.origin) and r.unique]
+        kept = [r for r in pool if not r.head and not r.stream and (r.updating or not r.origin) and r.unique]
         pairs = [
             (left, right, one, other)
             for left in kept
@@ -683,8 +700,8 @@ class Generator:
         self.over(right)
         word = self.pick(["JOIN", "JOIN", "LEFT JOIN", "FULL JOIN"])
         self.use(word.lower().replace(" ", "_"))
-        columns = [replace(c, name=f"a.{c.name}") for c in left.columns]
-        columns += [replace(c, name=f"b.{c.name}", nulls=True) for c in right.columns]
+        columns = [replace(c, name=f"a.{c.name}", time="") for c in left.columns]
+        columns += [replace(c, name=f"b.{c.name}", nulls=True, time="") for c in right.columns]
         condition = f"a.{one.name} = b.{other.name}"
         joined = Relation("", columns, left.rows * right.rows, True, None, False)
         if self.chance(0.3) and word != "FULL JOIN":
@@ -745,7 +762,7 @@ class Generator:
         self.use(word.lower().replace(" ", "_"))
         kinds = [self.pick(["BIGINT", "DOUBLE", "TEXT", "BOOLEAN", "TIMESTAMP"]) for _ in range(self.pick([1, 2, 3]))]
         names = [self.name() for _ in kinds]
-        texts, branches, rows, updating, origins = [], [], 0, False, True
+        texts, branches, rows, updating, origins, stream = [], [], 0, False, True, False
         for _ in range(self.pick([2, 2, 3])):
             relation = self.pick(pool)
             self.over(relation)
@@ -756,10 +773,11 @@ class Generator:
             rows += relation.rows
             updating |= relation.updating
             origins &= relation.origin
+            stream |= relation.stream and word == "UNION ALL"
         columns = [as_column(self.joined("", *values), name) for values, name in zip(zip(*branches), names)]
         unique = names[0] if word == "UNION" and len(names) == 1 else None
         origin = word == "UNION ALL" and origins and not updating
-        return Query(f" {word} ".join(texts), columns, rows, updating, unique, False, origin=origin)
+        return Query(f" {word} ".join(texts), columns, rows, updating, unique, False, origin=origin, stream=stream)
 
     def common(self, pool: list[Relation], depth: int) -> Query:
         self.use("cte")
@@ -781,21 +799,28 @@ class Generator:
 
     # -- a file
 
+    def source(self, name: str) -> Source:
+        return oracle_data.source(self.random, name)
+
+    def decorated(self, query: Query, view: bool) -> tuple[str, Query]:
+        """What a statement adds to a query: the options of a view, and the query."""
+        return "", query
+
     def dataflow(self) -> tuple[str, list[Source], list[dict]]:
-        sources = [oracle_data.source(self.random, f"s{index}") for index in range(self.pick([1, 1, 2]))]
+        sources = [self.source(f"s{index}") for index in range(self.pick([1, 1, 2]))]
         statements = [source.statement() for source in sources]
         pool = [Relation(s.name, s.columns, len(s.rows), unique="id") for s in sources]
         for number in range(self.random.randrange(2, 6)):
-            query = self.query(pool, 1)
+            with_, query = self.decorated(self.query(pool, 1), view=True)
             kind = self.pick(["VIEW", "MATERIALIZED VIEW"])
-            statements.append(f"CREATE {kind} v{number} AS\n{query.text};\n")
+            statements.append(f"CREATE {kind} v{number} {with_}AS\n{query.text};\n")
             made_over_view = {"view"} if "view" not in query.features else {"view", "view_over_view"}
             relation = as_relation(query, f"v{number}")
             relation.features = frozenset(query.features | made_over_view)
             pool.append(relation)
         sinks = []
         for number in range(QUERIES):
-            query = self.query(pool, 2)
+            _, query = self.decorated(self.query(pool, 2), view=False)
             options = f"connector = 'file', path = 'out{number}.jsonl'"
             statements.append(f"CREATE SINK q{number} AS\n{query.text}\nWITH ({options});\n")
             sinks.append({"name": f"q{number}", "features": sorted(query.features), "ordered": query.ordered})
@@ -812,17 +837,17 @@ class Generator:
 
 def as_column(value: Value, name: str) -> Column:
     few = value.kind == "BOOLEAN"
-    return Column(name, value.kind, bound=value.bound, sums=value.sums, fuzzy=value.fuzzy, few=few, nulls=True)
+    return Column(name, value.kind, bound=value.bound, sums=value.sums, fuzzy=value.fuzzy, few=few, nulls=True, time=value.time)
 
 
 def as_relation(query: Query, text: str) -> Relation:
     features = frozenset(query.features)
-    shape = (query.columns, query.rows, query.updating, query.unique, query.origin, query.ordered)
+    shape = (query.columns, query.rows, query.updating, query.unique, query.origin, query.ordered, query.stream)
     return Relation(text, *shape, features)
 
 
-def write(seed: str, index: int, folder: Path) -> list[dict]:
-    text, sources, sinks = Generator(f"{seed}.{index}").dataflow()
+def write(generator: type[Generator], seed: str, index: int, folder: Path) -> list[dict]:
+    text, sources, sinks = generator(f"{seed}.{index}").dataflow()
     folder.mkdir(parents=True)
     (folder / "dataflow.sql").write_text(f"-- seed {seed}, dataflow {index}\n\n{text}")
     for source in sources:
@@ -832,31 +857,31 @@ def write(seed: str, index: int, folder: Path) -> list[dict]:
     return sinks
 
 
-def coverage(seed: str, tests: int, count: int) -> int:
+def coverage(generator: type[Generator], seed: str, tests: int, count: int) -> int:
     counts: Counter[str] = Counter()
     for test in range(tests):
         for index in range(count):
-            _, _, sinks = Generator(f"{seed}.{test}.{index}").dataflow()
+            _, _, sinks = generator(f"{seed}.{test}.{index}").dataflow()
             for sink in sinks:
                 counts.update(["queries", *sink["features"], *(["ordered"] if sink["ordered"] else [])])
-    unknown = counts.keys() - FEATURES.keys()
-    short = {name: least for name, least in FEATURES.items() if counts[name] < least}
-    for name, least in FEATURES.items():
+    unknown = counts.keys() - generator.FEATURES.keys()
+    short = {name: least for name, least in generator.FEATURES.items() if counts[name] < least}
+    for name, least in generator.FEATURES.items():
         print(f"{name}: {counts[name]} (at least {least})")
     if unknown or short:
         print(f"without a demand: {sorted(unknown)}; too few: {short}")
     return 1 if unknown or short else 0
 
 
-def main() -> int:
+def main(generator: type[Generator]) -> int:
     action, seed, *rest = sys.argv[1:]
     if action == "coverage":
-        return coverage(seed, *map(int, rest))
+        return coverage(generator, seed, *map(int, rest))
     count, folder = int(rest[0]), Path(rest[1])
     for index in range(count):
-        write(seed, index, folder / str(index))
+        write(generator, seed, index, folder / str(index))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Generator))

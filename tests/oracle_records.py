@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import oracle_csv
+import oracle_windows
 from oracle_dialect import JSON_MARK
 
 # Small inputs are cut as a whole in the first epoch, 20 ms after the clock at which golden runs start.
@@ -50,13 +51,13 @@ class Source:
         self.columns: list[Column] = []
         self.checks: list[str] = []
         self.event_time: str | None = None
+        self.delay = 0
         for item in items(body[body.index("(") + 1 : body.rindex(")")]):
             if check := re.match(r"CHECK\s*\((.*)\)$", item, re.DOTALL):
                 self.checks.append(check[1])
-            elif watermark := re.match(r'WATERMARK FOR\s+("[^"]+"|\w+)', item):
+            elif watermark := re.match(r'WATERMARK FOR\s+("[^"]+"|\w+)\s.*(INTERVAL.*)', item, re.DOTALL):
                 self.event_time = watermark[1].strip('"')
-                delay = re.search(r"INTERVAL\s+'([^']*)'", item)
-                self.delay_ns = nanoseconds(delay[1]) if delay else 0
+                self.delay = oracle_windows.nanos(re.findall(r"'[^']*'|\w+", watermark[2]))
             else:
                 self.columns.append(column(item))
                 if check := re.search(r"\bCHECK\s*\((.*)\)", item, re.DOTALL):
@@ -274,14 +275,6 @@ def decimal(text: str) -> Decimal:
 def nanos(moment: datetime) -> int:
     since = moment - datetime(1970, 1, 1)
     return ((since.days * 86400 + since.seconds) * 10**6 + since.microseconds) * 1000
-
-
-def nanoseconds(duration: str) -> int:
-    """As seconds(), also of parts of them: `1.5 seconds`, `700 milliseconds`, and of several: `3 hours 20 minutes`."""
-    parts = re.findall(r"([\d.]+)\s*([a-z]+)", duration)
-    known = UNITS | {"ms": 0.001, "millisecond": 0.001}
-    scale = lambda unit: Decimal(str(known[unit if unit in known else unit.rstrip("s")])) * 10**9
-    return sum(int(Decimal(count) * scale(unit)) for count, unit in parts)
 
 
 def seconds(duration: str) -> int:

@@ -12,13 +12,15 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::bounded::{Mode, lines, run};
+use crate::bounded::{Mode, lines, run, run_with_ledger};
 use crate::{compared, python};
 
 /// Dataflows of one test, each with ten queries.
-const DATAFLOWS: usize = 4;
+pub const DATAFLOWS: usize = 4;
 /// Tests of so many dataflows: one to ten of [`generated!`].
 const TESTS: usize = 10;
+
+const SCRIPT: &str = "oracle_generator.py";
 
 /// How dataflow `index` of all is run: every mode gets its share.
 fn mode(index: usize) -> (Mode, &'static str) {
@@ -33,40 +35,54 @@ fn mode(index: usize) -> (Mode, &'static str) {
     (modes[index % modes.len()], if (index / modes.len()).is_multiple_of(2) { "input" } else { "shuffled" })
 }
 
-fn seed() -> u64 {
+/// What a run repeats that names it.
+pub fn seed() -> u64 {
     let given = env::var("ORACLE_SEED").ok().map(|seed| seed.parse().expect("a number"));
     // Short enough to be typed.
     given.unwrap_or_else(|| RandomState::new().hash_one(0) % 1_000_000)
 }
 
-/// Writes `count` dataflows, numbered from 0.
-fn generate(seed: &str, count: usize) -> TempDir {
+/// Has a script write `count` dataflows, numbered from 0.
+pub fn generate(script: &str, seed: &str, count: usize) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    let (good, report) = python("oracle_generator.py", |command| {
+    let (good, report) = python(script, |command| {
         command.args(["write", seed, &count.to_string()]).arg(folder.path());
     });
     assert!(good, "{report}");
     folder
 }
 
-fn agree_with_duckdb(test: usize) {
+/// Runs a dataflow in which nothing is late, neither in order nor shuffled: DuckDB would not know of it.
+pub fn run_in_time(dataflow: &Path, input: &str, mode: Mode) -> TempDir {
+    let (output, ledger) = run_with_ledger(dataflow, &dataflow.join(input), mode);
+    assert_eq!(late(&ledger), 0, "{mode:?}, {input}: {ledger:#}");
+    output
+}
+
+/// How many rows were late.
+pub fn late(ledger: &Value) -> u64 {
+    let legs = ledger["legs"].as_array().expect("legs");
+    legs.iter().map(|leg| leg["late"].as_u64().expect("a count")).sum()
+}
+
+/// Runs the dataflows of test `test` of a script, each in its mode, and compares them.
+pub fn agree_with_duckdb(script: &str, test: usize, mode: impl Fn(usize) -> (Mode, &'static str)) {
     let seed = format!("{}.{test}", seed());
-    println!("seed {seed}");
-    let folder = generate(&seed, DATAFLOWS);
+    println!("{script}: seed {seed}");
+    let folder = generate(script, &seed, DATAFLOWS);
     let mut runs = Vec::new();
     for index in 0..DATAFLOWS {
         let dataflow = folder.path().join(index.to_string());
         let (mode, input) = mode(test * DATAFLOWS + index);
         println!("dataflow {index}: {mode:?}, {input}");
-        let input = dataflow.join(input);
-        let output = run(&dataflow, &input, mode);
-        runs.push((dataflow, input, output));
+        let output = run_in_time(&dataflow, input, mode);
+        runs.push((dataflow.clone(), dataflow.join(input), output));
     }
     let triples = runs.iter().map(|(dataflow, input, output)| (&**dataflow, &**input, output.path()));
     let (agree, report) = compared(&triples.collect::<Vec<_>>());
     assert!(
         agree,
-        "of seed {seed} (ORACLE_SEED is what stands before the dot)\n{report}\n{}",
+        "{script} of seed {seed} (ORACLE_SEED is what stands before the dot)\n{report}\n{}",
         texts(&folder)
     );
 }
@@ -83,7 +99,7 @@ macro_rules! generated {
 
         $(#[test]
         fn $name() {
-            agree_with_duckdb($test);
+            agree_with_duckdb(SCRIPT, $test, mode);
         })*
     };
 }
@@ -93,12 +109,17 @@ generated!(first 0 second 1 third 2 fourth 3 fifth 4 sixth 5 seventh 6 eighth 7 
 #[test]
 fn at_least_300_queries_cover_every_feature() {
     assert!(GENERATED.len() == TESTS && TESTS * DATAFLOWS * 10 >= 300);
+    covers_every_feature(SCRIPT, TESTS);
+}
+
+/// Whether the dataflows of so many tests have what the script demands of them.
+pub fn covers_every_feature(script: &str, tests: usize) {
     let seed = seed().to_string();
-    let (covered, report) = python("oracle_generator.py", |command| {
-        command.args(["coverage", &seed, &TESTS.to_string(), &DATAFLOWS.to_string()]);
+    let (covered, report) = python(script, |command| {
+        command.args(["coverage", &seed, &tests.to_string(), &DATAFLOWS.to_string()]);
     });
     println!("{report}");
-    assert!(covered, "of seed {seed}: {report}");
+    assert!(covered, "{script} of seed {seed}: {report}");
 }
 
 /// Sorted lines of a sink.
@@ -118,15 +139,20 @@ fn sinks(dataflow: &Path) -> Vec<(String, bool)> {
 
 #[test]
 fn every_mode_gives_the_same_bytes() {
+    gives_the_same_bytes(SCRIPT, 2, &Vec::from_iter((1..12).map(mode)));
+}
+
+/// Expects of dataflows that every mode writes what the first one does.
+pub fn gives_the_same_bytes(script: &str, count: usize, modes: &[(Mode, &'static str)]) {
     let seed = format!("{}.modes", seed());
-    let folder = generate(&seed, 2);
-    for index in 0..2 {
+    println!("{script}: seed {seed}");
+    let folder = generate(script, &seed, count);
+    for index in 0..count {
         let dataflow = folder.path().join(index.to_string());
-        let first = run(&dataflow, &dataflow.join("input"), Mode::of(1, 1));
+        let first = run_in_time(&dataflow, "input", Mode::of(1, 1));
         let mut ordered = 0;
-        for number in 1..12 {
-            let (mode, input) = mode(number);
-            let output = run(&dataflow, &dataflow.join(input), mode);
+        for &(mode, input) in modes {
+            let output = run_in_time(&dataflow, input, mode);
             for (sink, by_order) in sinks(&dataflow) {
                 if by_order && input == "shuffled" {
                     ordered += 1;
@@ -136,7 +162,7 @@ fn every_mode_gives_the_same_bytes() {
                 assert_eq!(sorted(&first, &sink), sorted(&output, &sink), "{what}");
             }
         }
-        assert!(ordered < 12 * 10, "some sinks do not depend on the order");
+        assert!(ordered < modes.len() * 10, "some sinks do not depend on the order");
     }
 }
 

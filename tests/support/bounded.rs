@@ -36,6 +36,11 @@ pub fn shipped(name: &str) -> PathBuf {
 
 /// Runs a dataflow over the files in `input` and gives the folder with what it has written.
 pub fn run(dataflow: &Path, input: &Path, mode: Mode) -> TempDir {
+    run_with_ledger(dataflow, input, mode).0
+}
+
+/// The same, with what the run says became of the records.
+pub fn run_with_ledger(dataflow: &Path, input: &Path, mode: Mode) -> (TempDir, serde_json::Value) {
     let output = tempfile::tempdir().expect("a folder");
     let mut cluster = Cluster::spawn(mode.processes, |_| {
         let mut command = tidemill(&["run", "--bounded", "--no-http", "--clock", CLOCK]);
@@ -56,7 +61,7 @@ pub fn run(dataflow: &Path, input: &Path, mode: Mode) -> TempDir {
         let Some(count) = read.get(&source.name) else { continue };
         assert_eq!(count.as_u64(), Some(records(input, &source)), "read from {}: {ledger:#}", source.name);
     }
-    output
+    (output, ledger)
 }
 
 /// The sources of a dataflow.
