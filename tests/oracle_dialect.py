@@ -116,7 +116,12 @@ Scope = dict[str, Relation]
 
 def translated(select: str, scope: Scope, clock: str, horizon: str | None) -> Relation:
     """A query over the relations of `scope`; `clock` is what now() is, `horizon` how far apart duplicates may be."""
-    return Query(scope, clock, horizon).query(tree(TOKEN.findall(select)))
+    return Query(scope, clock, horizon).query(tree([named(token) for token in TOKEN.findall(select)]))
+
+
+def named(token: str) -> str:
+    """A token, in quotes where only DuckDB has the word for itself."""
+    return f'"{token.lower()}"' if is_word(token, "AT") else token
 
 
 def tree(tokens: list[str]) -> Group:

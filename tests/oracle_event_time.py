@@ -233,6 +233,70 @@ class EventTime(Generator):
         query.deduplicated = True
         return replace(query, ordered=True, stream=True)
 
+    def interval_join(self, pool: list[Relation], depth: int) -> Query:
+        """Two streams whose rows are no farther apart than a distance in time."""
+        sides = [relation for relation in pool if not relation.updating and not relation.head and relation.rows <= 5000]
+        if not sides:
+            return self.windowed(pool, depth)
+        left, right = self.pick(sides), self.pick(sides)
+        self.over(left)
+        self.over(right)
+        word = self.pick(["JOIN", "JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
+        self.use("interval_join", f"interval_{word.lower().replace(' ', '_')}")
+        time, second = self.pick(self.times(left)), self.pick(self.times(right))
+        # Times of a side that may be missing are none, and those that are not compared.
+        columns = self.columns_of("a", left, time if word in ("JOIN", "LEFT JOIN") else None)
+        columns += self.columns_of("b", right, second if word in ("JOIN", "RIGHT JOIN") else None)
+        joined = Relation("", columns, min(left.rows * right.rows, 10_000), origin=False, stream=True)
+        condition = self.near("a", time, "b", second)
+        pairs = [(one, other) for one in left.columns for other in right.columns if self.alike(one, other)]
+        few = [pair for pair in pairs if pair[0].few and pair[1].few]
+        if pairs and self.chance(0.85):
+            one, other = self.pick(few or pairs)
+            condition = f"a.{one.name} = b.{other.name} AND {condition}"
+        if self.chance(0.2) and word != "FULL JOIN":
+            self.use("interval_condition")
+            condition += f" AND {self.condition(joined, 1)}"
+        joined.text = f"{left.text} AS a {word} {right.text} AS b ON {condition}"
+        kept = self.pick([column for column in columns if column.time] or columns)
+        items = [*self.items(joined, self.random.randrange(1, 4)), (Value(**self.shown(kept)), self.name())]
+        text = ", ".join(f"{value.text} AS {name}" for value, name in items)
+        made = [as_column(value, name) for value, name in items]
+        query = self.made(joined, text, made, joined.rows, False, None, where=False)
+        return replace(query, stream=True)
+
+    @staticmethod
+    def shown(column: Column) -> dict:
+        known = {"bound": column.bound, "sums": column.sums, "fuzzy": column.fuzzy, "time": column.time}
+        return {"text": column.name, "kind": column.kind} | known
+
+    @staticmethod
+    def columns_of(side: str, relation: Relation, time: Column | None) -> list[Column]:
+        def shown(column: Column) -> Column:
+            return replace(column, name=f"{side}.{column.name}", nulls=True, time="time" if column is time else "")
+
+        return [shown(column) for column in relation.columns]
+
+    @staticmethod
+    def alike(one: Column, other: Column) -> bool:
+        return one.kind == other.kind and one.kind != "JSON" and not (one.fuzzy or other.fuzzy or one.time or other.time)
+
+    def near(self, one: str, time: Column, other: str, second: Column) -> str:
+        """How far apart two times may be."""
+        here, there = f"{one}.{time.name}", f"{other}.{second.name}"
+        short, long = self.pick(PACES[self.step][:2]), self.pick(PACES[self.step][:4])
+        return self.pick(
+            [
+                f"{there} BETWEEN {here} - INTERVAL '{long}' AND {here}",
+                f"{there} BETWEEN {here} - INTERVAL '{short}' AND {here} + INTERVAL '{long}'",
+                f"{there} >= {here} AND {there} < {here} + INTERVAL '{short}'",
+                f"{here} > {there} + INTERVAL '{short}' AND {here} <= {there} + INTERVAL '7 days'"
+                if self.step > 10_000_000
+                else f"{here} > {there} + INTERVAL '500 milliseconds' AND {here} <= {there} + INTERVAL '{long}'",
+                f"{here} = {there}",
+            ]
+        )
+
     def decorated(self, query: Query, view: bool) -> tuple[str, Query]:
         """With early or corrected results, sometimes: the options of a view, and the query."""
         if query.deduplicated and view and self.chance(0.7):
