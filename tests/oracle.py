@@ -49,11 +49,11 @@ class Dataflow:
             self.add(statement)
 
     def add(self, statement: str) -> None:
-        head = re.match(r'CREATE\s+(SOURCE|(?:MATERIALIZED\s+)?VIEW|SINK)\s+("[^"]+"|\w+)\s*', statement)
+        head = re.match(r'CREATE\s+(SOURCE|TABLE|(?:MATERIALIZED\s+)?VIEW|SINK)\s+("[^"]+"|\w+)\s*', statement)
         if head is None:
             raise ValueError(f"not understood: {statement[:80]}")
         kind, name, rest = head[1], head[2].strip('"'), statement[head.end() :]
-        if kind == "SOURCE":
+        if kind in ("SOURCE", "TABLE"):
             self.sources.append(oracle_records.Source(name, rest))
         elif kind == "SINK":
             body, _, options = rest.rpartition("WITH (")
@@ -88,8 +88,9 @@ def connect(dataflow: Dataflow, folder: Path) -> duckdb.DuckDBPyConnection:
         db.execute(statement)
     for index, source in enumerate(dataflow.sources):
         load(db, index, source, folder)
-        times = [source.event_time] if source.event_time else []
-        dataflow.relations[source.name] = Translated(source.name, has_origin=True, times=times, delay=source.delay)
+        times, table = [source.event_time] if source.event_time else [], bool(source.primary_key)
+        known = Translated(source.name, has_origin=not table, times=times, delay=source.delay, table=table)
+        dataflow.relations[source.name] = known
     clock = oracle_records.CLOCK.isoformat(sep=" ")
     for relation in [*dataflow.views.values(), *dataflow.sinks]:
         query = translated(relation.select, dataflow.relations, clock, relation.options.get("deduplicate_horizon"))
@@ -100,25 +101,32 @@ def connect(dataflow: Dataflow, folder: Path) -> duckdb.DuckDBPyConnection:
 
 
 def load(db: duckdb.DuckDBPyConnection, index: int, source: oracle_records.Source, folder: Path) -> None:
-    names = [column.name for column in source.columns]
+    deleted = ["_deleted"] if source.primary_key else []
+    names = [column.name for column in source.columns] + deleted
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
         for origin, row in enumerate(source.rows(folder)):
             file.write(json.dumps(dict(zip(names, row)) | {"_origin": [index, origin]}) + "\n")
         file.flush()
         kinds = {c.name: "BIGINT" if c.kind == "TIMESTAMP" else TYPES.get(c.kind, c.kind) for c in source.columns}
-        kinds["_origin"] = "BIGINT[]"
+        kinds |= {"_origin": "BIGINT[]"} | dict.fromkeys(deleted, "BOOLEAN")
         columns = ", ".join(f"'{name}': '{kind}'" for name, kind in kinds.items())
         wanted = [
             f'make_timestamp_ns("{column.name}") AS "{column.name}"' if column.kind == "TIMESTAMP" else f'"{column.name}"'
             for column in source.columns
         ]
         db.execute(
-            f"CREATE TABLE {source.name}_all AS SELECT {', '.join([*wanted, '_origin'])} "
+            f"CREATE TABLE {source.name}_all AS SELECT {', '.join([*wanted, '_origin', *deleted])} "
             f"FROM read_json('{file.name}', format = 'newline_delimited', columns = {{{columns}}})"
         )
     for check in source.checks:
         delete_unless(db, f"{source.name}_all", f"({check}) IS NOT FALSE")
-    db.execute(f"CREATE TABLE {source.name} AS FROM {source.name}_all")
+    if source.primary_key:
+        # In a bounded run every row of a stream sees a table as it is at its end.
+        by = ", ".join(f'"{name}"' for name in source.primary_key)
+        last = f"SELECT * FROM {source.name}_all QUALIFY row_number() OVER (PARTITION BY {by} ORDER BY _origin DESC) = 1"
+        db.execute(f"CREATE OR REPLACE TABLE {source.name}_all AS SELECT * EXCLUDE (_deleted) FROM ({last}) WHERE NOT _deleted")
+    columns = "* EXCLUDE (_origin)" if source.primary_key else "*"
+    db.execute(f"CREATE TABLE {source.name} AS SELECT {columns} FROM {source.name}_all")
 
 
 def delete_unless(db: duckdb.DuckDBPyConnection, table: str, condition: str) -> None:
@@ -166,14 +174,15 @@ def expected(db: duckdb.DuckDBPyConnection, dataflow: Dataflow, sink: Relation) 
             raise
     # An expression fails on some row: each row by itself, and those that fail are dead letters.
     rows = []
-    for source in dataflow.sources:
+    streams = [source for source in dataflow.sources if not source.primary_key]
+    for source in streams:
         for (origin,) in db.execute(f"SELECT _origin FROM {source.name}_all ORDER BY 1").fetchall():
-            for other in dataflow.sources:
+            for other in streams:
                 kept = f"_origin = {origin}" if other is source else "FALSE"
                 db.execute(f"CREATE OR REPLACE TABLE {other.name} AS FROM {other.name}_all WHERE {kept}")
             with contextlib.suppress(*ROW_ERRORS):
                 rows += fetch(db, select, sink)
-    for source in dataflow.sources:
+    for source in streams:
         db.execute(f"CREATE OR REPLACE TABLE {source.name} AS FROM {source.name}_all")
     return rows
 

@@ -109,6 +109,8 @@ class Relation:
     delay: int = 0
     # The columns of its DISTINCT ON: an upsert sink has the last row of each.
     key: list[str] = field(default_factory=list)
+    # Whether it is made of tables alone: a stream that is joined with it keeps its origin.
+    table: bool = False
 
 
 Scope = dict[str, Relation]
@@ -116,6 +118,7 @@ Scope = dict[str, Relation]
 
 def translated(select: str, scope: Scope, clock: str, horizon: str | None) -> Relation:
     """A query over the relations of `scope`; `clock` is what now() is, `horizon` how far apart duplicates may be."""
+    select = re.sub(r"\bFOR\s+SYSTEM_TIME\s+AS\s+OF\s+PROCTIME\s*\(\s*\)", "", select, flags=re.IGNORECASE)
     return Query(scope, clock, horizon).query(tree([named(token) for token in TOKEN.findall(select)]))
 
 
@@ -183,6 +186,7 @@ class Query:
         self.origin: str | None = None
         self.times: list[str] = []
         self.unique: list[str] = []
+        self.tables = False
         self.delay = 0
 
     # -- queries
@@ -246,6 +250,7 @@ class Query:
         source, columns, origin = self.source(clauses.get("FROM", []))
         self.origin = origin
         read = f"SELECT *{' EXCLUDE (_origin)' if origin else ''} FROM {source}" if source else None
+        tables = self.tables
         source = self.windowed(clauses, source)
         items = clauses["SELECT"]
         distinct = is_word(items[0], "DISTINCT")
@@ -271,7 +276,7 @@ class Query:
         key = [name_of(part[-1]) for part in cut(on, ",") if isinstance(part[-1], str)] if on else []
         if not on and all(item == ["*"] for item in expressions):
             key = self.unique
-        return Relation(text, bool(kept), tolerance, read, times, self.delay, key)
+        return Relation(text, bool(kept), tolerance, read, times, self.delay, key, tables)
 
     def time(self, item: list) -> list[str]:
         """The names of time attributes that a column of a SELECT shows as they are."""
@@ -383,8 +388,10 @@ class Query:
             found.append(relation)
             tolerance |= {name: max(value, tolerance.get(name, 0.0)) for name, value in relation.tolerance.items()}
             previous = ""
-        only = len(origins) == 1 and origins[0]
-        self.times = found[0].times if len(found) == 1 else []
+        self.tables = bool(found) and all(relation.table for relation in found)
+        alone = bool(found) and all(relation.table for relation in found[1:])
+        only = alone and origins[0]
+        self.times = found[0].times if alone else []
         self.unique = found[0].key if len(found) == 1 else []
         self.delay = max((relation.delay for relation in found), default=0)
         return f"{text} {self.expression(rest)}".strip(), tolerance, "_origin" if only else None

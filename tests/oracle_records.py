@@ -52,16 +52,20 @@ class Source:
         self.checks: list[str] = []
         self.event_time: str | None = None
         self.delay = 0
+        self.primary_key: list[str] = []  # of a table
         for item in items(body[body.index("(") + 1 : body.rindex(")")]):
             if check := re.match(r"CHECK\s*\((.*)\)$", item, re.DOTALL):
                 self.checks.append(check[1])
             elif watermark := re.match(r'WATERMARK FOR\s+("[^"]+"|\w+)\s.*(INTERVAL.*)', item, re.DOTALL):
                 self.event_time = watermark[1].strip('"')
                 self.delay = oracle_windows.nanos(re.findall(r"'[^']*'|\w+", watermark[2]))
+            elif key := re.match(r"PRIMARY\s+KEY\s*\((.*)\)$", item, re.DOTALL):
+                self.primary_key = [name.strip(' "') for name in key[1].split(",")]
             else:
                 self.columns.append(column(item))
-                if check := re.search(r"\bCHECK\s*\((.*)\)", item, re.DOTALL):
-                    self.checks.append(check[1])
+                if re.search(r"\sPRIMARY\s+KEY\b", item):
+                    self.primary_key = [self.columns[-1].name]
+                self.checks += [in_brackets(item[check.end() :]) for check in re.finditer(r"\sCHECK\s*(?=\()", item)]
 
     def rows(self, folder: Path):
         """The values of every good record, in the order of origins."""
@@ -84,13 +88,30 @@ class Source:
         if len(line) > int(self.options.get("max_record_bytes", RECORD_BYTES_MAX)):
             raise Rejected("too large")
         record, text = self.of_csv(line) if self.csv else parsed(line)
+        if self.primary_key and self.operation(record) == "delete":
+            keys = {column.name: self.value(column, record, text, known) for column in self.columns if self.is_key(column)}
+            if None in keys.values():
+                raise Rejected("a key is NULL")
+            return [*(keys.get(column.name) for column in self.columns), True]
         values = [self.value(column, record, text, known) for column in self.columns]
         for column, value in zip(self.columns, values):
-            if value is None and column.not_null:
+            if value is None and (column.not_null or self.is_key(column)):
                 raise Rejected(f"{column.name} is NULL")
             if column.name == self.event_time and value is not None and value > self.limit:
                 raise Rejected("ahead of the clock")
-        return values
+        return [*values, False] if self.primary_key else values
+
+    def is_key(self, column: Column) -> bool:
+        return column.name in self.primary_key
+
+    def operation(self, record: dict) -> str:
+        """What a record does to its key."""
+        if any(column.path == ["op"] for column in self.columns):
+            return "update"
+        found = record.get("op")
+        if found not in (None, "insert", "update", "delete"):
+            raise Rejected(f"{found} is nothing that can be done to a row")
+        return found or "update"
 
     def value(self, column: Column, record: dict, text: str, known: dict):
         if column.metadata:
@@ -210,6 +231,16 @@ def column(item: str) -> Column:
     value = json.loads(default[1].lower().replace("'", '"')) if default else None
     way = path[1].split(".") if path else [name]
     return Column(name, kind, way, metadata[1] if metadata else None, "NOT NULL" in item, value)
+
+
+def in_brackets(text: str) -> str:
+    """What stands in the brackets with which a text begins."""
+    level = 0
+    for at, character in enumerate(text):
+        level += (character == "(") - (character == ")")
+        if level == 0:
+            return text[1:at]
+    raise ValueError(f"brackets do not match: {text}")
 
 
 def lines(data: bytes) -> list[bytes]:
