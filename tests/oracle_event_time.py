@@ -24,6 +24,11 @@ PACES = {
     10_000_000: ["10 seconds", "45 seconds", "1 minute", "90 seconds", "2 minutes", "5 minutes", "6 minutes"],
     1_800_000_000: ["1 hour", "90 minutes", "6 hours", "1 day", "3 hours 20 minutes", "7 days"],
 }
+HORIZONS = {
+    100_000: ["1 second", "3 seconds", "1 minute"],
+    10_000_000: ["10 seconds", "90 seconds", "20 minutes"],
+    1_800_000_000: ["45 minutes", "6 hours", "3 days"],
+}
 # Forms that are generated when ORACLE_FEATURES names them, until they are in the product.
 LATER = [form for form in os.environ.get("ORACLE_FEATURES", "").split(",") if form]
 FEATURES = {
@@ -44,6 +49,8 @@ FEATURES = {
     "emit_changes": 15,
     "allowed_lateness": 3,
     "union_of_times": 10,
+    "distinct_on": 10,
+    "deduplicate_horizon": 3,
     "over_updating": 10,
     "aggregate_of_aggregate": 1,
     "aggregate_of_rows": 60,
@@ -84,7 +91,7 @@ class EventTime(Generator):
     def query(self, pool: list[Relation], depth: int) -> Query:
         timed = [relation for relation in pool if self.times(relation)]
         # Over little else: deep towers of aggregates are looked at elsewhere.
-        form = self.pick([self.windowed] * 13 + [self.union_of_times] * 2 + [self.given] + LATER + [None] * 4)
+        form = self.pick([self.windowed] * 13 + [self.union_of_times] * 2 + [self.given, self.deduplicated, self.deduplicated] + LATER + [None] * 4)
         if timed and form:
             form = getattr(self, form) if isinstance(form, str) else form
             return self.alone(form, timed, depth)
@@ -300,8 +307,8 @@ class EventTime(Generator):
     def decorated(self, query: Query, view: bool) -> tuple[str, Query]:
         """With early or corrected results, sometimes: the options of a view, and the query."""
         if query.deduplicated and view and self.chance(0.7):
-            self.use("deduplicate_horizon")
-            length = self.pick([*PACES[self.step], "unbounded"])
+            query.features.add("deduplicate_horizon")
+            length = self.pick([*HORIZONS[self.step], "unbounded"])
             return f"WITH (deduplicate_horizon = '{length}') ", query
         if not query.window or self.chance(0.6 if view else 0.7):
             return "", query

@@ -12,9 +12,12 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray};
+use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, SchemaRef};
+use arrow::downcast_primitive_array;
 use arrow::row::{RowConverter, Rows, SortField};
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
@@ -157,8 +160,28 @@ impl RowCodec {
     /// The columns of rows that [`encode`](Self::encode) gave.
     pub fn decode<'a>(&self, rows: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
         let parser = self.0.parser();
-        self.0.convert_rows(rows.map(|row| parser.parse(row))).map_err(broken)
+        let columns = self.0.convert_rows(rows.map(|row| parser.parse(row))).map_err(broken)?;
+        Ok(columns.iter().map(zero_below_nulls).collect())
     }
+}
+
+/// Below a NULL that is decoded stands the least of all values, on which functions of the library fail that compute
+/// before they look whether there is a value.
+fn zero_below_nulls(column: &ArrayRef) -> ArrayRef {
+    fn zeroed<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>) -> ArrayRef {
+        let values: ScalarBuffer<T::Native> = array.iter().map(Option::unwrap_or_default).collect();
+        let zeroed = PrimitiveArray::<T>::new(values, array.nulls().cloned());
+        Arc::new(zeroed.with_data_type(array.data_type().clone()))
+    }
+
+    if column.null_count() == 0 {
+        return Arc::clone(column);
+    }
+    let array = column.as_ref();
+    downcast_primitive_array!(
+        array => zeroed(array),
+        _ => Arc::clone(column)
+    )
 }
 
 fn broken(error: arrow::error::ArrowError) -> Error {
