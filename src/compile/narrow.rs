@@ -22,7 +22,10 @@ pub(super) fn joins(graph: &mut Graph) {
         let narrow = narrowed(join, &keep, [&keep[..split], &right]);
         for leg in &mut graph.legs {
             if leg.from == Upstream::Operator(index) {
-                leg.steps = moved(&leg.steps, &leaving(join, &keep), join.schema.fields().len());
+                // What the first step computes for nobody would read columns that are gone.
+                let all: Vec<usize> = (0..leg.schema.fields().len()).collect();
+                let steps = prune::steps(&leg.steps, &all, all.len(), &leg.schema);
+                leg.steps = moved(&steps, &leaving(join, &keep), join.schema.fields().len());
             }
             if leg.to == Downstream::Operator(index) {
                 let port = usize::from(leg.port);

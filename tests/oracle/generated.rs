@@ -192,7 +192,7 @@ macro_rules! regressions {
     };
 }
 
-regressions!(distinct_from_ends_at_and group_by_of_a_key nulls_of_joins two_zeros);
+regressions!(distinct_from_ends_at_and group_by_of_a_key nulls_of_joins two_zeros unread_columns_of_joins);
 
 #[test]
 fn every_regression_is_run() {
