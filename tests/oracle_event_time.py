@@ -9,7 +9,6 @@ declares, in `shuffled` neither: nothing is late, whatever the epochs, and DuckD
 rows.
 """
 
-import os
 import sys
 from dataclasses import replace
 
@@ -29,28 +28,31 @@ HORIZONS = {
     10_000_000: ["10 seconds", "90 seconds", "20 minutes"],
     1_800_000_000: ["45 minutes", "6 hours", "3 days"],
 }
-# Forms that are generated when ORACLE_FEATURES names them, until they are in the product.
-LATER = [form for form in os.environ.get("ORACLE_FEATURES", "").split(",") if form]
 FEATURES = {
     "queries": 300,
-    "source": 20,
-    "tumble": 50,
-    "hop": 30,
-    "cumulate": 30,
-    "session": 30,
-    "window_of_window": 30,
+    "source": 15,
+    "tumble": 30,
+    "hop": 8,
+    "cumulate": 10,
+    "session": 15,
+    "window_of_window": 8,
     "window_of_updating": 3,
-    "window_given": 4,
+    "window_given": 1,
     "window_of_view": 10,
     "window_alone": 20,
     "window_column": 60,
     "window_expression": 8,
     "window_having": 5,
     "emit_changes": 15,
-    "allowed_lateness": 3,
+    "allowed_lateness": 1,
     "union_of_times": 10,
     "distinct_on": 10,
-    "deduplicate_horizon": 3,
+    "deduplicate_horizon": 2,
+    "interval_join": 20,
+    "interval_left_join": 3,
+    "interval_right_join": 1,
+    "interval_full_join": 1,
+    "interval_condition": 3,
     "over_updating": 10,
     "aggregate_of_aggregate": 1,
     "aggregate_of_rows": 60,
@@ -62,7 +64,7 @@ FEATURES = {
     "group_by_expression": 20,
     "having": 10,
     "last_value": 5,
-    "list": 3,
+    "list": 1,
     "max": 10,
     "min": 10,
     "null_keys": 10,
@@ -70,7 +72,7 @@ FEATURES = {
     "several_keys": 10,
     "sum": 10,
     "sum.double": 5,
-    "ties_by_origin": 5,
+    "ties_by_origin": 2,
     "variance": 3,
     "where": 20,
 }
@@ -91,9 +93,9 @@ class EventTime(Generator):
     def query(self, pool: list[Relation], depth: int) -> Query:
         timed = [relation for relation in pool if self.times(relation)]
         # Over little else: deep towers of aggregates are looked at elsewhere.
-        form = self.pick([self.windowed] * 13 + [self.union_of_times] * 2 + [self.given, self.deduplicated, self.deduplicated] + LATER + [None] * 4)
+        forms = [self.windowed] * 12 + [self.union_of_times, self.deduplicated, self.interval_join] * 2 + [self.interval_join, self.given]
+        form = self.pick([*forms, None, None, None, None])
         if timed and form:
-            form = getattr(self, form) if isinstance(form, str) else form
             return self.alone(form, timed, depth)
         return super().query(pool, depth)
 
@@ -248,7 +250,7 @@ class EventTime(Generator):
         left, right = self.pick(sides), self.pick(sides)
         self.over(left)
         self.over(right)
-        word = self.pick(["JOIN", "JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
+        word = self.pick(["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
         self.use("interval_join", f"interval_{word.lower().replace(' ', '_')}")
         time, second = self.pick(self.times(left)), self.pick(self.times(right))
         # Times of a side that may be missing are none, and those that are not compared.
@@ -261,7 +263,7 @@ class EventTime(Generator):
         if pairs and self.chance(0.85):
             one, other = self.pick(few or pairs)
             condition = f"a.{one.name} = b.{other.name} AND {condition}"
-        if self.chance(0.2) and word != "FULL JOIN":
+        if self.chance(0.4) and word != "FULL JOIN":
             self.use("interval_condition")
             condition += f" AND {self.condition(joined, 1)}"
         joined.text = f"{left.text} AS a {word} {right.text} AS b ON {condition}"
