@@ -14,8 +14,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion_physical_expr::expressions::Column;
 use timely::dataflow::operators::{Concatenate, Probe};
 use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::SyncActivator;
@@ -171,73 +171,23 @@ impl<'s> Network<'s, '_> {
         operator: &Operator,
         closes: StreamVec<'s, Epoch, EpochClose>,
     ) -> Result<Outputs<'s>> {
-        let (worker, workers) = (scope.index(), scope.peers());
-        match operator {
-            Operator::Aggregation(plan) => {
-                let types = plan.schema.fields().iter().map(|field| field.data_type().clone());
-                let types: Vec<_> = types.collect();
-                let split = |leg: &Leg| by_group(leg.port, &plan.keys, &types, workers);
-                let rows = self.arrivals(scope, Downstream::Operator(index), split);
-                let state: Box<dyn transform::Operator> = match plan.window {
-                    None => Box::new(KeyedState::new(plan, worker, workers)?),
-                    Some(Windowing { window: Window::Session { .. }, .. }) => {
-                        Box::new(SessionState::new(plan)?)
-                    }
-                    Some(_) => Box::new(WindowedState::new(plan)?),
-                };
-                Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
-            }
-            Operator::Deduplication(plan) => {
-                let split = |leg: &Leg| {
-                    let keys = plan.keys.clone();
-                    by_columns(leg.port, workers, move |batch| {
-                        keys.iter().map(|key| batch.rows.column(*key).clone()).collect()
-                    })
-                };
-                let rows = self.arrivals(scope, Downstream::Operator(index), split);
-                let state = Box::new(Deduplicator::new(plan)?);
-                Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
-            }
-            Operator::IntervalJoin(plan) => {
-                let split = |leg: &Leg| {
-                    by_group(leg.port, &plan.sides[usize::from(leg.port)].keys, &plan.key_types, workers)
-                };
-                let rows = self.arrivals(scope, Downstream::Operator(index), split);
-                let state = Box::new(IntervalJoin::new(plan)?);
-                Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
-            }
-            Operator::Table(plan) => {
-                let split = |leg: &Leg| by_group(leg.port, &plan.keys, &plan.key_types(), workers);
-                let rows = self.arrivals(scope, Downstream::Operator(index), split);
-                let state = Box::new(TableRows::new(plan)?);
-                Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
-            }
-            Operator::Lookup(plan) => {
-                let split = |leg: &Leg| {
-                    by_group(leg.port, &plan.keys[usize::from(leg.port)], &plan.key_types, workers)
-                };
-                let rows = self.arrivals(scope, Downstream::Operator(index), split);
-                let state = Box::new(TemporalJoin::new(plan)?);
-                Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
-            }
-            Operator::Lag(plan) => {
-                let types = plan.keys.iter().map(|key| key.physical.data_type(&plan.input));
-                let types = types.collect::<std::result::Result<Vec<_>, _>>();
-                let types = types.map_err(|error| Error::internal(error.to_string()))?;
-                let split = |leg: &Leg| by_group(leg.port, &plan.keys, &types, workers);
-                let rows = self.arrivals(scope, Downstream::Operator(index), split);
-                let state = Box::new(LagState::new(plan)?);
-                Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
-            }
-            Operator::Join(plan) => {
-                let [left, right] = [plan.left, plan.right].map(|side| &self.plan.arrangements[side].schema);
-                let matcher = Matcher::new(plan, left, right)?;
-                let left = self.arrangement(scope, plan.left)?.arranged.clone();
-                let right = self.arrangement(scope, plan.right)?.arranged.clone();
-                let parts = JoinParts { index, matcher, ledger: self.ledger.clone(), fail: self.fail };
-                Ok(join::join([left, right], closes, parts))
-            }
+        if let Operator::Join(plan) = operator {
+            let [left, right] = [plan.left, plan.right].map(|side| &self.plan.arrangements[side].schema);
+            let matcher = Matcher::new(plan, left, right)?;
+            let left = self.arrangement(scope, plan.left)?.arranged.clone();
+            let right = self.arrangement(scope, plan.right)?.arranged.clone();
+            let parts = JoinParts { index, matcher, ledger: self.ledger.clone(), fail: self.fail };
+            return Ok(join::join([left, right], closes, parts));
         }
+        let (worker, workers) = (scope.index(), scope.peers());
+        let state = state(operator, worker, workers)?;
+        let keys = keys(operator)?;
+        let split = |leg: &Leg| {
+            let (exprs, types) = &keys[usize::from(leg.port)];
+            by_group(leg.port, exprs, types, workers)
+        };
+        let rows = self.arrivals(scope, Downstream::Operator(index), split);
+        Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
     }
 
     /// An arrangement, built behind the legs that lead to it.
@@ -298,20 +248,64 @@ impl<'s> Network<'s, '_> {
     }
 }
 
-/// To the worker of the key group; the slot is the input of the operator.
-fn by_group(port: u16, keys: &[Expr], types: &[DataType], workers: usize) -> Split {
-    let (keys, types) = (keys.to_vec(), types.to_vec());
-    by_columns(port, workers, move |batch| {
-        // A row whose key cannot be evaluated counts as NULL here; who keeps the rows makes a letter of it.
-        let mut evaluation = Evaluation::new(batch);
-        keys.iter().zip(&types).map(|(key, to)| evaluation.column(key, to)).collect()
+/// What a worker keeps of an operator that legs lead into.
+fn state(operator: &Operator, worker: usize, workers: usize) -> Result<Box<dyn transform::Operator>> {
+    Ok(match operator {
+        Operator::Aggregation(plan) => match &plan.window {
+            None => Box::new(KeyedState::new(plan, worker, workers)?),
+            Some(Windowing { window: Window::Session { .. }, .. }) => Box::new(SessionState::new(plan)?),
+            Some(_) => Box::new(WindowedState::new(plan)?),
+        },
+        Operator::Deduplication(plan) => Box::new(Deduplicator::new(plan)?),
+        Operator::IntervalJoin(plan) => Box::new(IntervalJoin::new(plan)?),
+        Operator::Table(plan) => Box::new(TableRows::new(plan)?),
+        Operator::Lookup(plan) => Box::new(TemporalJoin::new(plan)?),
+        Operator::Lag(plan) => Box::new(LagState::new(plan)?),
+        Operator::Join(plan) => return Err(Error::internal(format!("{} reads arrangements", plan.name))),
     })
 }
 
-/// The same for a key whose columns `columns` gives.
-fn by_columns(port: u16, workers: usize, columns: impl Fn(&Batch) -> Vec<ArrayRef> + 'static) -> Split {
+/// By what rows find their worker, with the types of these expressions: for each input of an operator.
+fn keys(operator: &Operator) -> Result<Vec<(Vec<Expr>, Vec<DataType>)>> {
+    let column = |schema: &SchemaRef, index: usize| {
+        let field = schema.field(index);
+        let physical = Arc::new(Column::new(field.name(), index));
+        let expr = Expr { physical, text: field.name().clone(), uses_now: false };
+        (expr, field.data_type().clone())
+    };
+    Ok(match operator {
+        Operator::Aggregation(plan) => {
+            let types = plan.schema.fields()[..plan.keys.len()].iter().map(|field| field.data_type().clone());
+            vec![(plan.keys.clone(), types.collect())]
+        }
+        Operator::Deduplication(plan) => {
+            vec![plan.keys.iter().map(|key| column(&plan.input, *key)).unzip()]
+        }
+        Operator::IntervalJoin(plan) => {
+            plan.sides.iter().map(|side| (side.keys.clone(), plan.key_types.clone())).collect()
+        }
+        Operator::Table(plan) => vec![(plan.keys.clone(), plan.key_types())],
+        Operator::Lookup(plan) => {
+            plan.keys.iter().map(|keys| (keys.clone(), plan.key_types.clone())).collect()
+        }
+        Operator::Lag(plan) => {
+            let types = plan.keys.iter().map(|key| key.physical.data_type(&plan.input));
+            let types = types.collect::<std::result::Result<Vec<_>, _>>();
+            vec![(plan.keys.clone(), types.map_err(|error| Error::internal(error.to_string()))?)]
+        }
+        Operator::Join(_) => Vec::new(),
+    })
+}
+
+/// To the worker of the key group; the slot is the input of the operator.
+fn by_group(port: u16, keys: &[Expr], types: &[DataType], workers: usize) -> Split {
+    let (keys, types) = (keys.to_vec(), types.to_vec());
     Box::new(move |batch| {
-        let parts = split(&batch, &columns(&batch), workers).into_iter();
+        // A row whose key cannot be evaluated counts as NULL here; who keeps the rows makes a letter of it.
+        let mut evaluation = Evaluation::new(&batch);
+        let columns = keys.iter().zip(&types).map(|(key, to)| evaluation.column(key, to));
+        let columns: Vec<_> = columns.collect();
+        let parts = split(&batch, &columns, workers).into_iter();
         parts.map(|(worker, part)| (Destination { worker, slot: port }, part)).collect()
     })
 }

@@ -13,7 +13,7 @@ use tidemill::topic_log::{TopicWriter, topic_directory};
 
 fn a_table_changes(workers: usize) {
     let enriching = Enriching::new("");
-    let state = enriching.state();
+    let state = enriching.folder.path().join("state-0");
     let writers: RefCell<BTreeMap<String, TopicWriter>> = RefCell::default();
     let produce = |topic: &str, partition: u32, key: Option<&str>, payload: Option<&str>| {
         let mut writers = writers.borrow_mut();

@@ -331,7 +331,7 @@ pub(crate) mod tests {
         status.sources[0].partitions.iter_mut().for_each(|partition| partition.gone = true);
         assert_eq!(status.not_ready().len(), 1, "topics of a pattern come and go");
         (status.sources[0].table, status.sources[0].loading) = (true, true);
-        assert_eq!(status.not_ready(), ["table telemetry is read, before the streams"]);
+        assert_eq!(status.not_ready()[0], "table telemetry is read, before the streams");
         status.sources[0].loading = false;
         status.sources[0].named = true;
         assert_eq!(status.not_ready()[0], "source telemetry: topic raw does not exist any more");

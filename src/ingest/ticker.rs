@@ -236,14 +236,8 @@ pub fn ticker<'s>(
                 if control.ended.get() || control.stop.load(Ordering::Relaxed) {
                     break;
                 }
-                if let Some(limit) = gauge.full(next) {
-                    gauge.hold(limit);
-                    alarm.within(pace.interval);
-                    return;
-                }
                 let now = Instant::now();
-                let wait = beat.wait(now, control.arrivals.waiting());
-                if !pace.bounded && !wait.is_zero() {
+                if let Some(wait) = wait(&pace, &gauge, &control, &mut beat, (next, now)) {
                     alarm.within(wait);
                     return;
                 }
@@ -265,6 +259,22 @@ pub fn ticker<'s>(
         }
     });
     ticks.broadcast()
+}
+
+/// How long the next tick has to wait, for room or for its time.
+fn wait(
+    pace: &Pace,
+    gauge: &Gauge,
+    control: &TickerControl,
+    beat: &mut Beat,
+    (next, now): (Epoch, Instant),
+) -> Option<Duration> {
+    if let Some(limit) = gauge.full(next) {
+        gauge.hold(limit);
+        return Some(pace.interval);
+    }
+    let wait = beat.wait(now, control.arrivals.waiting());
+    Some(wait).filter(|wait| !pace.bounded && !wait.is_zero())
 }
 
 #[cfg(test)]

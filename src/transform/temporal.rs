@@ -26,6 +26,9 @@ use crate::transform::{KeyGroup, Operator, Output, Progress, SnapshotKind};
 /// Rows of the stream that are looked up in one call.
 const ROWS_MAX: usize = 16_384;
 
+/// Canonical bytes of a row, and how often it is there.
+type Odd = (Box<[u8]>, i64);
+
 /// A join of a stream with a keyed relation on one worker.
 pub struct TemporalJoin {
     plan: Lookup,
@@ -33,7 +36,7 @@ pub struct TemporalJoin {
     /// A row of NULLs, for where there is no match.
     nulls: Box<[u8]>,
     /// Keys that have had more rows than one, or less than none, since the epoch began.
-    odd: HashMap<Group, Vec<(Box<[u8]>, i64)>>,
+    odd: HashMap<Group, Vec<Odd>>,
     /// Keys that may have lost their row.
     emptied: Vec<Group>,
     /// Rows of the stream with their keys.

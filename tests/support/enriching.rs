@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -19,7 +18,7 @@ pub type Produce<'a> = &'a dyn Fn(&str, u32, Option<&str>, Option<&str>);
 
 /// The dataflow in a folder of its own.
 pub struct Enriching {
-    folder: TempDir,
+    pub folder: TempDir,
     prefix: String,
 }
 
@@ -50,10 +49,6 @@ impl Enriching {
     /// The names of its topics.
     pub fn topic(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
-    }
-
-    pub fn state(&self) -> PathBuf {
-        self.folder.path().join("state-0")
     }
 
     /// Starts it with these settings, as they stand in the environment.

@@ -98,16 +98,7 @@ pub(super) fn read(
             .choice("format", &[("json", ())], &[never("csv", "the simulator makes JSON")])
             .map(|()| Format::Json),
     };
-    let timestamp_format = reader.choice(
-        "timestamp_format",
-        &[
-            ("epoch_ms", TimestampFormat::EpochMillis),
-            ("epoch_s", TimestampFormat::EpochSeconds),
-            ("epoch_us", TimestampFormat::EpochMicros),
-            ("epoch_ns", TimestampFormat::EpochNanos),
-        ],
-        &[never("rfc3339", "remove it: text is always RFC 3339; the option says what a number is")],
-    );
+    let timestamp_format = timestamp_format(&mut reader);
     let max_future = reader.parsed("max_future", MAX_FUTURE, values::duration);
     let idle_timeout = reader.parsed("idle_timeout", IDLE_TIMEOUT, values::duration);
     let max_drift = reader.parsed(MAX_DRIFT, None, max_drift);
@@ -127,6 +118,17 @@ pub(super) fn read(
         max_record_bytes,
         dead_letters: dead_letters?,
     })
+}
+
+fn timestamp_format(reader: &mut Reader) -> Option<TimestampFormat> {
+    let formats = [
+        ("epoch_ms", TimestampFormat::EpochMillis),
+        ("epoch_s", TimestampFormat::EpochSeconds),
+        ("epoch_us", TimestampFormat::EpochMicros),
+        ("epoch_ns", TimestampFormat::EpochNanos),
+    ];
+    let text = never("rfc3339", "remove it: text is always RFC 3339; the option says what a number is");
+    reader.choice("timestamp_format", &formats, &[text])
 }
 
 fn known(kind: Connector, name: &str, reads: Reads) -> Known<'static> {
