@@ -8,5 +8,5 @@ SELECT a.ts AS first, upper(b.k) AS k, b.id AS id
 FROM events AS a JOIN events AS b ON a.k = b.k AND b.ts > a.ts AND b.ts <= a.ts + INTERVAL '1 minute';
 
 CREATE SINK constants AS
-WITH both AS (SELECT 'pair' AS x, 1 AS y FROM pairs UNION ALL SELECT k AS x, id AS y FROM events) SELECT x, 8 AS z FROM both
+WITH together AS (SELECT 'pair' AS x, 1 AS y FROM pairs UNION ALL SELECT k AS x, id AS y FROM events) SELECT x, 8 AS z FROM together
 WITH (connector = 'file', path = 'constants.jsonl');
