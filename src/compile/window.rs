@@ -28,8 +28,6 @@ use crate::plan::Window;
 const WINDOWS: [&str; 4] = ["tumble", "hop", "cumulate", "session"];
 /// Slices of one window: each of them is looked at when it closes.
 const SLICES_MAX: i64 = 100_000;
-/// The longest window: about 29 years.
-const LENGTH_NS_MAX: i64 = i64::MAX / 10;
 
 /// One of the two times that name a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -225,7 +223,7 @@ impl Rewriting<'_> {
             return Err(Diagnostic::new(span, message).hint(format!("write {usage}")));
         };
         match length {
-            1..=LENGTH_NS_MAX => Ok(length),
+            1..=Window::LENGTH_NS_MAX => Ok(length),
             ..=0 => {
                 Err(Diagnostic::new(span, "a window needs a length above 0").hint(format!("write {usage}")))
             }

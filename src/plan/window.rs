@@ -1,6 +1,7 @@
 //! The windows of a GROUP BY.
 
 use super::{Bound, Expr};
+use crate::time::EventTime;
 
 /// By which stretches of event time a GROUP BY groups, and when their results come out.
 #[derive(Clone, Debug)]
@@ -66,6 +67,15 @@ pub enum Emit {
 }
 
 impl Window {
+    /// The longest window and gap, in nanoseconds: about 29 years.
+    pub const LENGTH_NS_MAX: i64 = i64::MAX / 10;
+
+    /// Whether a time is so far from the ends of TIMESTAMP that no window that holds it reaches beyond them.
+    pub fn can_hold(time: EventTime) -> bool {
+        let margin_ns = 3 * Self::LENGTH_NS_MAX;
+        time > EventTime::MIN + margin_ns && time < EventTime::MAX - margin_ns
+    }
+
     /// Number of columns that name a window in the result: its start and its end.
     pub fn columns(&self) -> usize {
         if *self == Window::Given { 1 } else { 2 }

@@ -10,7 +10,7 @@
 //! - A group of which an aggregate has no result (a sum out of range) has no row until it has one again, and
 //!   one dead letter each time that this begins.
 
-use arrow::array::{Int64Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use tracing::error;
 
@@ -121,9 +121,7 @@ impl KeyedState {
         });
         if let Some(emitted) = emitted {
             let columns = [keys(&emitted.groups), emitted.columns].concat();
-            let rows = RecordBatch::try_new(self.keyed.schema.clone(), columns);
-            let (rows, diffs) = (rows.expect("columns of the schema"), Int64Array::from(emitted.diffs));
-            out.batches.push(Batch { rows, diffs: Some(diffs), origin: None, wall_ms });
+            out.batches.push(self.keyed.batch(columns, Some(emitted.diffs), wall_ms));
         }
     }
 

@@ -12,7 +12,7 @@ use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit, TimestampNanosecondType};
 
 use crate::batch::Batch;
-use crate::canonical::{self, CanonicalRows, key_group};
+use crate::canonical::{self, CanonicalRows};
 use crate::dead_letter::Reason;
 use crate::error::{Error, Result};
 use crate::plan::{Aggregate, AggregateFunction, Aggregation, Emit, Window, Windowing};
@@ -22,7 +22,6 @@ use crate::transform::aggregate::input::Taken;
 use crate::transform::aggregate::keyed::Keyed;
 use crate::transform::aggregate::touched::{EMIT_GROUPS_MAX, Touched};
 use crate::transform::eval::Failed;
-use crate::transform::window::slices::WINDOW_NS_MAX;
 use crate::transform::{KeyGroup, Operator, Output, Progress, SnapshotKind};
 
 mod emit;
@@ -172,7 +171,7 @@ impl Operator for SessionState {
         let times = times.as_primitive::<TimestampNanosecondType>().values();
         let mut failed = Failed::default();
         for (row, time) in times.iter().enumerate() {
-            if *time <= i64::MIN + 3 * WINDOW_NS_MAX || *time >= i64::MAX - 3 * WINDOW_NS_MAX {
+            if !Window::can_hold(*time) {
                 let rule = self.windowing.time.text.clone();
                 failed.push(row, Reason::Expression, rule, "its session is out of the range of TIMESTAMP");
             }
@@ -213,9 +212,7 @@ impl Operator for SessionState {
     }
 
     fn snapshot(&mut self, kind: SnapshotKind) -> Vec<(KeyGroup, RecordBatch)> {
-        // Rows go to workers by their key alone.
-        let of_key = |bytes: &[u8]| key_group(&bytes[canonical::TIMESTAMP_BYTES..]);
-        self.keyed.snapshot(kind, |_, _| true, of_key)
+        self.keyed.snapshot_behind_time(kind)
     }
 
     fn snapshot_failed(&mut self) {

@@ -19,7 +19,7 @@ use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampNanosecondType};
 
 use self::slices::Slices;
 use crate::batch::Batch;
-use crate::canonical::{self, key_group};
+use crate::canonical;
 use crate::dead_letter::Reason;
 use crate::error::{Error, Result};
 use crate::plan::{Aggregation, Emit, Window, Windowing};
@@ -236,9 +236,7 @@ impl Operator for WindowedState {
     }
 
     fn snapshot(&mut self, kind: SnapshotKind) -> Vec<(KeyGroup, RecordBatch)> {
-        // Rows go to workers by their key alone.
-        let of_key = |bytes: &[u8]| key_group(&bytes[canonical::TIMESTAMP_BYTES..]);
-        self.keyed.snapshot(kind, |_, _| true, of_key)
+        self.keyed.snapshot_behind_time(kind)
     }
 
     fn snapshot_failed(&mut self) {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use arrow::compute::filter;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::batch::Batch;
@@ -155,6 +156,30 @@ impl Keyed {
     pub(super) fn forget(&mut self, group: Group) {
         self.states.iter_mut().for_each(|state| state.clear(group));
         self.groups.remove(group);
+    }
+
+    /// Gives out results that were not shown before: rows that are added, and a letter for each error. `keys` are the
+    /// columns that name the rows.
+    pub fn give_out(&self, keys: Vec<ArrayRef>, results: Results, wall_ms: i64, out: &mut Output) {
+        let rows = keys.first().map_or(0, |column| column.len());
+        let mut columns = [keys.clone(), results.columns].concat();
+        if !results.failed.is_empty() {
+            let good: BooleanArray = (0..rows).map(|row| Some(!results.failed.contains_key(&row))).collect();
+            columns.iter_mut().for_each(|column| *column = filter(column, &good).expect("one length"));
+        }
+        for (row, (aggregate, error)) in results.failed {
+            let key = keys.iter().map(|column| column.slice(row, 1)).collect();
+            out.letters.push(self.letter(key, aggregate, error));
+        }
+        if columns.first().is_some_and(|column| !column.is_empty()) {
+            out.batches.push(self.batch(columns, None, wall_ms));
+        }
+    }
+
+    /// Rows of the result; without diffs they are all added.
+    pub fn batch(&self, columns: Vec<ArrayRef>, diffs: Option<Vec<i64>>, wall_ms: i64) -> Batch {
+        let rows = RecordBatch::try_new(self.schema.clone(), columns).expect("columns of the schema");
+        Batch { rows, diffs: diffs.map(Int64Array::from), origin: None, wall_ms }
     }
 
     /// Says that an aggregate has no result; `key` are the columns of the key, of one row.

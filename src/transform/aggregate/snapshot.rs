@@ -165,6 +165,12 @@ impl Keyed {
         RecordBatch::try_new(Arc::clone(&self.state_schema), columns).expect("columns of the state schema")
     }
 
+    /// All groups, where a time stands in front of the key that sends rows to their worker.
+    pub fn snapshot_behind_time(&mut self, kind: SnapshotKind) -> Vec<(KeyGroup, RecordBatch)> {
+        let of_key = |bytes: &[u8]| canonical::key_group(&bytes[canonical::TIMESTAMP_BYTES..]);
+        self.snapshot(kind, |_, _| true, of_key)
+    }
+
     /// Puts back a part of a snapshot.
     pub fn load(&mut self, state: &RecordBatch) -> Result<()> {
         let types =

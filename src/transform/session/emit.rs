@@ -1,7 +1,6 @@
 //! Results of sessions: those that become visible, and changes of those that were.
 
-use arrow::array::{ArrayRef, Int64Array, TimestampNanosecondArray, UInt32Array};
-use arrow::compute::{filter, take};
+use arrow::array::{ArrayRef, TimestampNanosecondArray};
 
 use super::*;
 use crate::transform::aggregate::emit::{self, Emitted};
@@ -31,7 +30,7 @@ impl SessionState {
         });
         if let Some(Emitted { groups, columns, diffs }) = emitted {
             let columns = [self.unit_columns(&groups), columns].concat();
-            out.batches.push(self.batch(columns, Some(diffs), wall_ms));
+            out.batches.push(self.keyed.batch(columns, Some(diffs), wall_ms));
         }
         let done = self.changed.is_done();
         if done {
@@ -67,20 +66,7 @@ impl SessionState {
         let mut keys = canonical::decode(keys, &self.keyed.key_types).expect("canonical keys");
         let starts = keys.remove(0);
         keys.extend([starts, Arc::new(TimestampNanosecondArray::from(ends))]);
-        for (place, (aggregate, error)) in &results.failed {
-            let place = UInt32Array::from(vec![*place as u32]);
-            let key = keys.iter().map(|column| take(column, &place, None).expect("a place of the column"));
-            out.letters.push(self.keyed.letter(key.collect(), *aggregate, error.clone()));
-        }
-        let mut columns = [keys, results.columns].concat();
-        if !results.failed.is_empty() {
-            let good = (0..groups.len()).map(|place| Some(!results.failed.contains_key(&place)));
-            let good: BooleanArray = good.collect();
-            columns.iter_mut().for_each(|column| *column = filter(column, &good).expect("one length"));
-        }
-        if !columns[0].is_empty() {
-            out.batches.push(self.batch(columns, None, wall_ms));
-        }
+        self.keyed.give_out(keys, results, wall_ms, out);
         self.firing.is_empty()
     }
 
@@ -92,10 +78,5 @@ impl SessionState {
         let (ends, starts) = (columns.remove(0), columns.remove(0));
         columns.extend([starts, ends]);
         columns
-    }
-
-    fn batch(&self, columns: Vec<ArrayRef>, diffs: Option<Vec<i64>>, wall_ms: i64) -> Batch {
-        let rows = RecordBatch::try_new(self.keyed.schema.clone(), columns).expect("columns of the schema");
-        Batch { rows, diffs: diffs.map(Int64Array::from), origin: None, wall_ms }
     }
 }

@@ -1,10 +1,9 @@
 //! Units that were visible before the epoch and that it has changed: EMIT CHANGES and allowed lateness.
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampNanosecondArray};
+use arrow::array::{ArrayRef, AsArray, TimestampNanosecondArray};
 use arrow::datatypes::TimestampNanosecondType;
 
 use super::WindowedState;
-use crate::batch::Batch;
 use crate::canonical;
 use crate::plan::Window;
 use crate::time::EventTime;
@@ -101,7 +100,8 @@ impl WindowedState {
             out.letters.push(self.keyed.letter(self.unit_columns(&[unit]), aggregate, error));
         }
         if let Some(Emitted { groups, columns, diffs }) = emitted {
-            let batch = self.batch([self.unit_columns(&groups), columns].concat(), Some(diffs), wall_ms);
+            let batch =
+                self.keyed.batch([self.unit_columns(&groups), columns].concat(), Some(diffs), wall_ms);
             out.batches.push(batch);
         }
         let done = self.changed.is_done();
@@ -138,11 +138,5 @@ impl WindowedState {
         }
         columns.push(std::sync::Arc::new(ends));
         columns
-    }
-
-    /// Rows of the result; without diffs they are all added.
-    pub(super) fn batch(&self, columns: Vec<ArrayRef>, diffs: Option<Vec<i64>>, wall_ms: i64) -> Batch {
-        let rows = RecordBatch::try_new(self.keyed.schema.clone(), columns).expect("columns of the schema");
-        Batch { rows, diffs: diffs.map(Int64Array::from), origin: None, wall_ms }
     }
 }

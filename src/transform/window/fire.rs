@@ -1,8 +1,5 @@
 //! Windows whose end the watermark has passed: the results of their units become visible.
 
-use arrow::array::{BooleanArray, UInt32Array};
-use arrow::compute::{filter, take};
-
 use super::WindowedState;
 use crate::canonical;
 use crate::time::{EventTime, Watermark};
@@ -87,21 +84,6 @@ impl WindowedState {
         let results = self.evaluate(units.clone().map(|unit| firing.unit(unit)));
         let keys = units.map(|unit| self.keyed.groups.key(firing.unit(unit)[0]));
         let keys = self.key_columns(keys, |_| firing.end);
-        let mut columns = [keys.clone(), results.columns].concat();
-        if !results.failed.is_empty() {
-            let good = (0..columns[0].len()).map(|unit| !results.failed.contains_key(&unit));
-            let good: BooleanArray = good.map(Some).collect();
-            columns
-                .iter_mut()
-                .for_each(|column| *column = filter(column, &good).expect("masks of one length"));
-        }
-        for (place, (aggregate, error)) in results.failed {
-            let place = UInt32Array::from(vec![place as u32]);
-            let key = keys.iter().map(|column| take(column, &place, None).expect("a place of the column"));
-            out.letters.push(self.keyed.letter(key.collect(), aggregate, error));
-        }
-        if !columns[0].is_empty() {
-            out.batches.push(self.batch(columns, None, wall_ms));
-        }
+        self.keyed.give_out(keys, results, wall_ms, out);
     }
 }

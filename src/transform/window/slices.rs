@@ -6,10 +6,6 @@
 use crate::plan::Window;
 use crate::time::{EventTime, greatest_common_divisor};
 
-/// Longest windows and gaps, in nanoseconds: about 29 years. Times so near to the ends of TIMESTAMP belong to no
-/// window, so that nothing here overflows.
-pub const WINDOW_NS_MAX: i64 = i64::MAX / 10;
-
 /// The slices of one kind of windows. A slice is named by its start; that of [`Window::Given`] by the end of
 /// the window, which is all that is known of it.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +24,7 @@ impl Slices {
         if self.window == Window::Given {
             return Some(time);
         }
-        let in_range = time > i64::MIN + 3 * WINDOW_NS_MAX && time < i64::MAX - 3 * WINDOW_NS_MAX;
-        in_range.then(|| floor(time, self.length()))
+        Window::can_hold(time).then(|| floor(time, self.length()))
     }
 
     /// The end of the last window that holds a slice; `None` in the gap between two windows.
@@ -149,8 +144,9 @@ mod tests {
 
     #[test]
     fn times_at_the_ends_of_the_range_belong_to_no_window() {
-        let slices = Slices::new(Window::Hop { slide_ns: WINDOW_NS_MAX, size_ns: WINDOW_NS_MAX - 1 });
-        for time in [i64::MIN, i64::MIN + WINDOW_NS_MAX, i64::MAX - WINDOW_NS_MAX, i64::MAX] {
+        let longest = Window::LENGTH_NS_MAX;
+        let slices = Slices::new(Window::Hop { slide_ns: longest, size_ns: longest - 1 });
+        for time in [i64::MIN, i64::MIN + longest, i64::MAX - longest, i64::MAX] {
             assert_eq!(slices.of(time), None);
         }
         assert!(slices.of(0).is_some_and(|slice| slices.last_end(slice).is_some()));
