@@ -10,7 +10,7 @@ pub mod eval;
 pub mod harness;
 pub mod interval_join;
 pub mod join;
-mod keyed;
+mod keyed_rows;
 pub mod lag;
 mod letter;
 pub mod session;

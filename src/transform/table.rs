@@ -18,7 +18,7 @@ use crate::time::{Epoch, EpochClose};
 use crate::transform::aggregate::groups::Group;
 use crate::transform::aggregate::touched::{Closing, EMIT_GROUPS_MAX};
 use crate::transform::eval::Evaluation;
-use crate::transform::keyed::KeyedRows;
+use crate::transform::keyed_rows::KeyedRows;
 use crate::transform::{KeyGroup, Operator, Output, Progress, SnapshotKind};
 
 /// The rows of one table on one worker.

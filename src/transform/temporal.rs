@@ -20,7 +20,7 @@ use crate::plan::{JoinKind, Lookup};
 use crate::time::{Epoch, EpochClose};
 use crate::transform::aggregate::groups::Group;
 use crate::transform::eval::Evaluation;
-use crate::transform::keyed::KeyedRows;
+use crate::transform::keyed_rows::KeyedRows;
 use crate::transform::{KeyGroup, Operator, Output, Progress, SnapshotKind};
 
 /// Rows of the stream that are looked up in one call.
