@@ -11,6 +11,7 @@
 //! The graph is the same on all workers. What stands at one place, stands there by exchange: the ticker, the
 //! binder and the dead letters on worker 0, a key group on its worker, a sink shard on its worker.
 
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -29,16 +30,18 @@ use crate::ingest::binder::{self, Journal};
 use crate::ingest::driver::{SourceParts, cut_on_ticks};
 use crate::ingest::ticker::{self, Gauge, Pace, TickerControl};
 use crate::ledger::Ledger;
-use crate::plan::{Downstream, Expr, Leg, Operator, Plan, Upstream, Window, Windowing};
+use crate::plan::{Aggregation, Downstream, Expr, Leg, Operator, Plan, Upstream, Window, Windowing};
 use crate::route::exchange::{Destination, exchange};
 use crate::route::shard::{split_by_shard, worker_of_shard};
 use crate::route::split::split;
 use crate::time::{Epoch, EpochClose};
 use crate::transform;
 use crate::transform::aggregate::KeyedState;
+use crate::transform::aggregate::partial::{PARTIALS, Partials, ROWS};
 use crate::transform::arrange::{self, Kept};
 use crate::transform::dedup::Deduplicator;
 use crate::transform::eval::Evaluation;
+use crate::transform::harness::add_up::add_up;
 use crate::transform::harness::{self, Outputs, StatefulParts};
 use crate::transform::interval_join::IntervalJoin;
 use crate::transform::join::{self, JoinParts, Matcher};
@@ -70,6 +73,8 @@ pub struct Parts {
     pub letters: StartLetters,
     /// Counts them by reason.
     pub letter_counts: Arc<LetterCounts>,
+    /// From how many rows per group of a batch on these are added up before they are sent; 0: never.
+    pub rows_per_partial: usize,
     /// Ends the process with a message.
     pub fail: fn(&Error) -> !,
 }
@@ -104,6 +109,7 @@ pub fn build(scope: Scope<'_, Epoch>, parts: Parts) -> Result<Running> {
         plan: &plan,
         ledger: &ledger,
         fail,
+        rows_per_partial: parts.rows_per_partial,
         sources: cuts.iter().map(|cut| cut.rows.clone()).collect(),
         operators: Vec::new(),
         arrangements: plan.arrangements.iter().map(|_| None).collect(),
@@ -126,8 +132,10 @@ pub fn build(scope: Scope<'_, Epoch>, parts: Parts) -> Result<Running> {
 
     for ((index, sink), (shards, woken)) in plan.sinks.iter().enumerate().zip(shards.into_iter().zip(woken)) {
         let to = Downstream::Sink(index);
-        let (key, count, peers) = (sink.key.clone(), sink.shards, scope.peers());
-        let rows = network.arrivals(scope, to, |_| by_shard(key.clone(), count, peers, fail));
+        let (key, count, peers) = (&sink.key, sink.shards, scope.peers());
+        let rows = network.arrivals(scope, to, |rows, leg| {
+            send(rows, leg, by_shard(key.clone(), count, peers, fail), fail)
+        });
         let rows = rows.probe_with(&gauge.computed);
         let account = ledger.layout().account(to);
         let parts = SinkParts { sink: sink.clone(), account, ledger: ledger.clone(), shards, woken };
@@ -145,12 +153,14 @@ pub fn build(scope: Scope<'_, Epoch>, parts: Parts) -> Result<Running> {
 }
 
 type Split = Box<dyn FnMut(Batch) -> Vec<(Destination, Batch)>>;
+type Arrivals<'s> = StreamVec<'s, Epoch, (u16, Batch)>;
 
 /// The part of the dataflow that is built so far.
 struct Network<'s, 'p> {
     plan: &'p Plan,
     ledger: &'p Ledger,
     fail: fn(&Error) -> !,
+    rows_per_partial: usize,
     sources: Vec<StreamVec<'s, Epoch, Batch>>,
     operators: Vec<StreamVec<'s, Epoch, Batch>>,
     /// Built when the first reader asks. Nothing may hold one beyond the wiring: it would keep all its past.
@@ -162,7 +172,7 @@ struct Network<'s, 'p> {
     late: Vec<Option<StreamVec<'s, Epoch, Batch>>>,
 }
 
-impl<'s> Network<'s, '_> {
+impl<'s, 'p> Network<'s, 'p> {
     /// Builds an operator, by its kind, behind the legs that lead to it.
     fn operator(
         &mut self,
@@ -182,11 +192,26 @@ impl<'s> Network<'s, '_> {
         let (worker, workers) = (scope.index(), scope.peers());
         let state = state(operator, worker, workers)?;
         let keys = keys(operator)?;
-        let split = |leg: &Leg| {
-            let (exprs, types) = &keys[usize::from(leg.port)];
-            by_group(leg.port, exprs, types, workers)
+        let (to, fail) = (Downstream::Operator(index), self.fail);
+        let rows = match self.first_phase(index, workers) {
+            None => self.arrivals(scope, to, |rows, leg| {
+                let (exprs, types) = &keys[usize::from(leg.port)];
+                send(rows, leg, by_group(leg.port, exprs, types, workers), fail)
+            }),
+            Some((plan, rows_per_partial, late_is_read)) => {
+                // Those of the second phase, whose state is built above.
+                let phase = || Partials::new(plan, rows_per_partial, late_is_read).expect("types that are kept");
+                self.arrivals(scope, to, |rows, leg| {
+                    let phase = phase();
+                    let (partial, rows_only) = (phase.schema(), leg.schema.clone());
+                    let schema = move |slot| if slot == PARTIALS { partial.clone() } else { rows_only.clone() };
+                    let split = by_group_or_partial(&keys[0], phase.key_columns(), workers);
+                    let closes = Some(closes.clone()).filter(|_| phase.judges());
+                    let bound = plan.window.as_ref().map(|window| window.bound.clone());
+                    exchange(add_up(rows, closes, phase, bound, &leg.name), &leg.name, schema, split, fail)
+                })
+            }
         };
-        let rows = self.arrivals(scope, Downstream::Operator(index), split);
         Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
     }
 
@@ -194,9 +219,10 @@ impl<'s> Network<'s, '_> {
     fn arrangement(&mut self, scope: Scope<'s, Epoch>, index: usize) -> Result<&Kept<'s>> {
         if self.arrangements[index].is_none() {
             let plan = &self.plan.arrangements[index];
-            let split = |leg: &Leg| by_group(leg.port, &plan.key, &plan.key_types, scope.peers());
-            let to = Downstream::Arrangement(index);
-            let rows = self.arrivals(scope, to, split);
+            let (to, fail) = (Downstream::Arrangement(index), self.fail);
+            let rows = self.arrivals(scope, to, |rows, leg| {
+                send(rows, leg, by_group(leg.port, &plan.key, &plan.key_types, scope.peers()), fail)
+            });
             let account = self.ledger.layout().account(to);
             let (kept, letters, counted) =
                 arrange::arrange(rows, plan, (account, self.ledger.clone()), self.fail)?;
@@ -219,13 +245,22 @@ impl<'s> Network<'s, '_> {
         }
     }
 
-    /// What arrives at `to` by all its legs, on the workers that `split` (made for each leg) sends it to.
+    /// The aggregation that an operator is, if its rows are added up before they are sent, from how many of them per
+    /// group on, and whether somebody reads those that are late.
+    fn first_phase(&self, index: usize, workers: usize) -> Option<(&'p Aggregation, usize, bool)> {
+        let plan = self.plan.operators[index].aggregation().filter(|plan| plan.has_two_phases())?;
+        let late_is_read = self.plan.legs.iter().any(|leg| leg.from == Upstream::Late(index));
+        let moves = workers > 1 && self.rows_per_partial > 0;
+        moves.then_some((plan, self.rows_per_partial, late_is_read))
+    }
+
+    /// What arrives at `to` by all its legs, on the workers that `route` sends it to.
     fn arrivals(
         &mut self,
         scope: Scope<'s, Epoch>,
         to: Downstream,
-        split: impl Fn(&Leg) -> Split,
-    ) -> StreamVec<'s, Epoch, (u16, Batch)> {
+        mut route: impl FnMut(StreamVec<'s, Epoch, Batch>, &Leg) -> Arrivals<'s>,
+    ) -> Arrivals<'s> {
         let account = self.ledger.layout().account(to);
         let mut arrivals = Vec::new();
         for (index, leg) in self.plan.legs.iter().enumerate().filter(|(_, leg)| leg.to == to) {
@@ -242,7 +277,7 @@ impl<'s> Network<'s, '_> {
             let steps = Steps::new(leg.name.clone(), leg.steps.clone()).with_key(key);
             let out = harness::leg(rows, steps, leg, (index, account), self.ledger.clone());
             self.letters.push(out.letters);
-            arrivals.push(exchange(out.rows, &leg.name, leg.schema.clone(), split(leg), self.fail));
+            arrivals.push(route(out.rows, leg));
         }
         scope.concatenate(arrivals)
     }
@@ -295,6 +330,33 @@ fn keys(operator: &Operator) -> Result<Vec<(Vec<Expr>, Vec<DataType>)>> {
         }
         Operator::Join(_) => Vec::new(),
     })
+}
+
+/// Sends what a leg gives to the workers that `split` names.
+fn send<'s>(
+    rows: StreamVec<'s, Epoch, Batch>,
+    leg: &Leg,
+    split: Split,
+    fail: fn(&Error) -> !,
+) -> Arrivals<'s> {
+    let schema = leg.schema.clone();
+    exchange(rows, &leg.name, move |_| schema.clone(), split, fail)
+}
+
+/// The same for batches of which some are added up already: these have the columns of the key.
+fn by_group_or_partial(
+    (keys, types): &(Vec<Expr>, Vec<DataType>),
+    key_columns: Range<usize>,
+    workers: usize,
+) -> impl FnMut((u16, Batch)) -> Vec<(Destination, Batch)> + use<> {
+    let mut rows = by_group(ROWS, keys, types, workers);
+    move |(slot, batch)| {
+        if slot != PARTIALS {
+            return rows(batch);
+        }
+        let parts = split(&batch, &batch.rows.columns()[key_columns.clone()], workers).into_iter();
+        parts.map(|(worker, part)| (Destination { worker, slot }, part)).collect()
+    }
 }
 
 /// To the worker of the key group; the slot is the input of the operator.

@@ -35,6 +35,9 @@ pub struct Flow {
     pub max_epoch_records: usize,
     /// Records per partition that a consumer thread reads ahead.
     pub read_ahead_records: usize,
+    /// From how many rows per group of a batch on a GROUP BY adds them up before they are sent to other workers; 0:
+    /// never.
+    pub rows_per_partial: usize,
 }
 
 /// Connection to Kafka; without servers a topic is a folder in the state directory.

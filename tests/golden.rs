@@ -51,6 +51,16 @@ macro_rules! golden {
             }
 
             #[test]
+            fn added_up_on_two_workers() {
+                gives_expected(NAME, Mode { partials: true, ..Mode::of(2, 1) });
+            }
+
+            #[test]
+            fn added_up_in_two_processes() {
+                gives_expected(NAME, Mode { partials: true, ..Mode::of(1, 2) });
+            }
+
+            #[test]
             fn in_small_epochs_on_one_worker() {
                 gives_expected(NAME, Mode { epoch_records: Some(1), ..Mode::of(1, 1) });
             }

@@ -201,6 +201,10 @@ impl Printer<'_> {
             None => "updating: old and new row of each changed group, once per epoch".to_owned(),
         };
         node.line("emits", emits);
+        if aggregation.has_two_phases() {
+            let what = "each worker adds up the rows of a batch by group, if that leaves few, and sends the sums";
+            node.line("two phases", what.to_owned());
+        }
         let exchange = match aggregation.keys.len() {
             0 => "exchange to one worker".to_owned(),
             _ => format!("exchange by key ({keys})"),

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::{Aggregate, Bound, Deduplication, Expr, IntervalJoin, Lag, Lookup, Table, Windowing};
+use super::{Aggregate, Bound, Deduplication, Expr, Growth, IntervalJoin, Lag, Lookup, Table, Window, Windowing};
 
 /// A stateful place, by kind. Its name is the identity of its state across changes of the plan:
 /// `<view>/<role>`, with a number from the second on where a view has several of one role.
@@ -116,6 +116,14 @@ pub struct Aggregation {
 }
 
 impl Aggregation {
+    /// Whether rows may be added up by group before they are sent to the worker of their group. It takes states that
+    /// do not hold the rows themselves, and no sessions: which rows are of one session is known from all of them.
+    pub fn has_two_phases(&self) -> bool {
+        let is_session = |windowing: &Windowing| matches!(windowing.window, Window::Session { .. });
+        let holds_rows = |aggregate: &Aggregate| aggregate.growth(self.append_only_input) != Growth::Groups;
+        !self.window.as_ref().is_some_and(is_session) && !self.aggregates.iter().any(holds_rows)
+    }
+
     /// Columns of `schema` that name a row: the keys, and start and end of the window.
     pub fn key_columns(&self) -> usize {
         let of_window = self.window.as_ref().map_or(0, |window| window.window.columns());

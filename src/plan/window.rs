@@ -1,7 +1,7 @@
 //! The windows of a GROUP BY.
 
 use super::{Bound, Expr};
-use crate::time::EventTime;
+use crate::time::{EventTime, Watermark};
 
 /// By which stretches of event time a GROUP BY groups, and when their results come out.
 #[derive(Clone, Debug)]
@@ -20,6 +20,11 @@ impl Windowing {
     /// Whether a result, once it is out, is never replaced.
     pub fn is_final(&self) -> bool {
         self.emit == Emit::Final && self.allowed_lateness_ns == 0
+    }
+
+    /// Whether a window that ends at `end` takes no more rows.
+    pub fn is_closed_at(&self, end: EventTime, watermark: Watermark) -> bool {
+        Watermark(end.saturating_add(self.allowed_lateness_ns)) <= watermark
     }
 
     /// How far the ends of windows have come in the result: no row with an earlier one comes any more.

@@ -19,7 +19,7 @@ use crate::time::Epoch;
 /// A batch on its way to a worker. It is turned into bytes only where it leaves the process.
 struct Parcel {
     target: u64,
-    /// Where at the target it belongs: the shard of a sink.
+    /// Where at the target it belongs: the shard of a sink, the input of an operator.
     slot: u16,
     content: Content,
 }
@@ -33,16 +33,16 @@ enum Content {
 pub struct Destination {
     /// Index of the worker.
     pub worker: usize,
-    /// Where at the target it belongs: the shard of a sink, otherwise 0.
+    /// Where at the target it belongs: the shard of a sink, the input of an operator, otherwise 0.
     pub slot: u16,
 }
 
-/// Sends the parts of each batch to their workers. `split` decides; `schema` is that of the rows.
-pub fn exchange<'s>(
-    batches: StreamVec<'s, Epoch, Batch>,
+/// Sends the parts of each batch to their workers. `split` decides; `schema` is that of the rows, by slot.
+pub fn exchange<'s, B: Clone + 'static>(
+    batches: StreamVec<'s, Epoch, B>,
     name: &str,
-    schema: SchemaRef,
-    mut split: impl FnMut(Batch) -> Vec<(Destination, Batch)> + 'static,
+    schema: impl Fn(u16) -> SchemaRef + 'static,
+    mut split: impl FnMut(B) -> Vec<(Destination, Batch)> + 'static,
     fail: fn(&Error) -> !,
 ) -> StreamVec<'s, Epoch, (u16, Batch)> {
     let parcels = batches.unary::<CapacityContainerBuilder<Vec<Parcel>>, _, _, _>(
@@ -71,7 +71,7 @@ pub fn exchange<'s>(
                 input.for_each(|capability, parcels| {
                     let batches = parcels.drain(..).map(|parcel| match parcel.content {
                         Content::Batch(batch) => (parcel.slot, *batch),
-                        Content::Bytes(bytes) => match wire::decode(bytes, &schema) {
+                        Content::Bytes(bytes) => match wire::decode(bytes, &schema(parcel.slot)) {
                             Ok(batch) => (parcel.slot, batch),
                             Err(error) => fail(&error),
                         },

@@ -21,6 +21,7 @@ use crate::plan::Aggregation;
 use crate::time::{Epoch, EpochClose};
 use crate::transform::aggregate::groups::Group;
 use crate::transform::aggregate::keyed::Keyed;
+use crate::transform::aggregate::partial::PARTIALS;
 use crate::transform::aggregate::touched::{EMIT_GROUPS_MAX, Old, Touched};
 use crate::transform::{KeyGroup, Operator, Output, Progress, SnapshotKind};
 
@@ -39,6 +40,7 @@ pub(in crate::transform) mod keyed;
 mod list;
 mod multiset;
 mod order;
+pub mod partial;
 mod percentile;
 mod pick;
 mod quantile;
@@ -82,6 +84,15 @@ impl KeyedState {
     fn make_room(&mut self) {
         self.keyed.make_room();
         self.touched.resize(self.keyed.groups.slots());
+    }
+
+    /// Takes in groups that other workers, or this one, have added up.
+    fn on_partials(&mut self, partials: &RecordBatch) {
+        let keys = &partials.columns()[..self.keyed.key_types.len()];
+        self.keyed.intern(keys, partials.num_rows());
+        self.make_room();
+        self.touch();
+        self.keyed.merge_saved(partials);
     }
 
     /// Evaluates the rows of groups that this epoch has not touched before, as they still are.
@@ -143,7 +154,11 @@ impl KeyedState {
 }
 
 impl Operator for KeyedState {
-    fn on_batch(&mut self, _port: usize, _epoch: Epoch, batch: &Batch, out: &mut Output) {
+    fn on_batch(&mut self, port: usize, _epoch: Epoch, batch: &Batch, out: &mut Output) {
+        if port == usize::from(PARTIALS) {
+            self.on_partials(&batch.rows);
+            return;
+        }
         let taken = self.keyed.take(batch, out);
         if taken.batch.is_empty() {
             return;

@@ -1,6 +1,6 @@
 //! Drivers: the only part of `transform` that touches timely.
 //!
-//! [`leg`] runs filters and projections as batches pass. [`stateful`] runs an [`Operator`]: it holds batches
+//! [`leg`] runs filters and projections as batches pass, [`add_up`] the first phase of a GROUP BY. [`stateful`] runs an [`Operator`]: it holds batches
 //! of later epochs back, closes an epoch when all inputs and the epoch's close have arrived, and lets others
 //! work in between.
 
@@ -22,6 +22,8 @@ use crate::plan::{Bound, Leg};
 use crate::time::{Epoch, EpochClose, Watermark};
 use crate::transform::steps::Steps;
 use crate::transform::{Operator, Output, Progress};
+
+pub mod add_up;
 
 /// How long an operator works before it lets others work.
 const SLICE: Duration = Duration::from_millis(10);
@@ -200,6 +202,7 @@ impl Driver {
             let fates = [
                 (Fate::Filtered, &mut held.filtered),
                 (Fate::Deduplicated, &mut held.deduplicated),
+                (Fate::Late, &mut held.late_rows),
                 (Fate::Dead, &mut held.dead),
                 (Fate::Emitted, &mut held.emitted),
             ];

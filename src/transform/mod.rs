@@ -35,6 +35,8 @@ pub struct Output {
     pub letters: Vec<DeadLetter>,
     /// Rows that came too late, as they arrived.
     pub late: Vec<Batch>,
+    /// How many more came too late, and were added up before, so that they are not there any more.
+    pub late_rows: i64,
     /// Rows (sum of diffs) that a filter has dropped.
     pub filtered: i64,
     /// Rows (sum of diffs) that were there already.
@@ -70,7 +72,7 @@ pub type KeyGroup = u8;
 /// A stateful operator. Its identity is `<view>/<role>`, never a position: it names its state across changes
 /// of the plan.
 pub trait Operator {
-    /// Rows of `epoch` on input `port`. The driver delivers epochs in order: no batch of a later epoch comes
+    /// Rows of `epoch` on input `port`, or what was added up of them. The driver delivers epochs in order: no batch of a later epoch comes
     /// before [`on_epoch`](Operator::on_epoch) has answered `Done`.
     fn on_batch(&mut self, port: usize, epoch: Epoch, batch: &Batch, out: &mut Output);
 

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampNanosecondArray};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampNanosecondType};
 
 use self::slices::Slices;
@@ -27,6 +28,7 @@ use crate::time::{Epoch, EpochClose, EventTime, Watermark};
 use crate::transform::aggregate::groups::{Group, Groups};
 use crate::transform::aggregate::input::Taken;
 use crate::transform::aggregate::keyed::Keyed;
+use crate::transform::aggregate::partial::PARTIALS;
 use crate::transform::aggregate::touched::Touched;
 use crate::transform::eval::Failed;
 use crate::transform::{KeyGroup, Operator, Output, Progress, SnapshotKind};
@@ -35,7 +37,7 @@ mod emit;
 mod fire;
 pub mod slices;
 
-const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Nanosecond, None);
+pub(in crate::transform) const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Nanosecond, None);
 
 /// The state of one GROUP BY with windows on one worker.
 pub struct WindowedState {
@@ -82,11 +84,7 @@ impl WindowedState {
 
     /// Whether a window still takes rows.
     fn is_open(&self, end: EventTime) -> bool {
-        !self.is_closed_at(end, self.watermark)
-    }
-
-    fn is_closed_at(&self, end: EventTime, watermark: Watermark) -> bool {
-        Watermark(end.saturating_add(self.windowing.allowed_lateness_ns)) <= watermark
+        !self.windowing.is_closed_at(end, self.watermark)
     }
 
     /// Whether a window had a row in the result before this epoch, or would have had one.
@@ -124,6 +122,31 @@ impl WindowedState {
             out.late.push(taken.batch.filter(&BooleanArray::from(late)).expect("masks of one length"));
         }
         (taken.filtered(&BooleanArray::from(kept)), slices)
+    }
+
+    /// Takes in groups that other workers, or this one, have added up. All rows of a slice have the same windows, so
+    /// they are judged together.
+    fn on_partials(&mut self, epoch: Epoch, partials: &RecordBatch, out: &mut Output) {
+        let slices = |partials: &RecordBatch| {
+            partials.column(0).as_primitive::<TimestampNanosecondType>().values().to_vec()
+        };
+        let rows = self.keyed.saved_rows(partials);
+        let mut kept = vec![false; partials.num_rows()];
+        for (place, (slice, rows)) in slices(partials).into_iter().zip(rows.values()).enumerate() {
+            match self.slices.last_end(slice) {
+                Some(end) if self.is_open(end) => kept[place] = true,
+                Some(_) => out.late_rows += rows,
+                None => out.filtered += rows,
+            }
+        }
+        let partials =
+            filter_record_batch(partials, &BooleanArray::from(kept)).expect("a mask of the partials");
+        if partials.num_rows() == 0 {
+            return;
+        }
+        self.keyed.intern(&partials.columns()[..self.keyed.key_types.len()], partials.num_rows());
+        self.touch(epoch, &slices(&partials));
+        self.keyed.merge_saved(&partials);
     }
 
     /// Notes what this epoch touches for the first time, before it changes.
@@ -176,7 +199,7 @@ impl WindowedState {
         let mut left = fire::GROUPS_MAX;
         while let Some(entry) = self.by_slice.first_entry() {
             let end = self.slices.last_end(*entry.key());
-            if !end.is_none_or(|end| self.is_closed_at(end, watermark)) {
+            if !end.is_none_or(|end| self.windowing.is_closed_at(end, watermark)) {
                 break;
             }
             let Some(mut entry) = self.by_slice.first_entry() else { break };
@@ -200,7 +223,11 @@ impl WindowedState {
 }
 
 impl Operator for WindowedState {
-    fn on_batch(&mut self, _port: usize, epoch: Epoch, batch: &Batch, out: &mut Output) {
+    fn on_batch(&mut self, port: usize, epoch: Epoch, batch: &Batch, out: &mut Output) {
+        if port == usize::from(PARTIALS) {
+            self.on_partials(epoch, &batch.rows, out);
+            return;
+        }
         let taken = self.keyed.take(batch, out);
         let (taken, slices) = self.judge(taken, out);
         if taken.batch.is_empty() {

@@ -14,11 +14,11 @@ const TESTS: usize = 8;
 /// How dataflow `index` of all is run. Most modes have epochs that are shorter than the disorder.
 fn mode(index: usize) -> (Mode, &'static str) {
     let modes = [
-        Mode { epoch_records: Some(7), ..Mode::of(2, 1) },
+        Mode { epoch_records: Some(7), partials: true, ..Mode::of(2, 1) },
         Mode::of(1, 1),
         Mode { epoch_records: Some(3), ..Mode::of(4, 1) },
         Mode { epoch_records: Some(1 + index % 5), ..Mode::of(1, 1) },
-        Mode { epoch_records: Some(11), ..Mode::of(1, 2) },
+        Mode { epoch_records: Some(11), partials: true, ..Mode::of(1, 2) },
         Mode::of(2, 2),
     ];
     (modes[index % modes.len()], if (index / modes.len()).is_multiple_of(2) { "input" } else { "shuffled" })
@@ -65,7 +65,7 @@ fn with_a_record_behind(seconds: u32) -> (u64, bool, String) {
     let times = ["10:00:30".to_owned(), format!("10:01:{seconds:02}"), "10:00:59".to_owned()];
     let records = times.map(|time| format!("{{\"at\": \"2025-10-27T{time}Z\"}}\n"));
     fs::write(input.join("readings.jsonl"), records.concat()).expect("a file");
-    let mode = Mode { epoch_records: Some(1), ..Mode::of(2, 1) };
+    let mode = Mode { epoch_records: Some(1), partials: true, ..Mode::of(2, 1) };
     let (output, ledger) = run_with_ledger(folder.path(), &input, mode);
     let (agrees, report) = compared(&[(folder.path(), &input, output.path())]);
     (late(&ledger), agrees, report)

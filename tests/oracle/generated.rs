@@ -27,7 +27,7 @@ fn mode(index: usize) -> (Mode, &'static str) {
     let modes = [
         Mode::of(1, 1),
         Mode::of(2, 1),
-        Mode::of(4, 1),
+        Mode { partials: true, ..Mode::of(4, 1) },
         Mode::of(1, 2),
         Mode { epoch_records: Some(1 + index % 5), ..Mode::of(2, 1) },
         Mode { epoch_records: Some(2), ..Mode::of(2, 2) },

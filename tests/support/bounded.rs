@@ -20,12 +20,14 @@ pub struct Mode {
     pub processes: usize,
     /// Records per partition and epoch, where not the default.
     pub epoch_records: Option<usize>,
+    /// Whether every GROUP BY that can adds up rows before they are sent, even where that leaves as many.
+    pub partials: bool,
 }
 
 impl Mode {
     /// So many processes with so many workers each.
     pub const fn of(workers: usize, processes: usize) -> Mode {
-        Mode { workers, processes, epoch_records: None }
+        Mode { workers, processes, epoch_records: None, partials: false }
     }
 }
 
@@ -48,6 +50,9 @@ pub fn run_with_ledger(dataflow: &Path, input: &Path, mode: Mode) -> (TempDir, s
         command.args(["--workers", &mode.workers.to_string()]);
         if let Some(records) = mode.epoch_records {
             command.args(["--epoch-records", &records.to_string()]);
+        }
+        if mode.partials {
+            command.args(["--set", "flow.rows_per_partial=1"]);
         }
         command
     });

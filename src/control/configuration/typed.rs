@@ -32,6 +32,7 @@ struct TypedFlow {
     sink_buffer_bytes: usize,
     max_epoch_records: usize,
     read_ahead_records: usize,
+    rows_per_partial: usize,
 }
 
 #[derive(Deserialize)]
@@ -131,6 +132,7 @@ impl Meaning<'_> {
                 sink_buffer_bytes: flow.sink_buffer_bytes,
                 max_epoch_records: flow.max_epoch_records,
                 read_ahead_records: flow.read_ahead_records,
+                rows_per_partial: flow.rows_per_partial,
             }),
         }
     }

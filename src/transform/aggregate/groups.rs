@@ -120,6 +120,11 @@ impl Groups {
         self.spans[group as usize].length != FREE
     }
 
+    /// Number of groups that have a key.
+    pub fn count(&self) -> usize {
+        self.table.len()
+    }
+
     /// Number of slots, those of gone groups included.
     pub fn slots(&self) -> usize {
         self.spans.len()

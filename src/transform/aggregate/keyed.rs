@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::filter;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 
 use crate::batch::Batch;
 use crate::canonical::{self, CanonicalRows};
@@ -14,7 +14,7 @@ use crate::plan::{Aggregate, Aggregation};
 use crate::transform::Output;
 use crate::transform::aggregate::groups::{Group, Groups};
 use crate::transform::aggregate::input::{Inputs, Taken, Types};
-use crate::transform::aggregate::snapshot::{Tracker, state_schema};
+use crate::transform::aggregate::snapshot::{ROW_COUNTS, STATES, Tracker, state_schema};
 use crate::transform::aggregate::state::{self, Rows, State};
 use crate::transform::aggregate::ties::Ties;
 use crate::transform::letter::object_json;
@@ -89,6 +89,22 @@ impl Keyed {
         self.make_room();
     }
 
+    /// The same for an empty state, if it makes no more than `most` groups; else the state stays empty.
+    pub(super) fn intern_few(&mut self, keys: &[ArrayRef], rows: usize, most: usize) -> bool {
+        self.keys.encode(keys, rows);
+        self.row_groups.clear();
+        for key in self.keys.iter() {
+            self.row_groups.push(self.groups.intern(key));
+            if self.groups.count() > most {
+                let groups: Vec<Group> = self.groups.iter().collect();
+                groups.into_iter().for_each(|group| self.groups.remove(group));
+                return false;
+            }
+        }
+        self.make_room();
+        true
+    }
+
     /// Takes in rows, into the groups that [`intern`](Self::intern) has found.
     pub fn update(&mut self, taken: &Taken) {
         let diffs = taken.batch.diffs.as_ref().map(|diffs| &diffs.values()[..]);
@@ -132,6 +148,31 @@ impl Keyed {
     /// Makes `into` what it would be had it seen the rows of `from` too.
     pub fn merge(&mut self, from: Group, into: Group) {
         self.states.iter_mut().for_each(|state| state.merge(from, into, &self.ties));
+    }
+
+    /// How many rows there are in each of the groups that [`save`](Self::save) gave.
+    pub fn saved_rows(&self, saved: &RecordBatch) -> Int64Array {
+        saved.column(self.key_types.len() + ROW_COUNTS).as_primitive::<Int64Type>().clone()
+    }
+
+    /// Takes in groups as [`save`](Self::save) gives them, into those that [`intern`](Self::intern) has found by
+    /// their keys.
+    pub fn merge_saved(&mut self, saved: &RecordBatch) {
+        for (group, rows) in self.row_groups.iter().zip(self.saved_rows(saved).values()) {
+            self.groups.add_rows(*group, *rows);
+        }
+        let loaded: Vec<Group> = self.row_groups.iter().map(|_| self.groups.reserve()).collect();
+        self.make_room();
+        let mut columns = &saved.columns()[self.key_types.len() + STATES..];
+        for state in &mut self.states {
+            let (own, others) = columns.split_at(state.fields().len());
+            state.load(&loaded, own, &mut self.ties).expect("a worker has saved it in the same schema");
+            for (from, into) in loaded.iter().zip(&self.row_groups) {
+                state.merge(*from, *into, &self.ties);
+            }
+            columns = others;
+        }
+        loaded.into_iter().for_each(|group| self.give_back(group));
     }
 
     /// A group without a key, to merge others into.

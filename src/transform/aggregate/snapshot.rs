@@ -18,6 +18,11 @@ use crate::transform::aggregate::keyed::Keyed;
 use crate::transform::aggregate::state::State;
 use crate::transform::{KeyGroup, SnapshotKind};
 
+/// Where the row counts stand behind the columns of the key.
+pub const ROW_COUNTS: usize = 1;
+/// Where the states of the aggregates begin behind the columns of the key.
+pub const STATES: usize = 2;
+
 /// Changed since the last snapshot.
 const CHANGED: u8 = 1;
 /// Changed before the last snapshot, which may still turn out to have failed.
@@ -150,7 +155,8 @@ impl Keyed {
         snapshot
     }
 
-    fn save(&self, live: &[Group], removed: &[&[u8]]) -> RecordBatch {
+    /// These groups with their states, and the keys of groups that are gone.
+    pub(super) fn save(&self, live: &[Group], removed: &[&[u8]]) -> RecordBatch {
         let keys = live.iter().map(|group| self.groups.key(*group)).chain(removed.iter().copied());
         let mut columns = canonical::decode(keys, &self.key_types).expect("the state holds canonical keys");
         let gone = [vec![false; live.len()], vec![true; removed.len()]].concat();
@@ -179,7 +185,7 @@ impl Keyed {
             return Err(Error::internal(format!("the stored state of {} has other columns", self.name)));
         }
         let (keys, rest) = state.columns().split_at(self.key_types.len());
-        let (removed, rows) = (rest[0].as_boolean(), rest[1].as_primitive::<Int64Type>());
+        let (removed, rows) = (rest[0].as_boolean(), rest[ROW_COUNTS].as_primitive::<Int64Type>());
         let mut encoded = CanonicalRows::default();
         encoded.encode(keys, state.num_rows());
         self.tracker.rebase();
@@ -199,7 +205,7 @@ impl Keyed {
             places.push(row as u32);
         }
         let places = UInt32Array::from(places);
-        let taken = rest[2..].iter().map(|column| take(column, &places, None));
+        let taken = rest[STATES..].iter().map(|column| take(column, &places, None));
         let columns: Vec<ArrayRef> = taken
             .collect::<Result<_, _>>()
             .map_err(|error| Error::internal("broken state").caused_by(error))?;

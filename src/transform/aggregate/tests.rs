@@ -24,6 +24,7 @@ use crate::plan::{Aggregate, AggregateFunction, Expr, OrderBy, Parameter};
 
 mod functions;
 mod merging;
+mod partials;
 mod properties;
 mod reference;
 mod units;

@@ -12,6 +12,7 @@ use rand_pcg::Pcg64Mcg;
 use super::*;
 use crate::batch::Origin;
 use crate::plan::{Aggregate, AggregateFunction, Bound, Expr, OrderBy};
+use crate::transform::aggregate::partial::{Partials, ROWS};
 
 /// A row: key, time, value. Its place in the input is its offset.
 pub(in crate::transform) type Row = (&'static str, i64, i64);
@@ -177,12 +178,21 @@ fn moved(state: &mut WindowedState, plan: &Aggregation, epoch: Epoch, watermark:
     other
 }
 
+/// Gives a batch to the state, added up or not.
+fn deliver(state: &mut WindowedState, phase: Option<&mut Partials>, epoch: Epoch, rows: Batch, out: &mut Output) {
+    let parts = phase.map_or_else(|| vec![(ROWS, rows.clone())], |phase| phase.add_up(rows.clone()));
+    parts.iter().for_each(|(port, part)| state.on_batch(usize::from(*port), epoch, part, out));
+}
+
 fn run(window: Window, emit: Emit, lateness: i64, seed: u64) {
     let what = format!("{window:?} {emit:?} {lateness}: WINDOW_SEED={seed}");
     let random = &mut Pcg64Mcg::seed_from_u64(seed);
     let plan = plan(window, emit, lateness);
     let slices = Slices::new(window);
     let mut state = WindowedState::new(&plan).expect("a plan");
+    let late_is_read = random.random_bool(0.5);
+    let first_phase = || Partials::new(&plan, 1, late_is_read).expect("a plan");
+    let mut phase = first_phase();
     let (rows, shown_first, late, gaps) = (Vec::new(), BTreeMap::new(), 0, 0);
     let mut model =
         Model { slices, emit, lateness, rows, shown: shown_first, late, gaps, watermark: i64::MIN };
@@ -205,8 +215,11 @@ fn run(window: Window, emit: Emit, lateness: i64, seed: u64) {
         rows.shuffle(random);
         let mut out = Output::default();
         for part in rows.chunks(random.random_range(1..8)) {
-            state.on_batch(0, epoch, &batch(&plan, part), &mut out);
+            let phase = random.random_bool(0.7).then_some(&mut phase);
+            deliver(&mut state, phase, epoch, batch(&plan, part), &mut out);
         }
+        phase.pass(Watermark(watermark));
+        assert!(!late_is_read || out.late_rows == 0, "{what}: late rows that nobody can read");
         end_epoch(&mut state, epoch, Watermark(watermark), &mut out);
         for (row, diff) in out.batches.iter().flat_map(|batch| shown(batch, slices)) {
             assert!(plan.window.as_ref().is_some_and(|window| !window.is_final()) || diff == 1, "{what}");
@@ -215,13 +228,14 @@ fn run(window: Window, emit: Emit, lateness: i64, seed: u64) {
         view.retain(|_, count| *count != 0);
         assert!(view.values().all(|count| *count == 1), "{what}: {view:?}");
         assert!(view.keys().eq(model.shown.values()), "{what}, epoch {epoch}: {view:?} != {:?}", model.shown);
-        late_seen += out.late.iter().map(Batch::diff_sum).sum::<i64>();
+        late_seen += out.late.iter().map(Batch::diff_sum).sum::<i64>() + out.late_rows;
         total.filtered += out.filtered;
         total.emitted += out.emitted;
         let accounted = late_seen + total.filtered + total.emitted + state.rows_in_state();
         assert_eq!((late_seen, total.filtered, accounted), (model.late, model.gaps, count), "{what}");
         if random.random_bool(0.3) && epoch < 12 {
             state = moved(&mut state, &plan, epoch, watermark);
+            phase = first_phase();
         }
     }
     assert_eq!((state.rows_in_state(), state.keyed.groups.iter().count()), (0, 0), "{what}: nothing is kept");
@@ -245,4 +259,52 @@ fn windows_show_what_their_definition_says_after_every_epoch() {
             (seed..seed + 25).for_each(|seed| run(window, emit, lateness, seed));
         }
     }
+}
+
+/// Ports of what becomes of rows at these times, with the times or the slices in order.
+fn ports(phase: &mut Partials, times: &[i64]) -> Vec<(u16, Vec<i64>)> {
+    let plan = plan(Window::Tumble { size_ns: 10 }, Emit::Final, 5);
+    let rows: Vec<(u64, Row)> = (0..).zip(times).map(|(offset, time)| (offset, ("a", *time, 1))).collect();
+    let parts = phase.add_up(batch(&plan, &rows)).into_iter().map(|(port, part)| {
+        let column = if port == ROWS { 1 } else { 0 };
+        let mut times = part.rows.column(column).as_primitive::<TimestampNanosecondType>().values().to_vec();
+        times.sort_unstable();
+        (port, times)
+    });
+    parts.collect()
+}
+
+#[test]
+fn late_rows_are_added_up_only_where_nobody_reads_them() {
+    let plan = plan(Window::Tumble { size_ns: 10 }, Emit::Final, 5);
+    let mut unread = Partials::new(&plan, 1, false).expect("a plan");
+    let mut read = Partials::new(&plan, 1, true).expect("a plan");
+    assert!(read.judges() && !unread.judges());
+    let times = [3, 4, 12, 13, 21];
+    assert_eq!(ports(&mut read, &times), [(ROWS, times.to_vec())], "nobody knows yet what is late");
+    for phase in [&mut read, &mut unread] {
+        phase.pass(Watermark(14));
+        assert_eq!(ports(phase, &times), [(PARTIALS, vec![0, 10, 20])], "0 to 10 takes rows until 15");
+        phase.pass(Watermark(15));
+        phase.pass(Watermark(9));
+    }
+    assert_eq!(ports(&mut read, &times), [(PARTIALS, vec![10, 20]), (ROWS, vec![3, 4])]);
+    assert_eq!(ports(&mut read, &times[..1]), [(ROWS, vec![3])]);
+    assert_eq!(ports(&mut unread, &times), [(PARTIALS, vec![0, 10, 20])]);
+
+    let mut state = WindowedState::new(&plan).expect("a plan");
+    let mut out = Output::default();
+    end_epoch(&mut state, 1, Watermark(15), &mut out);
+    let rows: Vec<(u64, Row)> = (0..).zip(times).map(|(offset, time)| (offset, ("a", time, 1))).collect();
+    deliver(&mut state, Some(&mut unread), 2, batch(&plan, &rows), &mut out);
+    assert_eq!((out.late_rows, out.late.len(), state.rows_in_state()), (2, 0, 3));
+}
+
+/// Its dead letter is written where its group is.
+#[test]
+fn a_row_whose_windows_are_out_of_range_keeps_its_batch_from_being_added_up() {
+    let plan = plan(Window::Tumble { size_ns: 10 }, Emit::Final, 5);
+    let mut phase = Partials::new(&plan, 1, false).expect("a plan");
+    assert_eq!(ports(&mut phase, &[1, i64::MAX]), [(ROWS, vec![1, i64::MAX])]);
+    assert_eq!(ports(&mut phase, &[1, 2]), [(PARTIALS, vec![0])]);
 }
