@@ -200,11 +200,13 @@ impl<'s, 'p> Network<'s, 'p> {
             }),
             Some((plan, rows_per_partial, late_is_read)) => {
                 // Those of the second phase, whose state is built above.
-                let phase = || Partials::new(plan, rows_per_partial, late_is_read).expect("types that are kept");
+                let phase =
+                    || Partials::new(plan, rows_per_partial, late_is_read).expect("types that are kept");
                 self.arrivals(scope, to, |rows, leg| {
                     let phase = phase();
                     let (partial, rows_only) = (phase.schema(), leg.schema.clone());
-                    let schema = move |slot| if slot == PARTIALS { partial.clone() } else { rows_only.clone() };
+                    let schema =
+                        move |slot| if slot == PARTIALS { partial.clone() } else { rows_only.clone() };
                     let split = by_group_or_partial(&keys[0], phase.key_columns(), workers);
                     let closes = Some(closes.clone()).filter(|_| phase.judges());
                     let bound = plan.window.as_ref().map(|window| window.bound.clone());

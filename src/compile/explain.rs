@@ -202,7 +202,8 @@ impl Printer<'_> {
         };
         node.line("emits", emits);
         if aggregation.has_two_phases() {
-            let what = "each worker adds up the rows of a batch by group, if that leaves few, and sends the sums";
+            let what =
+                "each worker adds up the rows of a batch by group, if that leaves few, and sends the sums";
             node.line("two phases", what.to_owned());
         }
         let exchange = match aggregation.keys.len() {

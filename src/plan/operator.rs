@@ -2,7 +2,9 @@
 
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::{Aggregate, Bound, Deduplication, Expr, Growth, IntervalJoin, Lag, Lookup, Table, Window, Windowing};
+use super::{
+    Aggregate, Bound, Deduplication, Expr, Growth, IntervalJoin, Lag, Lookup, Table, Window, Windowing,
+};
 
 /// A stateful place, by kind. Its name is the identity of its state across changes of the plan:
 /// `<view>/<role>`, with a number from the second on where a view has several of one role.

@@ -179,7 +179,13 @@ fn moved(state: &mut WindowedState, plan: &Aggregation, epoch: Epoch, watermark:
 }
 
 /// Gives a batch to the state, added up or not.
-fn deliver(state: &mut WindowedState, phase: Option<&mut Partials>, epoch: Epoch, rows: Batch, out: &mut Output) {
+fn deliver(
+    state: &mut WindowedState,
+    phase: Option<&mut Partials>,
+    epoch: Epoch,
+    rows: Batch,
+    out: &mut Output,
+) {
     let parts = phase.map_or_else(|| vec![(ROWS, rows.clone())], |phase| phase.add_up(rows.clone()));
     parts.iter().for_each(|(port, part)| state.on_batch(usize::from(*port), epoch, part, out));
 }

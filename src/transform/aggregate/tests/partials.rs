@@ -19,7 +19,8 @@ fn by_worker(batch: &Batch, keys: std::ops::Range<usize>, workers: usize) -> Vec
 /// What an epoch gave on all workers, in one order: rows with their diffs, and letters.
 fn transcript(out: &Output, schema: &SchemaRef) -> (Vec<(Cells, i64)>, Vec<String>) {
     let (rows, diffs) = emitted(out, schema);
-    let mut rows: Vec<_> = diffs.into_iter().enumerate().map(|(row, diff)| (cells(&rows, row), diff)).collect();
+    let mut rows: Vec<_> =
+        diffs.into_iter().enumerate().map(|(row, diff)| (cells(&rows, row), diff)).collect();
     let mut letters: Vec<_> = out.letters.iter().map(|letter| format!("{letter:?}")).collect();
     rows.sort();
     letters.sort();
@@ -129,7 +130,8 @@ fn rows_are_added_up_where_that_leaves_few() {
 #[test]
 fn after_batches_with_many_groups_others_are_not_looked_at() {
     let mut phase = Partials::new(&plain(), 4, false).expect("types");
-    let many: Vec<Row> = (0..12).map(|offset| row(["a", "b", "c", "d"][offset as usize % 4], "7", offset)).collect();
+    let many: Vec<Row> =
+        (0..12).map(|offset| row(["a", "b", "c", "d"][offset as usize % 4], "7", offset)).collect();
     let few: Vec<Row> = (0..12).map(|offset| row("a", "7", offset)).collect();
     assert_eq!(parts(&mut phase, &many), [(ROWS, 12)]);
     assert_eq!(parts(&mut phase, &few), [(ROWS, 12)], "not looked at");
