@@ -3,9 +3,11 @@
 //!
 //! `MUTATION_SEED=n` repeats the run that printed it.
 
+#[path = "support/seed.rs"]
+mod seed;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -118,11 +120,7 @@ fn shipped() -> Vec<String> {
 
 #[test]
 fn mutants_of_shipped_dataflows_are_answered() {
-    let seed = match std::env::var("MUTATION_SEED") {
-        Ok(seed) => seed.parse().expect("a number"),
-        Err(_) => RandomState::new().hash_one("mutants"),
-    };
-    println!("MUTATION_SEED={seed}");
+    let seed = seed::seed("MUTATION_SEED");
     let files = shipped();
     let complaints: Vec<String> = std::thread::scope(|scope| {
         let look = |(number, file): (usize, &String)| {

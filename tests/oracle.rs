@@ -11,6 +11,8 @@ mod generated;
 mod process;
 #[path = "oracle/recorded.rs"]
 mod recorded;
+#[path = "support/seed.rs"]
+mod seed;
 
 use std::env;
 use std::fs;

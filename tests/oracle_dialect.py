@@ -29,6 +29,8 @@ TOKEN = re.compile(
     r"""'(?:[^']|'')*' | "[^"]*" | \d+(?:\.\d+)?(?:[eE][+-]?\d+)? | \w+ | ::|->>|->|<=|>=|<>|!=|\|\||!~\*|!~|~\* | \S""",
     re.X,
 )
+# A whole number beside one of them is a value: elsewhere it may be a place in GROUP BY, or say how a function works.
+BESIDE_VALUES = ("+", "-", "*", "/", "%", "THEN", "ELSE", "AS")
 CLAUSES = ("SELECT", "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT")
 SETTINGS = ["SET integer_division = true", "SET TimeZone = 'UTC'"]
 TYPES = {"TEXT": "VARCHAR", "STRING": "VARCHAR", "JSON": "VARCHAR", "TIMESTAMP": "TIMESTAMP_NS"}
@@ -487,9 +489,15 @@ class Query:
                 out.append(self.call(token.lower(), following, condition))
                 index += 2 + used
             else:
-                out.append(token)
+                out.append(f"CAST({token} AS BIGINT)" if self.is_value(tokens, index) else token)
                 index += 1
         return " ".join(out)
+
+    @staticmethod
+    def is_value(tokens: list, index: int) -> bool:
+        """Whether a whole number is a value, which is a BIGINT to us and may be an INTEGER in DuckDB."""
+        around = tokens[max(index - 1, 0) : index] + tokens[index + 1 : index + 2]
+        return tokens[index].isdigit() and any(is_word(token, *BESIDE_VALUES) for token in around)
 
     @staticmethod
     def within(constants: Group, order: Group) -> Group:

@@ -1,17 +1,18 @@
 //! Rows that fail: exactly those become dead letters, with the same words, however the input is cut into epochs
 //! and spread over workers, on every kind of leg.
 //!
-//! `ROW_ERRORS_SEED=n` repeats one run; every run names its seed.
+//! `ROW_ERRORS_SEED` is a number, or `random`.
 
 #[path = "support/bounded.rs"]
 #[expect(dead_code, reason = "this dataflow does not ship")]
 mod bounded;
 #[path = "support/process.rs"]
 mod process;
+#[path = "support/seed.rs"]
+mod seed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
 use bounded::{Mode, lines, run};
@@ -121,7 +122,6 @@ fn written(folder: &Path) -> Written {
 }
 
 fn check(seed: u64) {
-    eprintln!("ROW_ERRORS_SEED={seed}");
     let rows = rows(&mut Pcg64Mcg::seed_from_u64(seed));
     let folder = tempfile::tempdir().expect("a folder");
     let input = folder.path().join("input");
@@ -184,14 +184,5 @@ fn as_expected(written: &Written, rows: &[Row]) {
 
 #[test]
 fn exactly_the_rows_that_fail_become_letters_however_they_are_batched() {
-    let seed = match std::env::var("ROW_ERRORS_SEED") {
-        Ok(seed) => seed.parse().expect("a number"),
-        Err(_) => RandomState::new().hash_one("seed") % 1_000_000,
-    };
-    check(seed);
-}
-
-#[test]
-fn the_same_rows_and_letters_for_a_known_seed() {
-    check(1);
+    check(seed::seed("ROW_ERRORS_SEED"));
 }

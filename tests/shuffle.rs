@@ -1,17 +1,18 @@
 //! Latest state is by event time, per field: however the events of a fleet are shuffled, repeated, spread over
 //! partitions and cut into epochs, the view is the same, on any number of workers and processes.
 //!
-//! `SHUFFLE_SEED=n` repeats one run; every run names its seed.
+//! `SHUFFLE_SEED` is a number, or `random`.
 
 #[path = "support/bounded.rs"]
 mod bounded;
 #[path = "support/process.rs"]
 mod process;
+#[path = "support/seed.rs"]
+mod seed;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
-use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
 use bounded::{Mode, lines, run, shipped};
@@ -114,9 +115,7 @@ fn without_ingestion_time(row: &str) -> String {
 }
 
 fn always_gives_the_same_view(workers: usize, processes: usize) {
-    let given = std::env::var("SHUFFLE_SEED").ok().map(|seed| seed.parse().expect("a number"));
-    let seed: u64 = given.unwrap_or_else(|| RandomState::new().hash_one(workers));
-    println!("SHUFFLE_SEED={seed}");
+    let seed = seed::seed("SHUFFLE_SEED");
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     let events = fleet(&mut rng);
     let expected = expected(&events);

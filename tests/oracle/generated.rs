@@ -4,15 +4,14 @@
 //! `ORACLE_SEED=n` repeats a run; every failure names its seed. A seed that has failed is shrunk by hand and
 //! becomes a folder in `tests/oracle/regressions/`.
 
-use std::env;
 use std::fs;
-use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::bounded::{Mode, lines, run, run_with_ledger};
+use crate::seed::seed;
 use crate::{compared, python};
 
 /// Dataflows of one test, each with ten queries.
@@ -33,13 +32,6 @@ fn mode(index: usize) -> (Mode, &'static str) {
         Mode { epoch_records: Some(2), ..Mode::of(2, 2) },
     ];
     (modes[index % modes.len()], if (index / modes.len()).is_multiple_of(2) { "input" } else { "shuffled" })
-}
-
-/// What a run repeats that names it.
-pub fn seed() -> u64 {
-    let given = env::var("ORACLE_SEED").ok().map(|seed| seed.parse().expect("a number"));
-    // Short enough to be typed.
-    given.unwrap_or_else(|| RandomState::new().hash_one(0) % 1_000_000)
 }
 
 /// Has a script write `count` dataflows, numbered from 0.
@@ -67,7 +59,7 @@ pub fn late(ledger: &Value) -> u64 {
 
 /// Runs the dataflows of test `test` of a script, each in its mode, and compares them.
 pub fn agree_with_duckdb(script: &str, test: usize, mode: impl Fn(usize) -> (Mode, &'static str)) {
-    let seed = format!("{}.{test}", seed());
+    let seed = format!("{}.{test}", seed("ORACLE_SEED"));
     println!("{script}: seed {seed}");
     let folder = generate(script, &seed, DATAFLOWS);
     let mut runs = Vec::new();
@@ -114,7 +106,7 @@ fn at_least_300_queries_cover_every_feature() {
 
 /// Whether the dataflows of so many tests have what the script demands of them.
 pub fn covers_every_feature(script: &str, tests: usize) {
-    let seed = seed().to_string();
+    let seed = seed("ORACLE_SEED").to_string();
     let (covered, report) = python(script, |command| {
         command.args(["coverage", &seed, &tests.to_string(), &DATAFLOWS.to_string()]);
     });
@@ -144,7 +136,7 @@ fn every_mode_gives_the_same_bytes() {
 
 /// Expects of dataflows that every mode writes what the first one does.
 pub fn gives_the_same_bytes(script: &str, count: usize, modes: &[(Mode, &'static str)]) {
-    let seed = format!("{}.modes", seed());
+    let seed = format!("{}.modes", seed("ORACLE_SEED"));
     println!("{script}: seed {seed}");
     let folder = generate(script, &seed, count);
     for index in 0..count {
@@ -192,7 +184,7 @@ macro_rules! regressions {
     };
 }
 
-regressions!(distinct_from_ends_at_and group_by_of_a_key nulls_of_joins two_zeros unread_columns_of_joins);
+regressions!(distinct_from_ends_at_and group_by_of_a_key nulls_of_joins numbers_have_64_bits two_zeros unread_columns_of_joins);
 
 #[test]
 fn every_regression_is_run() {
