@@ -1,6 +1,7 @@
 //! Kafka: partitions that are assigned by us and read from our own offsets. Nothing is committed there.
 
 mod client;
+mod fetched;
 mod reader;
 mod slot;
 
@@ -162,7 +163,7 @@ impl KafkaConnector {
         let failed = |error: &KafkaError| {
             let answer = failed(client, &format!("read the offsets of {}", named(&partition)), error);
             // It was there a moment ago: whether it still is tells the list of topics.
-            if is_gone(error) { Error::away(answer.to_string()) } else { answer }
+            if error.rdkafka_error_code().is_some_and(is_gone) { Error::away(answer.to_string()) } else { answer }
         };
         let (low, high) =
             client.fetch_watermarks(&partition.name, number, patience).map_err(|error| failed(&error))?;

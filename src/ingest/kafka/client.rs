@@ -41,7 +41,7 @@ const DEFAULTS: [(&str, &str); 10] = [
     // A deep queue and a short pause when it is full: reading is never the brake.
     ("queued.min.messages", "200000"),
     ("queued.max.messages.kbytes", "65536"),
-    ("fetch.queue.backoff.ms", "5"),
+    ("fetch.queue.backoff.ms", "1"),
     // A broker that is back is noticed soon.
     ("reconnect.backoff.max.ms", "1000"),
     ("socket.keepalive.enable", "true"),
