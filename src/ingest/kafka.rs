@@ -1,6 +1,7 @@
 //! Kafka: partitions that are assigned by us and read from our own offsets. Nothing is committed there.
 
 mod client;
+mod each;
 mod fetched;
 mod reader;
 mod slot;
@@ -22,6 +23,8 @@ use crate::error::{Error, Result};
 use crate::plan::{KafkaSource, StartupMode, Topics};
 use crate::record::{FoundPartition, Partition};
 use crate::settings;
+
+pub use self::each::poll_each;
 
 /// How long one question to the brokers may take; asking again is the caller's part.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);

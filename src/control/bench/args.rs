@@ -141,6 +141,28 @@ pub enum Broker {
     File,
 }
 
+/// How a backlog is read where nothing comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Reading {
+    /// Decoded
+    Decode,
+    /// Counted
+    Consume,
+    /// Counted, each taken from the client of Kafka by a call of its own
+    Poll,
+}
+
+impl Reading {
+    /// As it is given on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reading::Decode => "decode",
+            Reading::Consume => "consume",
+            Reading::Poll => "poll",
+        }
+    }
+}
+
 #[derive(Args, Clone, Debug)]
 pub struct FloorArgs {
     /// Directory with a dataflow.sql, or a .sql file
@@ -154,9 +176,9 @@ pub struct FloorArgs {
     /// What stands before the name of a source in that of its topic
     #[arg(long, value_name = "PREFIX")]
     pub topics: Option<String>,
-    /// Count the records, and do not decode them
-    #[arg(long)]
-    pub consume_only: bool,
+    /// What is done with the records
+    #[arg(long, value_enum, default_value = "decode")]
+    pub reading: Reading,
     #[command(flatten)]
     pub settings: SettingArgs,
 }

@@ -48,8 +48,12 @@ pub struct Report {
     /// Bytes of the values of one backlog.
     bytes: u64,
     pub expected: Rows,
-    /// The same consumer without a decoder.
-    consume: Floor,
+    /// Number of records in one backlog.
+    records: u64,
+    /// One call of the client for each record. None where it is not Kafka that is read.
+    pub polls: Vec<Floor>,
+    /// The consumer of a run without a decoder.
+    pub consumes: Vec<Floor>,
     pub floors: Vec<(Floor, Measured)>,
     pub runs: Vec<Run>,
     /// A further run whose operators were watched.
@@ -61,17 +65,18 @@ type Stages = BTreeMap<&'static str, f64>;
 
 impl Report {
     /// A report without any run yet.
-    pub fn new(args: &ThroughputArgs, broker: Broker, bytes: u64, expected: Rows, consume: Floor) -> Self {
+    pub fn new(args: &ThroughputArgs, broker: Broker, bytes: u64, expected: Rows, sources: u64) -> Self {
         let broker = match broker {
             Broker::Real => "Kafka",
             Broker::Embedded => "embedded topics",
             Broker::File => "files",
         };
+        let records = args.events * sources;
         let blackhole = args.sinks == SinksArg::Blackhole;
         let title = format!(
             "{}: {} events from {} partitions of {broker}, {} keys; {} {} of {} {}{}, {}",
             args.dataflow.display(),
-            consume.records,
+            records,
             args.load.partitions,
             args.load.keys,
             args.load.processes,
@@ -87,7 +92,9 @@ impl Report {
             cores: child::cores(args.cores.as_deref()) as f64,
             bytes,
             expected,
-            consume,
+            records,
+            polls: Vec::new(),
+            consumes: Vec::new(),
             floors: Vec::new(),
             runs: Vec::new(),
             watched: Run::default(),
@@ -95,7 +102,7 @@ impl Report {
     }
 
     fn events(&self) -> f64 {
-        self.consume.records as f64
+        self.records as f64
     }
 
     fn rates(&self) -> Vec<f64> {
@@ -121,7 +128,8 @@ impl Report {
             }
         }
         let read = stages.remove("read").unwrap_or_default();
-        let decode_share = 1.0 - (self.floor_seconds() / self.consume.seconds).recip().min(1.0);
+        let floors: Vec<_> = self.floors.iter().map(|(floor, _)| *floor).collect();
+        let decode_share = 1.0 - (self.rate_of(&floors) / self.rate_of(&self.consumes)).min(1.0);
         stages.insert("consume", read * (1.0 - decode_share));
         stages.insert("decode", read * decode_share);
         let operators: f64 = stages.remove("workers").unwrap_or_default();
@@ -141,8 +149,9 @@ impl Report {
         stages
     }
 
-    fn floor_seconds(&self) -> f64 {
-        median(self.floors.iter().map(|(floor, _)| floor.seconds))
+    /// Events per second of the median of some readings.
+    fn rate_of(&self, floors: &[Floor]) -> f64 {
+        self.events() / median(floors.iter().map(|floor| floor.seconds))
     }
 
     /// Megabytes of values per second, of the median run.
@@ -157,13 +166,14 @@ impl Report {
         let cpu_s = median(self.runs.iter().map(Run::cpu_s));
         let floor_cpu_s = median(self.floors.iter().map(|(_, measured)| measured.cpu_s));
         json!({
-            "events": self.consume.records,
+            "events": self.records,
             "events_per_s": rate.round(),
             "events_per_s_spread": spread(&self.rates()),
             "mb_per_s": self.megabytes_per_second(),
             "floor_events_per_s": floor.round(),
             "floor_events_per_s_spread": spread(&self.floor_rates()),
-            "consume_events_per_s": (self.events() / self.consume.seconds).round(),
+            "consume_events_per_s": self.rate_of(&self.consumes).round(),
+            "poll_events_per_s": Some(self.rate_of(&self.polls).round()).filter(|rate| rate.is_finite()),
             "ratio_to_floor": rate / floor,
             "cpu_s_per_million": self.per_million(cpu_s),
             "floor_cpu_s_per_million": self.per_million(floor_cpu_s),
@@ -203,6 +213,9 @@ impl Report {
         let memory = |name: &str| format!("{:.0}", number(name));
         line("peak memory, MiB", memory("peak_rss_mib"), memory("floor_peak_rss_mib"));
         line("consume alone, events/s", String::new(), memory("consume_events_per_s"));
+        if !self.polls.is_empty() {
+            line("a call each, events/s", String::new(), memory("poll_events_per_s"));
+        }
         line("rows at the sinks", memory("rows_out"), String::new());
         let stages = self.stages();
         let shares: Vec<_> =

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::args::{Broker, ThroughputArgs};
+use super::args::{Broker, Reading, ThroughputArgs};
 use super::child::{self, Measured};
 use super::count::{self, Rows};
 use super::events::{Amount, Noise};
@@ -89,11 +89,13 @@ impl<'a> Bench<'a> {
                 fill::topic(&self.setup.topics(), source, self.amount, &self.setup.settings)?;
             }
         }
-        let (consume, _): (Floor, _) = self.floor(true)?;
-        let mut report = Report::new(self.args, self.broker, bytes, expected, consume);
+        let mut report = Report::new(self.args, self.broker, bytes, expected, self.setup.sources().count() as u64);
         for repetition in 1..=self.args.repetitions {
-            let (floor, measured) = self.floor(false)?;
-            report.floors.push((floor, measured));
+            if self.broker == Broker::Real {
+                report.polls.push(self.floor(Reading::Poll)?.0);
+            }
+            report.consumes.push(self.floor(Reading::Consume)?.0);
+            report.floors.push(self.floor(Reading::Decode)?);
             let run = self.run(repetition, false)?;
             self.check(&run, &report.expected)?;
             report.runs.push(run);
@@ -117,16 +119,14 @@ impl<'a> Bench<'a> {
         Ok(rows)
     }
 
-    fn floor(&self, consume_only: bool) -> Result<(Floor, Measured)> {
+    fn floor(&self, reading: Reading) -> Result<(Floor, Measured)> {
         let mut command = self.setup.command(self.args.cores.as_deref(), &["bench", "floor"])?;
         command.args(["--workers", &(self.args.load.workers * self.args.load.processes).to_string()]);
         match self.broker {
             Broker::File => command.arg("--input").arg(self.setup.scratch.path("input")),
             Broker::Real | Broker::Embedded => command.args(["--topics", &self.setup.topics()]),
         };
-        if consume_only {
-            command.arg("--consume-only");
-        }
+        command.args(["--reading", reading.name()]);
         let measured = first(child::measure(vec![command])?)?;
         let floor: Floor = parse(&measured.output, "floor")?;
         let sources = self.setup.sources().count() as u64;
