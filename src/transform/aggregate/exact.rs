@@ -25,7 +25,10 @@ const LIMBS: usize = 70;
 /// How many terms a limb takes before its carry must move on.
 const TERMS_MAX: u32 = 1 << 30;
 const MANTISSA_BITS: usize = 52;
-const SAVED_WIDE_BYTES: usize = (LIMBS + 3) * 8;
+/// What a [`Wide`] is saved with in front of its limbs.
+const SAVED_HEAD_BYTES: usize = 32;
+/// A saved limb.
+const SAVED_LIMB_BYTES: usize = 4;
 
 /// A fixed-point number in multiples of the least double, least limb first.
 #[derive(Clone, Debug)]
@@ -90,37 +93,23 @@ impl Exact {
         }
     }
 
-    /// The exact sum as bytes, for a snapshot.
+    /// The exact sum as bytes, for a snapshot: equal sums of the same width have the same.
     pub fn save(&self) -> Vec<u8> {
-        let Some(wide) = &self.wide else {
-            return [self.high, self.low].iter().flat_map(|part| part.to_le_bytes()).collect();
-        };
-        let mut wide = wide.clone();
-        carry(&mut wide.limbs);
-        let counts = [wide.positive_infinities, wide.negative_infinities, wide.nans];
-        wide.limbs.iter().chain(&counts).flat_map(|word| word.to_le_bytes()).collect()
+        match &self.wide {
+            Some(wide) => wide.save(),
+            None => [self.high, self.low].iter().flat_map(|part| part.to_le_bytes()).collect(),
+        }
     }
 
     /// What [`save`](Self::save) gave; `None` if it gave no such bytes.
     pub fn load(bytes: &[u8]) -> Option<Exact> {
-        let mut words = bytes.chunks_exact(8).map(|word| word.try_into().unwrap_or_default());
-        match bytes.len() {
-            16 => {
-                let (high, low) = (words.next()?, words.next()?);
-                Some(Exact { high: f64::from_le_bytes(high), low: f64::from_le_bytes(low), wide: None })
-            }
-            SAVED_WIDE_BYTES => {
-                let mut wide = Wide::zero();
-                for limb in &mut wide.limbs {
-                    *limb = i64::from_le_bytes(words.next()?);
-                }
-                wide.positive_infinities = i64::from_le_bytes(words.next()?);
-                wide.negative_infinities = i64::from_le_bytes(words.next()?);
-                wide.nans = i64::from_le_bytes(words.next()?);
-                Some(Exact { wide: Some(Box::new(wide)), ..Exact::default() })
-            }
-            _ => None,
+        if bytes.len() != 16 {
+            let wide = Wide::load(bytes)?;
+            return Some(Exact { wide: Some(Box::new(wide)), ..Exact::default() });
         }
+        let mut words = bytes.chunks_exact(8).map(|word| word.try_into().unwrap_or_default());
+        let (high, low) = (words.next()?, words.next()?);
+        Some(Exact { high: f64::from_le_bytes(high), low: f64::from_le_bytes(low), wide: None })
     }
 
     /// Adds `value` times 2^shift.
@@ -169,6 +158,39 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
 impl Wide {
     fn zero() -> Self {
         Wide { limbs: [0; LIMBS], terms: 0, positive_infinities: 0, negative_infinities: 0, nans: 0 }
+    }
+
+    /// The counts of what is not finite, the place of the first limb that is not 0, from 1 and with the sign of the
+    /// sum, and the limbs from there to the last one that is not: of the width of a double a few out of all.
+    fn save(&self) -> Vec<u8> {
+        let (sign, limbs) = self.magnitude();
+        let is_set = |limb: &i64| *limb != 0;
+        let first = limbs.iter().position(is_set).unwrap_or(LIMBS);
+        let end = limbs.iter().rposition(is_set).map_or(first, |last| last + 1);
+        let place = (first + 1) as i64 * if sign < 0.0 { -1 } else { 1 };
+        let head = [self.positive_infinities, self.negative_infinities, self.nans, place];
+        let limbs = limbs[first..end].iter().flat_map(|limb| (*limb as u32).to_le_bytes());
+        head.into_iter().flat_map(i64::to_le_bytes).chain(limbs).collect()
+    }
+
+    /// What [`save`](Self::save) gave; `None` if it gave no such bytes.
+    fn load(bytes: &[u8]) -> Option<Wide> {
+        let (head, saved) = bytes.split_at_checked(SAVED_HEAD_BYTES)?;
+        let mut head =
+            head.chunks_exact(8).map(|word| i64::from_le_bytes(word.try_into().unwrap_or_default()));
+        let mut wide = Wide::zero();
+        wide.positive_infinities = head.next()?;
+        wide.negative_infinities = head.next()?;
+        wide.nans = head.next()?;
+        let place = head.next()?;
+        let first = usize::try_from(place.unsigned_abs()).ok()?.checked_sub(1)?;
+        let saved = saved.chunks(SAVED_LIMB_BYTES);
+        let limbs = wide.limbs.get_mut(first..first.checked_add(saved.len())?)?;
+        for (limb, saved) in limbs.iter_mut().zip(saved) {
+            *limb = i64::from(u32::from_le_bytes(saved.try_into().ok()?)) * place.signum();
+        }
+        wide.terms = 1;
+        Some(wide)
     }
 
     fn count_special(&mut self, value: f64, diff: i64) {

@@ -129,3 +129,30 @@ fn infinities_and_nans_can_be_taken_back() {
     assert_eq!(sum.value(), 1.5);
     assert!(Exact::load(&[1, 2, 3]).is_none());
 }
+
+#[test]
+fn a_wide_sum_is_saved_without_the_limbs_that_are_zero() {
+    for sign in [1.0, -1.0] {
+        let terms = [0.1, 1e30, -7.3e-9].map(|term| term * sign);
+        let mut wide = sum(&terms);
+        let saved = wide.save();
+        assert!((40..=64).contains(&saved.len()), "{} bytes", saved.len());
+        let mut again = Exact::load(&saved).expect("saved");
+        assert_eq!((again.save(), again.value()), (saved.clone(), wide.value()));
+        for term in terms {
+            wide.add(term, -1);
+            again.add(term, -1);
+        }
+        assert_eq!((wide.value(), wide.save().len()), (0.0, SAVED_HEAD_BYTES));
+        assert_eq!(again.save(), wide.save());
+        assert_eq!(Exact::load(&again.save()).expect("saved").value(), 0.0);
+        assert!(Exact::load(&saved[..saved.len() - 1]).is_none());
+        assert!(Exact::load(&[0; SAVED_HEAD_BYTES]).is_none(), "the first limb is number 1");
+        assert!(Exact::load(&[saved, vec![0; LIMBS * SAVED_LIMB_BYTES]].concat()).is_none());
+    }
+    let mut largest = Exact::default();
+    largest.add(-f64::MAX, i64::MAX);
+    largest.add(5e-324, 1);
+    let again = Exact::load(&largest.save()).expect("saved");
+    assert_eq!(again.integer(), largest.integer());
+}
