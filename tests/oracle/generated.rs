@@ -80,7 +80,7 @@ pub fn agree_with_duckdb(script: &str, test: usize, mode: impl Fn(usize) -> (Mod
 }
 
 /// The dataflows of a failure, whose folder will be gone.
-fn texts(folder: &TempDir) -> String {
+pub fn texts(folder: &TempDir) -> String {
     let text = |index: usize| fs::read_to_string(folder.path().join(index.to_string()).join("dataflow.sql"));
     (0..DATAFLOWS).map(|index| text(index).expect("the dataflow")).collect()
 }
@@ -184,7 +184,7 @@ macro_rules! regressions {
     };
 }
 
-regressions!(distinct_from_ends_at_and group_by_of_a_key nulls_of_joins numbers_have_64_bits two_zeros unread_columns_of_joins);
+regressions!(distinct_from_ends_at_and group_by_of_a_key nulls_of_joins numbers_have_64_bits two_zeros unread_columns_of_joins windows_of_joined_windows);
 
 #[test]
 fn every_regression_is_run() {

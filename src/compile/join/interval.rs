@@ -259,7 +259,9 @@ impl Sides {
                 (false, _) if place == right.time => Some(left.bound.clone().back(-join.lower_ns)),
                 _ => partner,
             };
-            other.map(|other| Bound::least([own, other]))
+            // A window that ends at the watermark of its view may not have left the join yet.
+            let behind_ns = i64::from(column.window_end);
+            other.map(|other| Bound::least([own, other]).back(behind_ns))
         };
         let columns = self.columns.iter().enumerate();
         columns.map(|(index, column)| ColumnInfo { time: time(index, column), ..column.clone() }).collect()
