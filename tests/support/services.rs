@@ -26,6 +26,8 @@ pub struct Services {
     client: mongodb::Client,
     runtime: Runtime,
     topics: Vec<String>,
+    /// Dropped at the end of the test.
+    pub databases: Vec<String>,
 }
 
 /// A setting that `./test` gives.
@@ -52,6 +54,7 @@ impl Services {
             client: client.expect("a client"),
             runtime,
             topics: Vec::new(),
+            databases: vec![name.to_owned()],
         }
     }
 
@@ -97,8 +100,13 @@ impl Services {
 
     /// All documents of a collection; none while the server is away.
     pub fn documents(&self, collection: &str) -> Vec<Document> {
+        self.documents_of(&self.database, collection)
+    }
+
+    /// The same of another database.
+    pub fn documents_of(&self, database: &str, collection: &str) -> Vec<Document> {
         let find = async {
-            let mut cursor = self.collection(collection).find(doc! {}).await?;
+            let mut cursor = self.client.database(database).collection(collection).find(doc! {}).await?;
             let mut documents = Vec::new();
             while cursor.advance().await? {
                 documents.push(cursor.deserialize_current()?);
@@ -122,7 +130,9 @@ impl Drop for Services {
             let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
             let _ = self.wait(topics::admin(&self.bootstrap).delete_topics(&topics, &AdminOptions::new()));
         }
-        let _ = self.wait(async { self.client.database(&self.database).drop().await });
+        for database in &self.databases {
+            let _ = self.wait(async { self.client.database(database).drop().await });
+        }
     }
 }
 

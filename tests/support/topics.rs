@@ -44,9 +44,10 @@ pub fn consume(bootstrap: &str, topic: &str) -> Vec<(String, String)> {
     let mut records = Vec::new();
     while left > 0 {
         let record = consumer.poll(TIMEOUT).expect("a record in time").expect("no error");
-        let text =
-            |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec()).expect("UTF-8");
-        records.push((text(record.key()), text(record.payload())));
+        // A key may be any bytes: that of a dead letter is the one that its record had.
+        let key = String::from_utf8_lossy(record.key().unwrap_or_default()).into_owned();
+        let payload = String::from_utf8(record.payload().unwrap_or_default().to_vec()).expect("UTF-8");
+        records.push((key, payload));
         left -= 1;
     }
     records
