@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """The oracle: what DuckDB makes of the same SQL over the same finished input.
 
-    oracle.py DATAFLOW INPUT OUTPUT [DATAFLOW INPUT OUTPUT]...
+    oracle.py [--epoch-records N] DATAFLOW INPUT OUTPUT [[--epoch-records N] DATAFLOW INPUT OUTPUT]...
 
 Reads the statements of DATAFLOW/dataflow.sql, loads the files in INPUT with an own reading of the rules for records
 (oracle_records.py), runs the SELECT of every sink (translated by oracle_dialect.py), and compares the rows, as
 multisets, with OUTPUT/<sink>.jsonl. Prints a line per sink; exits with 1 and the differences if there are any.
+
+With --epoch-records the runs that follow were cut so, and rows are late by that (oracle_lateness.py); else none is.
 """
 
 import contextlib
@@ -20,6 +22,7 @@ from pathlib import Path
 import duckdb
 
 import oracle_csv
+import oracle_lateness
 import oracle_records
 from oracle_dialect import JSON_MARK, MACROS, SETTINGS, SUM_ERROR, TYPES, translated
 from oracle_dialect import Relation as Translated
@@ -81,30 +84,37 @@ def statements(text: str) -> list[str]:
     return [part for part in [*parts, current.strip()] if part]
 
 
-def connect(dataflow: Dataflow, folder: Path) -> duckdb.DuckDBPyConnection:
+def connect(dataflow: Dataflow, folder: Path, epoch_records: int | None) -> duckdb.DuckDBPyConnection:
     """Tables of the sources' good records (`<source>_all`, in the table `<source>` too), and the views."""
     db = duckdb.connect()
     for statement in SETTINGS + MACROS:
         db.execute(statement)
     for index, source in enumerate(dataflow.sources):
-        load(db, index, source, folder)
+        load(db, index, source, source.rows(folder, epoch_records))
         times, table = [source.event_time] if source.event_time else [], bool(source.primary_key)
-        known = Translated(source.name, has_origin=not table, times=times, delay=source.delay, table=table)
+        made_of = [index] if times and epoch_records else []
+        known = Translated(source.name, has_origin=not table, times=times, delay=source.delay, table=table, made_of=made_of)
         dataflow.relations[source.name] = known
+    if epoch_records:
+        oracle_lateness.declare(db, dataflow.sources, epoch_records)
     clock = oracle_records.CLOCK.isoformat(sep=" ")
+    sessions: list = []
     for relation in [*dataflow.views.values(), *dataflow.sinks]:
-        query = translated(relation.select, dataflow.relations, clock, relation.options.get("deduplicate_horizon"))
+        known = len(sessions)
+        query = translated(relation.select, dataflow.relations, clock, relation.options, sessions)
+        for one in sessions[known:]:
+            oracle_lateness.sessions(db, one)
         dataflow.relations[relation.name] = query
         if relation.name in dataflow.views:
             db.execute(f'CREATE VIEW "{relation.name}" AS {query.text}')
     return db
 
 
-def load(db: duckdb.DuckDBPyConnection, index: int, source: oracle_records.Source, folder: Path) -> None:
+def load(db: duckdb.DuckDBPyConnection, index: int, source: oracle_records.Source, rows) -> None:
     deleted = ["_deleted"] if source.primary_key else []
     names = [column.name for column in source.columns] + deleted
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
-        for origin, row in enumerate(source.rows(folder)):
+        for origin, row in enumerate(rows):
             file.write(json.dumps(dict(zip(names, row)) | {"_origin": [index, origin]}) + "\n")
         file.flush()
         kinds = {c.name: "BIGINT" if c.kind == "TIMESTAMP" else TYPES.get(c.kind, c.kind) for c in source.columns}
@@ -266,10 +276,10 @@ def differences(want: list[dict], got: list[dict], tolerance: dict[str, float]) 
     return lines + [f"+ {json.dumps(row)}" for row in added]
 
 
-def compared(directory: Path, folder: Path, output: Path) -> bool:
+def compared(directory: Path, folder: Path, output: Path, epoch_records: int | None = None) -> bool:
     """Prints what DuckDB makes of a dataflow and what differs; whether nothing does."""
     dataflow = Dataflow(directory)
-    db = connect(dataflow, folder)
+    db = connect(dataflow, folder, epoch_records)
     agrees = True
     for sink in dataflow.sinks:
         want = expected(db, dataflow, sink)
@@ -301,8 +311,14 @@ def written(output: Path, sink: Relation, want: list[dict]) -> list[dict]:
 
 def main() -> int:
     # Any number of dataflows: starting Python takes longer than most of them.
-    triples = [tuple(map(Path, sys.argv[start : start + 3])) for start in range(1, len(sys.argv), 3)]
-    return 0 if all([compared(*triple) for triple in triples]) else 1
+    arguments, epoch_records, agrees = sys.argv[1:], None, True
+    while arguments:
+        if arguments[0] == "--epoch-records":
+            epoch_records, arguments = int(arguments[1]), arguments[2:]
+            continue
+        agrees &= compared(*map(Path, arguments[:3]), epoch_records)
+        arguments = arguments[3:]
+    return 0 if agrees else 1
 
 
 if __name__ == "__main__":

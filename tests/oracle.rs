@@ -7,6 +7,8 @@ mod bounded;
 mod event_time;
 #[path = "oracle/generated.rs"]
 mod generated;
+#[path = "oracle/late.rs"]
+mod late;
 #[path = "support/process.rs"]
 mod process;
 #[path = "oracle/recorded.rs"]

@@ -37,20 +37,35 @@ class Source:
     # and its event. The records of an event are in one partition, so that their order does not depend on epochs.
     delay: int = 0
     timed: list[tuple[int, int]] = field(default_factory=list)
+    # Of a table: the columns of its key, and for each record a number that those of the same key share. They are in one
+    # partition and in order, also in `shuffled`: the last one counts.
+    keys: list[str] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    options: str = ""
+    declared: int | None = None  # the delay that is declared, if it is another one
 
     def statement(self) -> str:
         columns = ",\n".join(f"    {c.name} {c.kind}{c.options}" for c in self.columns)
         if self.delay:
-            columns += f",\n    WATERMARK FOR ts AS ts - INTERVAL '{self.delay} microseconds'"
-        return f"CREATE SOURCE {self.name} (\n{columns}\n) WITH (connector = 'kafka', topic = '{self.name}');\n"
+            delay = self.delay if self.declared is None else self.declared
+            columns += f",\n    WATERMARK FOR ts AS ts - INTERVAL '{delay} microseconds'"
+        if self.keys:
+            columns += f",\n    PRIMARY KEY ({', '.join(self.keys)})"
+        kind = "TABLE" if self.keys else "SOURCE"
+        options = f"connector = 'kafka', topic = '{self.name}'{self.options}"
+        return f"CREATE {kind} {self.name} (\n{columns}\n) WITH ({options});\n"
 
     def write(self, folder: Path) -> None:
+        if self.keys:
+            return self.write_events(folder, list(zip(self.places, self.rows)), self.partitions)
         if self.delay:
             return self.write_events(folder, [(event, row) for (_, event), row in zip(self.timed, self.rows)], self.partitions)
         self.write_lines(folder, [self.rows[part :: self.partitions] for part in range(self.partitions)])
 
     def write_shuffled(self, folder: Path, source: random.Random) -> None:
         """The same records in another order, over other partitions."""
+        if self.keys:
+            return self.write_events(folder, list(zip(self.places, self.rows)), source.randrange(1, 5))
         if self.delay:
             return self.write_late(folder, source)
         rows = self.rows.copy()
@@ -134,6 +149,24 @@ def timed_source(r: random.Random, name: str, step: int) -> Source:
     return Source(name, drawn, rows, r.choice([1, 1, 2, 3, 4]), delay, [(time, event) for time, event, _ in arriving])
 
 
+def table(r: random.Random, name: str) -> Source:
+    """A table, of whose keys some are replaced and some deleted."""
+    key = {}
+    by_id = Column("id", "BIGINT", bound=16, few=True, nulls=False, draw=lambda: key["id"])
+    by_text = Column("k", "TEXT", few=True, nulls=False, draw=lambda: key["k"])
+    drawn = r.choice([[by_id], [by_id], [by_text], [by_id, by_text]])
+    others = [column for column in columns(r)[1:] if column.name != "k"]
+    rows, places = [], []
+    for _ in range(r.choice([0, 3, 20, 40, 60])):
+        key.update(id=r.randrange(-3, 12), k=r.choice(TEXTS[:6]))
+        places.append((key["id"] + 3) * 8 * (by_id in drawn) + TEXTS.index(key["k"]) * (by_text in drawn))
+        if r.random() < 0.15:
+            rows.append(json.dumps({"op": "delete"} | {column.name: key[column.name] for column in drawn}))
+        else:
+            rows.append(record(r, [*drawn, *others], None))
+    return Source(name, [*drawn, *others], rows, r.choice([1, 1, 2, 3]), keys=[column.name for column in drawn], places=places)
+
+
 def moments(r: random.Random, count: int, step: int) -> list[int]:
     """Times with ties, gaps, and many at the ends of windows."""
     # Not beyond the clock of the runs.
@@ -150,12 +183,13 @@ def arrivals(r: random.Random, timed: list[tuple], delay: int) -> list[tuple]:
     return sorted(timed, key=lambda one: one[0] + r.randrange(delay + 1))
 
 
-def record(r: random.Random, columns: list[Column], number: int) -> str:
+def record(r: random.Random, columns: list[Column], number: int | None) -> str:
+    """A record with the number as its first column, if there is one."""
     if r.random() < 0.02:
         return r.choice(['{"id": ', '{"id": 1.5}', "[]", '{"k": "no id"}'])
-    values: dict = {"id": number}
+    values: dict = {} if number is None else {"id": number}
     inner: dict = {}
-    for column in columns[1:]:
+    for column in columns if number is None else columns[1:]:
         name = column.name.strip('"')
         target = inner if column.path else values
         if not column.nulls or r.random() < 0.8:

@@ -11,6 +11,7 @@ both; `/` is one of the SETTINGS. Beside its text a query has
 import re
 from dataclasses import dataclass, field, replace
 
+import oracle_lateness
 import oracle_windows
 
 SUM_ERROR = 1e-12  # sum and avg of doubles
@@ -96,6 +97,10 @@ class Group(list):
     """What stands between brackets."""
 
 
+class Raw(str):
+    """What is in DuckDB's dialect already."""
+
+
 @dataclass
 class Relation:
     """What is known of a relation once its query is translated."""
@@ -113,15 +118,22 @@ class Relation:
     key: list[str] = field(default_factory=list)
     # Whether it is made of tables alone: a stream that is joined with it keeps its origin.
     table: bool = False
+    # The sources whose watermarks are its own, where rows can be late.
+    made_of: list[int] = field(default_factory=list)
+    # The rows that come too late for it.
+    late: str | None = None
 
 
 Scope = dict[str, Relation]
 
 
-def translated(select: str, scope: Scope, clock: str, horizon: str | None) -> Relation:
-    """A query over the relations of `scope`; `clock` is what now() is, `horizon` how far apart duplicates may be."""
+def translated(select: str, scope: Scope, clock: str, options: dict[str, str], sessions: list) -> Relation:
+    """A query over the relations of `scope`; `clock` is what now() is, `options` are those of the view.
+
+    `sessions` takes what has to be known of sessions to which rows can be late, before the query is run.
+    """
     select = re.sub(r"\bFOR\s+SYSTEM_TIME\s+AS\s+OF\s+PROCTIME\s*\(\s*\)", "", select, flags=re.IGNORECASE)
-    return Query(scope, clock, horizon).query(tree([named(token) for token in TOKEN.findall(select)]))
+    return Query(scope, clock, options, sessions).query(tree([named(token) for token in TOKEN.findall(select)]))
 
 
 def named(token: str) -> str:
@@ -168,6 +180,18 @@ def is_window(group: list) -> bool:
     return called and group[0].lower() in oracle_windows.WINDOWS
 
 
+def orders_of(tokens: list) -> list[str]:
+    """The columns by which the windows of OVER are ordered."""
+    found = []
+    for place, token in enumerate(tokens):
+        if isinstance(token, Group):
+            is_query = bool(token) and is_word(token[0], "SELECT", "WITH")
+            found += [] if is_query else orders_of(token)
+        elif is_word(token, "OVER"):
+            found.append(tokens[place + 1][-1])
+    return found
+
+
 def name_of(token: str) -> str:
     return token[1:-1] if token.startswith('"') else token.lower()
 
@@ -180,16 +204,47 @@ def names_in(tokens: list):
             yield name_of(token)
 
 
+@dataclass
+class Sessions:
+    """Rows that are put into sessions, or are late to all, which SQL alone cannot tell: see oracle_lateness.py."""
+
+    number: int
+    source: str
+    where: str
+    time: str
+    keys: list[str]
+    mark: str
+    lengths: tuple[int, int]  # the gap, and the lateness that is allowed
+
+    def rows(self) -> str:
+        keys = ", ".join(["0", *self.keys])
+        kept = f"{self.time} IS NOT NULL" + (f" AND ({self.where})" if self.where else "")
+        columns = f"_origin, epoch_ns({self.time}), {oracle_lateness.epoch('_origin')}, {self.mark}"
+        return f"SELECT {columns}, {keys} FROM {self.source} WHERE {kept}"
+
+    def joined(self, alias: str) -> str:
+        edges = "make_timestamp_ns(_first) AS _window_start, make_timestamp_ns(_end) AS _window_end"
+        return f"(SELECT _rows.*, {edges} FROM (SELECT * FROM {self.source}) AS _rows JOIN _sessions{self.number} ON _origin = _of) AS {alias}"
+
+    def late(self) -> str:
+        return f"SELECT * EXCLUDE (_origin) FROM {self.source} WHERE _origin IN (SELECT _of FROM _late{self.number})"
+
+
 class Query:
-    def __init__(self, scope: Scope, clock: str, horizon: str | None):
+    def __init__(self, scope: Scope, clock: str, options: dict[str, str], sessions: list):
         self.scope = dict(scope)
         self.clock = clock
-        self.horizon = horizon
+        self.options = options
+        self.sessions = sessions
+        self.horizon = options.get("deduplicate_horizon")
         self.origin: str | None = None
         self.times: list[str] = []
         self.unique: list[str] = []
         self.tables = False
         self.delay = 0
+        self.made_of: list[int] = []
+        self.late: str | None = None
+        self.judges = False  # whether rows of the streams in FROM can be late
 
     # -- queries
 
@@ -211,7 +266,8 @@ class Query:
         relations = [self.branch(branch) for branch in branches]
         if len(relations) == 1:
             only = relations[0]
-            return replace(only, text=head + only.text, read=only.read and head + only.read)
+            added = {name: text and head + text for name, text in [("read", only.read), ("late", only.late)]}
+            return replace(only, text=head + only.text, **added)
         ordered = all(word == "UNION ALL" for word in words) and all(r.has_origin for r in relations)
         texts = []
         for index, relation in enumerate(relations):
@@ -223,7 +279,8 @@ class Query:
         worst = max((max(r.tolerance.values(), default=0.0) for r in relations), default=0.0)
         tolerance = {name: worst for name in relations[0].tolerance} | {"*": worst}
         times = relations[0].times if all(r.times for r in relations) else []
-        return Relation(head + text, ordered, tolerance, times=times, delay=max(r.delay for r in relations))
+        made_of = sorted({index for relation in relations for index in relation.made_of})
+        return Relation(head + text, ordered, tolerance, times=times, delay=max(r.delay for r in relations), made_of=made_of)
 
     def branch(self, tokens: list) -> Relation:
         if len(tokens) == 1 and isinstance(tokens[0], Group):
@@ -249,18 +306,20 @@ class Query:
                 current = clauses.setdefault(token.upper(), [])
             else:
                 current.append(token)
+        self.judges |= self.of_stream(clauses.get("WHERE", []))
         source, columns, origin = self.source(clauses.get("FROM", []))
         self.origin = origin
         read = f"SELECT *{' EXCLUDE (_origin)' if origin else ''} FROM {source}" if source else None
         tables = self.tables
         source = self.windowed(clauses, source)
+        self.lagging(clauses, source)
         items = clauses["SELECT"]
         distinct = is_word(items[0], "DISTINCT")
         on = items[2] if distinct and is_word(items[1], "ON") else None
         expressions = cut(items[3:] if on else items[1:] if distinct else items, ",")
         distinct = distinct and not on
         grouped = "GROUP" in clauses or any(self.aggregates(item) for item in expressions)
-        kept = origin and not distinct and not grouped and not self.subqueries(clauses.get("WHERE", []))
+        kept = origin and not distinct and not grouped and not orders_of(items) and not self.subqueries(clauses.get("WHERE", []))
         texts, tolerance = [], {}
         for item in expressions:
             texts.append(self.item(item, origin))
@@ -274,11 +333,47 @@ class Query:
                 text += f" {word} {self.expression(clauses[word])}"
         if on:
             text = self.first_of_each(text, cut(on, ","), expressions)
-        times = [] if grouped else [name for item in expressions for name in self.time(item)]
+        # Those of a group are the window, and windows that are grouped by.
+        times = [name for item in expressions if not grouped or "GROUP" in clauses for name in self.time(item)]
         key = [name_of(part[-1]) for part in cut(on, ",") if isinstance(part[-1], str)] if on else []
         if not on and all(item == ["*"] for item in expressions):
             key = self.unique
-        return Relation(text, bool(kept), tolerance, read, times, self.delay, key, tables)
+        made_of = self.made_of if kept else []
+        return Relation(text, bool(kept), tolerance, read, times, self.delay, key, tables, made_of, self.late)
+
+    def mark(self) -> str | None:
+        """The watermark by which the rows of the FROM are judged, if they can be late."""
+        return oracle_lateness.judged_by(self.made_of, self.origin) if self.origin and self.made_of else None
+
+    def of_stream(self, tokens: list) -> bool:
+        """Whether a condition looks into a stream, by IN or EXISTS: by a distance in time."""
+        for group in (token for token in tokens if isinstance(token, Group)):
+            if group and is_word(group[0], "SELECT"):
+                names = [name_of(b) for a, b in zip(group, group[1:]) if is_word(a, "FROM") and isinstance(b, str)]
+                relations = [self.scope[name] for name in names if name in self.scope]
+                if any(relation.times and not relation.table for relation in relations):
+                    return True
+            elif self.of_stream(group):
+                return True
+        return False
+
+    @staticmethod
+    def of_late(source: str, where: str, condition: str) -> str:
+        """The rows of a FROM that are late, with the columns that are read."""
+        where = f"({where}) AND " if where else ""
+        return f"SELECT * EXCLUDE (_origin) FROM {source} WHERE {where}{condition}"
+
+    def lagging(self, clauses: dict[str, list], source: str) -> None:
+        """Rows without the time by which `lag` orders them are none; that time is the only one that is left."""
+        orders = orders_of(clauses["SELECT"])
+        if orders:
+            self.times = [name_of(orders[0])]
+            present = [orders[0], "IS", "NOT", "NULL"]
+            clauses["WHERE"] = [Group(clauses["WHERE"]), "AND", *present] if "WHERE" in clauses else present
+            if mark := self.mark():
+                time = f"epoch_ns({self.expression(orders[:1])})"
+                self.late = self.of_late(source, self.expression(clauses["WHERE"]), f"{time} < {mark}")
+                clauses["WHERE"] += ["AND", Raw(f"{time} >= {mark}")]
 
     def time(self, item: list) -> list[str]:
         """The names of time attributes that a column of a SELECT shows as they are."""
@@ -286,8 +381,9 @@ class Query:
             return self.times
         column, name = (item[:-2], item[-1]) if len(item) > 2 and is_word(item[-2], "AS") else (item, item[-1])
         plain = len(column) == 1 or (len(column) == 3 and column[1] == ".")
-        plain = plain and isinstance(column[-1], str) and name_of(column[-1]) in self.times
-        return [name_of(name)] if plain else []
+        plain = plain and isinstance(column[-1], str)
+        called = {name_of(column[-1]), "".join(map(name_of, column))} if plain else set()
+        return [name_of(name)] if called & set(self.times) else []
 
     def first_of_each(self, text: str, on: list[list], items: list[list]) -> str:
         """DISTINCT ON, of the query without it."""
@@ -301,7 +397,14 @@ class Query:
             horizon = oracle_windows.nanos(["INTERVAL", f"'{self.horizon}'"]) if self.horizon else self.delay
             time = f'epoch_ns("{self.times[0]}")'
         at = text.index(f" AS _origin FROM ") + len(" AS _origin")
-        return oracle_windows.first_of_each(f"{text[:at]}{added}, {time} AS _time{text[at:]}", hidden, horizon)
+        rows, order = f"{text[:at]}{added}, {time} AS _time{text[at:]}", "_origin"
+        if self.made_of:
+            order = f"list_prepend({oracle_lateness.epoch('_origin')}, _origin)"
+        if self.made_of and horizon is not None:
+            oldest = f"_time + {horizon} {{}} {oracle_lateness.judged_by(self.made_of, '_origin')}"
+            self.late = f"SELECT * EXCLUDE ({', '.join(hidden)}, _time, _origin) FROM ({rows}) WHERE {oldest.format('<')}"
+            rows = f"SELECT * FROM ({rows}) WHERE {oldest.format('>=')}"
+        return oracle_windows.first_of_each(rows, hidden, horizon, order)
 
     def windowed(self, clauses: dict[str, list], source: str) -> str:
         """The FROM with a window of GROUP BY; the columns that name it take its place in the clauses."""
@@ -314,15 +417,28 @@ class Query:
         items = cut(clauses["SELECT"], ",")
         groups[place : place + 1] = [[name] for name in oracle_windows.EDGES]
         groups = [self.edges(group) for group in groups]
+        mark, allowed = self.mark(), self.options.get("allowed_lateness")
+        allowed = oracle_windows.nanos(["INTERVAL", f"'{allowed}'"]) if allowed else 0
         if kind == "session":
             keys = [self.key(group, items) for group in groups if group[0] not in oracle_windows.EDGES.values()]
             where = self.expression(clauses.pop("WHERE", []))
             # The name by which columns may be called: of one relation, behind which nothing is joined.
             alias = clauses["FROM"][-1]
-            source = oracle_windows.sessions(source, where, self.expression(time), lengths[0], keys, alias)
+            if mark:
+                found = Sessions(len(self.sessions), source, where, self.expression(time), keys, mark, (lengths[0], allowed))
+                self.sessions.append(found)
+                source, self.late = found.joined(alias), found.late()
+            else:
+                source = oracle_windows.sessions(source, where, self.expression(time), lengths[0], keys, alias)
         else:
-            source += oracle_windows.of_time(kind, self.expression(time), lengths)
+            windows = oracle_windows.of_time(kind, self.expression(time), lengths)
+            if mark:
+                last = f"(SELECT max(epoch_ns(_window_end)) + {allowed} FROM (SELECT 1){windows})"
+                self.late = self.of_late(source, self.expression(clauses.get("WHERE", [])), f"{last} <= {mark}")
+                windows = oracle_windows.of_time(kind, self.expression(time), lengths, f"_at_end + {allowed} > {mark}")
+            source += windows
         clauses["GROUP"] = ["BY", *joined(groups)]
+        self.times = list(oracle_windows.EDGES.values())[kind == "session" :]
         named = [[*item, "AS", item[0]] if len(item) == 1 and item[0] in oracle_windows.EDGES else item for item in items]
         clauses["SELECT"] = joined([self.edges(item) for item in named])
         if "HAVING" in clauses:
@@ -364,6 +480,9 @@ class Query:
     def source(self, tokens: list) -> tuple[str, dict[str, float], str | None]:
         """Text of a FROM, the tolerance of its columns, and the expression for the origin of its rows."""
         text, tolerance, origins, rest, found = "", {}, [], [], []
+        joined_names = [name_of(b) for a, b in zip([",", *tokens], tokens) if is_word(a, "JOIN", ",") and isinstance(b, str)]
+        streams = [name for name in joined_names if name in self.scope and self.scope[name].times and not self.scope[name].table]
+        judges = self.judges or (len(streams) > 1 and self.options.get("state_retention") != "unbounded")
         previous = ","
         for token in tokens:
             starts = is_word(previous, "JOIN", ",")
@@ -371,14 +490,17 @@ class Query:
                 relation = self.query(token)
                 part = f"({relation.text})"
             elif is_word(previous, "LATE") and isinstance(token, Group):
-                # Nothing is late in what is compared.
-                read = self.scope[name_of(token[0])].read
-                relation = Relation(f"(SELECT * FROM ({read}) WHERE FALSE)", False)
+                view = self.scope[name_of(token[0])]
+                late = view.late or f"SELECT * FROM ({view.read}) WHERE FALSE"
+                relation = Relation(f"({late})", False)
                 rest.pop()
                 part = relation.text
             elif starts and name_of(token) in self.scope:
                 relation = self.scope[name_of(token)]
                 part = token
+                if judges and relation.made_of and relation.has_origin:
+                    time, mark = relation.times[0], oracle_lateness.judged_by(relation.made_of, "_origin")
+                    part = f'(SELECT * FROM {token} WHERE "{time}" IS NULL OR epoch_ns("{time}") >= {mark})'
             else:
                 rest.append(token)
                 previous = token if isinstance(token, str) else ""
@@ -394,13 +516,44 @@ class Query:
         alone = bool(found) and all(relation.table for relation in found[1:])
         only = alone and origins[0]
         self.times = found[0].times if alone else []
+        rest = self.two_streams(tokens, found, rest)
+        self.made_of = found[0].made_of if alone else []
         self.unique = found[0].key if len(found) == 1 else []
         self.delay = max((relation.delay for relation in found), default=0)
         return f"{text} {self.expression(rest)}".strip(), tolerance, "_origin" if only else None
 
+    def two_streams(self, tokens: list, found: list[Relation], rest: list) -> list:
+        """Notes the times of a join of two streams. Gives the end of the FROM, where `state_retention` adds to it."""
+        if len(found) != 2 or any(relation.table for relation in found) or not any(is_word(token, "ON") for token in rest):
+            return rest
+        at = max(place for place, token in enumerate(rest) if is_word(token, "ON"))
+        condition = rest[at + 1 :]
+        names = [tokens[place + 1] for place, token in enumerate(tokens) if is_word(token, "AS")]
+        compared = []
+        for alias, relation in zip(names, found):
+            used = [c for a, dot, c in zip(condition, condition[1:], condition[2:]) if (a, dot) == (alias, ".") and name_of(c) in relation.times]
+            compared.append((alias, (used or [f'"{time}"' for time in relation.times] or [None])[0]))
+        # Those of a side that may be missing are none.
+        kind = next((token.upper() for token in tokens if is_word(token, "LEFT", "RIGHT", "FULL")), "")
+        kept = {"": compared, "LEFT": compared[:1], "RIGHT": compared[1:], "FULL": []}[kind]
+        self.times = [f"{alias}.{name_of(time)}" for alias, time in kept if time]
+        length = self.options.get("state_retention", "unbounded")
+        if length == "unbounded":
+            return rest
+        left, right = [["epoch_ns", Group([alias, ".", time])] for alias, time in compared]
+        nanos = oracle_windows.nanos(["INTERVAL", f"'{length}'"])
+        return [*rest[: at + 1], Group(condition), "AND", "abs", Group([*left, "-", *right]), "<=", str(nanos)]
+
     def subqueries(self, tokens: list) -> bool:
+        """Whether a condition looks into anything but tables."""
         inner = [token for token in tokens if isinstance(token, Group)]
-        return any((group and is_word(group[0], "SELECT", "WITH")) or self.subqueries(group) for group in inner)
+        return any(self.subqueries(group) if not group or not is_word(group[0], "SELECT", "WITH") else not self.of_table(group) for group in inner)
+
+    def of_table(self, query: Group) -> bool:
+        """Whether a subquery reads one table."""
+        names = [name_of(b) for a, b in zip(query, query[1:]) if is_word(a, "FROM", "JOIN", ",") and isinstance(b, str)]
+        known = [self.scope[name] for name in names if name in self.scope]
+        return len(known) == 1 and known[0].table
 
     # -- columns
 
@@ -461,7 +614,10 @@ class Query:
         while index < len(tokens):
             token = tokens[index]
             following = tokens[index + 1] if index + 1 < len(tokens) else None
-            if isinstance(token, Group):
+            if isinstance(token, Raw):
+                out.append(token)
+                index += 1
+            elif isinstance(token, Group):
                 inner = self.inner(token)
                 out.append(f"({inner})")
                 index += 1
@@ -475,6 +631,10 @@ class Query:
                 index += 2
             elif token == "::":
                 out.append(self.converted(out.pop(), following, try_=False))
+                index += 2
+            elif is_word(token, "OVER"):
+                by = f", {self.origin}" if self.origin else ""
+                out.append(f"OVER ({self.expression(following)}{by})")
                 index += 2
             elif isinstance(following, Group) and re.match(r"\w", token) and not is_word(token, *KEYWORDS):
                 ignored = [is_word(*pair) for pair in zip(tokens[index + 2 : index + 4], ("IGNORE", "NULLS"))] == [True, True]
@@ -508,7 +668,9 @@ class Query:
 
     def inner(self, group: Group) -> str:
         if group and is_word(group[0], "SELECT", "WITH"):
-            relation = Query(self.scope, self.clock, self.horizon).query(group)
+            query = Query(self.scope, self.clock, self.options, self.sessions)
+            query.judges = self.of_stream([group])
+            relation = query.query(group)
             hidden = " EXCLUDE (_origin)" if relation.has_origin else ""
             return f"SELECT *{hidden} FROM ({relation.text})"
         return self.expression(group)

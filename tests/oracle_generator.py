@@ -16,6 +16,7 @@ decided by origin or do not exist.
 
 import json
 import random
+import re
 import sys
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -123,6 +124,8 @@ class Relation:
     ordered: bool = False  # whether its rows depend on the order of the input
     stream: bool = False  # whether its rows are only added, without end: it is not joined
     features: frozenset = frozenset()
+    tables: bool = False  # whether it is made of tables alone
+    keys: list[str] = field(default_factory=list)  # columns that name its rows: of a table, or beside a window
     head: str = ""  # WITH
 
 
@@ -151,6 +154,10 @@ class Query:
     stream: bool = False
     window: bool = False  # whether it has one itself
     deduplicated: bool = False
+    tables: bool = False
+    keys: list[str] = field(default_factory=list)
+    options: str = ""  # what the view has to say
+    judges: bool = False  # whether rows may be late to it
 
 
 class Generator:
@@ -439,6 +446,8 @@ class Generator:
         unique = None
         if relation.unique and self.chance(0.6):
             kept = next(c for c in relation.columns if c.name == relation.unique)
+            # Once: the first column that shows it is the key.
+            items = [item for item in items if item[0].text != kept.name]
             items.append((Value(kept.name, kept.kind, kept.bound), self.name()))
             unique = items[-1][1]
         columns = [as_column(value, name) for value, name in items]
@@ -450,7 +459,7 @@ class Generator:
         whole = f"{relation.head}SELECT {text} FROM {relation.text}{condition}{rest}"
         origin = relation.origin and not updating
         stream = relation.stream and not updating
-        return Query(whole, columns, rows, updating, unique, relation.ordered, origin=origin, stream=stream)
+        return Query(whole, columns, rows, updating, unique, relation.ordered, origin=origin, stream=stream, tables=relation.tables)
 
     def distinct(self, pool: list[Relation], depth: int) -> Query:
         relation = self.pick(pool)
@@ -514,7 +523,7 @@ class Generator:
         while True:
             value = self.value(relation, self.pick(["BIGINT", "TEXT", "BOOLEAN", "TIMESTAMP"]), 2)
             # A constant is no expression of the group, and a number would be the place of a column.
-            if any(c.name in value.text for c in relation.columns) or not columns:
+            if names(value.text, relation) or not columns:
                 return value if columns else Value("coalesce(NULL, 'one')", "TEXT")
 
     def having(self, relation: Relation) -> str:
@@ -558,7 +567,7 @@ class Generator:
     def aggregate_distinct(self, relation: Relation) -> Value:
         if self.chance(0.7):
             value = self.any_argument(relation).text
-            if not any(c.name in value for c in relation.columns):
+            if not names(value, relation):
                 return self.aggregate_count(relation)  # DISTINCT of a constant is refused
             self.use("aggregate_distinct")
             function = self.pick(["count(DISTINCT ", "count(DISTINCT ", "approx_distinct("])
@@ -684,6 +693,8 @@ class Generator:
             (left, right, one, other)
             for left in kept
             for right in kept
+            # What is only added to would be looked up in a table, by its whole key.
+            if left.tables == right.tables or (left.updating and right.updating)
             for one in left.columns
             for other in right.columns
             if one.kind == other.kind and one.kind != "JSON" and not one.fuzzy and not other.fuzzy
@@ -703,7 +714,8 @@ class Generator:
         columns = [replace(c, name=f"a.{c.name}", time="") for c in left.columns]
         columns += [replace(c, name=f"b.{c.name}", nulls=True, time="") for c in right.columns]
         condition = f"a.{one.name} = b.{other.name}"
-        joined = Relation("", columns, left.rows * right.rows, True, None, False)
+        tables = left.tables and right.tables
+        joined = Relation("", columns, left.rows * right.rows, True, None, False, tables=tables)
         if self.chance(0.3) and word != "FULL JOIN":
             self.use("join_condition")
             condition += f" AND {self.condition(joined, 1)}"
@@ -742,7 +754,8 @@ class Generator:
         text = ", ".join(f"{value.text} AS {name}" for value, name in items)
         columns = [as_column(value, name) for value, name in items]
         whole = f"SELECT {text} FROM {left.text} WHERE {condition}"
-        return Query(whole, columns, left.rows, left.updating, None, left.ordered, origin=False)
+        tables = left.tables and right.tables
+        return Query(whole, columns, left.rows, left.updating, None, left.ordered, origin=False, tables=tables)
 
     def failing(self, source: Source) -> str:
         """Expressions that fail on some rows, which become dead letters, and such that are guarded."""
@@ -762,10 +775,11 @@ class Generator:
         self.use(word.lower().replace(" ", "_"))
         kinds = [self.pick(["BIGINT", "DOUBLE", "TEXT", "BOOLEAN", "TIMESTAMP"]) for _ in range(self.pick([1, 2, 3]))]
         names = [self.name() for _ in kinds]
-        texts, branches, rows, updating, origins, stream = [], [], 0, False, True, False
+        texts, branches, rows, updating, origins, stream, tables = [], [], 0, False, True, False, True
         for _ in range(self.pick([2, 2, 3])):
             relation = self.pick(pool)
             self.over(relation)
+            tables &= relation.tables
             values = [self.value(relation, kind, 2) for kind in kinds]
             items = ", ".join(f"{value.text} AS {name}" for value, name in zip(values, names))
             texts.append(f"SELECT {items} FROM {relation.text}{self.where(relation)}")
@@ -777,7 +791,8 @@ class Generator:
         columns = [as_column(self.joined("", *values), name) for values, name in zip(zip(*branches), names)]
         unique = names[0] if word == "UNION" and len(names) == 1 else None
         origin = word == "UNION ALL" and origins and not updating
-        return Query(f" {word} ".join(texts), columns, rows, updating, unique, False, origin=origin, stream=stream)
+        text = f" {word} ".join(texts)
+        return Query(text, columns, rows, updating, unique, False, origin=origin, stream=stream, tables=tables)
 
     def common(self, pool: list[Relation], depth: int) -> Query:
         self.use("cte")
@@ -799,26 +814,41 @@ class Generator:
 
     # -- a file
 
-    def source(self, name: str) -> Source:
-        return oracle_data.source(self.random, name)
+    def sources(self) -> list[Source]:
+        return [oracle_data.source(self.random, f"s{index}") for index in range(self.pick([1, 1, 2]))]
+
+    def read(self, source: Source) -> Relation:
+        """What a source is to those who read it."""
+        return Relation(source.name, source.columns, len(source.rows), unique="id")
+
+    def query_of_view(self, pool: list[Relation]) -> Query:
+        return self.query(pool, 1)
 
     def decorated(self, query: Query, view: bool) -> tuple[str, Query]:
         """What a statement adds to a query: the options of a view, and the query."""
         return "", query
 
+    def late_rows(self, query: Query, name: str) -> str:
+        """The relation of the rows that come too late for a view, if there is to be a sink of them."""
+        return ""
+
     def dataflow(self) -> tuple[str, list[Source], list[dict]]:
-        sources = [self.source(f"s{index}") for index in range(self.pick([1, 1, 2]))]
+        sources = self.sources()
         statements = [source.statement() for source in sources]
-        pool = [Relation(s.name, s.columns, len(s.rows), unique="id") for s in sources]
+        pool = [self.read(source) for source in sources]
+        sinks = []
         for number in range(self.random.randrange(2, 6)):
-            with_, query = self.decorated(self.query(pool, 1), view=True)
+            with_, query = self.decorated(self.query_of_view(pool), view=True)
             kind = self.pick(["VIEW", "MATERIALIZED VIEW"])
             statements.append(f"CREATE {kind} v{number} {with_}AS\n{query.text};\n")
             made_over_view = {"view"} if "view" not in query.features else {"view", "view_over_view"}
             relation = as_relation(query, f"v{number}")
             relation.features = frozenset(query.features | made_over_view)
             pool.append(relation)
-        sinks = []
+            if late := self.late_rows(query, f"v{number}"):
+                options = f"connector = 'file', path = 'late{number}.jsonl'"
+                statements.append(f"CREATE SINK late{number} FROM {late}\nWITH ({options});\n")
+                sinks.append({"name": f"late{number}", "features": ["late"], "ordered": False})
         for number in range(QUERIES):
             _, query = self.decorated(self.query(pool, 2), view=False)
             options = f"connector = 'file', path = 'out{number}.jsonl'"
@@ -843,7 +873,14 @@ def as_column(value: Value, name: str) -> Column:
 def as_relation(query: Query, text: str) -> Relation:
     features = frozenset(query.features)
     shape = (query.columns, query.rows, query.updating, query.unique, query.origin, query.ordered, query.stream)
-    return Relation(text, *shape, features)
+    keys = query.keys or ([query.unique] if query.tables and query.unique and query.rows != 1 else [])
+    return Relation(text, *shape, features, query.tables, keys)
+
+
+def names(text: str, relation: Relation) -> bool:
+    """Whether an expression has a column of a relation in it, not only in its texts."""
+    words = set(re.findall(r'(?:\w+\.)?"[^"]*"|[\w.]+', re.sub(r"'(?:[^']|'')*'", "", text)))
+    return any(column.name in words for column in relation.columns)
 
 
 def write(generator: type[Generator], seed: str, index: int, folder: Path) -> list[dict]:

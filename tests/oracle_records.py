@@ -12,7 +12,8 @@ import oracle_windows
 from oracle_dialect import JSON_MARK
 
 # Small inputs are cut as a whole in the first epoch, 20 ms after the clock at which golden runs start.
-CLOCK = datetime(2025, 11, 1) + timedelta(milliseconds=20)
+EPOCH = timedelta(milliseconds=20)
+CLOCK = datetime(2025, 11, 1) + EPOCH
 DEPTH_MAX = 128
 RECORD_BYTES_MAX = 1 << 20
 DOUBLE_MAX = float.fromhex("0x1.fffffffffffffp+1023")
@@ -53,6 +54,9 @@ class Source:
         self.event_time: str | None = None
         self.delay = 0
         self.primary_key: list[str] = []  # of a table
+        # Number of file and record of each good record, and the number of records of each file.
+        self.places: list[tuple[int, int]] = []
+        self.counts: list[int] = []
         for item in items(body[body.index("(") + 1 : body.rindex(")")]):
             if check := re.match(r"CHECK\s*\((.*)\)$", item, re.DOTALL):
                 self.checks.append(check[1])
@@ -67,22 +71,26 @@ class Source:
                     self.primary_key = [self.columns[-1].name]
                 self.checks += [in_brackets(item[check.end() :]) for check in re.finditer(r"\sCHECK\s*(?=\()", item)]
 
-    def rows(self, folder: Path):
-        """The values of every good record, in the order of origins."""
+    def rows(self, folder: Path, epoch_records: int | None = None):
+        """The values of every good record, in the order of origins; of a run whose epochs have so many of a file."""
         path = folder / self.name
         self.limit = nanos(CLOCK) + seconds(self.options.get("max_future", "5 minutes")) * 10**9
         files = sorted(path.iterdir()) if path.is_dir() else [path.with_suffix(".csv" if self.csv else ".jsonl")]
-        for file in files:
+        for number, file in enumerate(files):
             content = file.read_bytes()
             found = oracle_csv.records(content, self.csv) if self.csv else lines(content)
             self.header = found.pop(0) if found and self.csv and self.csv.header else None
             topic = str(file.relative_to(folder))
+            self.counts.append(len(found))
             for offset, line in enumerate(found):
                 known = {"topic": topic, "partition": 0, "offset": offset, "headers": "{}"}
+                known["ingestion_time"] = nanos(CLOCK + EPOCH * (offset // epoch_records if epoch_records else 0))
                 try:
-                    yield self.row(line, known)
+                    row = self.row(line, known)
                 except Rejected:
-                    pass
+                    continue
+                self.places.append((number, offset))
+                yield row
 
     def row(self, line: bytes, known: dict) -> list:
         if len(line) > int(self.options.get("max_record_bytes", RECORD_BYTES_MAX)):
@@ -115,8 +123,6 @@ class Source:
 
     def value(self, column: Column, record: dict, text: str, known: dict):
         if column.metadata:
-            if column.metadata == "ingestion_time":
-                return nanos(CLOCK)
             value = text if column.metadata == "payload" else known.get(column.metadata)
             return JSON_MARK + value if column.kind == "JSON" and value is not None else value
         found = record

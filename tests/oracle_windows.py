@@ -34,8 +34,8 @@ def floored(time: str, length: int) -> str:
     return f"({time} - (({time} % {length}) + {length}) % {length})"
 
 
-def of_time(kind: str, time: str, lengths: list[int]) -> str:
-    """What stands in FROM behind everything else: a relation of the windows that hold a row."""
+def of_time(kind: str, time: str, lengths: list[int], still_open: str = "TRUE") -> str:
+    """What stands in FROM behind everything else: a relation of the windows that hold a row, and are open to it."""
     time = f"epoch_ns({time})"
     if kind == "tumble":
         (size,) = lengths
@@ -51,7 +51,8 @@ def of_time(kind: str, time: str, lengths: list[int]) -> str:
         start = floored(time, size)
         starts, end = f"generate_series({floored(time, step)} + {step}, {start} + {size}, {step})", "_at"
     edges = f"make_timestamp_ns({start}) AS _window_start, make_timestamp_ns({end}) AS _window_end"
-    return f", LATERAL (SELECT {edges} FROM (SELECT unnest({starts}) AS _at) WHERE {time} IS NOT NULL) AS _windows"
+    kept = f"{time} IS NOT NULL AND {still_open.replace('_at_end', end)}"
+    return f", LATERAL (SELECT {edges} FROM (SELECT unnest({starts}) AS _at) WHERE {kept}) AS _windows"
 
 
 def sessions(source: str, where: str, time: str, gap: int, keys: list[str], alias: str) -> str:
@@ -69,18 +70,18 @@ def sessions(source: str, where: str, time: str, gap: int, keys: list[str], alia
     return f"(SELECT *, {start}, {end} FROM ({counted})) AS {alias}"
 
 
-def first_of_each(rows: str, keys: list[str], horizon: int | None) -> str:
+def first_of_each(rows: str, keys: list[str], horizon: int | None, order: str) -> str:
     """The rows of a query (with `_origin`, and event time as `_time`) that are no duplicates.
 
     One is if a row that stayed, of the same key, is less than the horizon away in time; without a horizon however
-    far. In the order of origins, which is that of arrival where each key is in one partition.
+    far. In this order, which is that of arrival: of origins where each key is in one partition.
     """
     hidden = ", ".join(keys)
     if horizon is None:
-        rank = f"row_number() OVER (PARTITION BY {hidden} ORDER BY _origin)"
+        rank = f"row_number() OVER (PARTITION BY {hidden} ORDER BY {order})"
         return f"SELECT * EXCLUDE ({hidden}, _time) FROM ({rows}) QUALIFY {rank} = 1"
     near = f"len(list_filter(kept, lambda one: abs(one.t - next[1].t) < {horizon})) > 0"
-    kept = f"list_reduce(list([{{'o': _origin, 't': _time}}] ORDER BY _origin), lambda kept, next: CASE WHEN {near} THEN kept ELSE kept || next END)"
+    kept = f"list_reduce(list([{{'o': _origin, 't': _time}}] ORDER BY {order}), lambda kept, next: CASE WHEN {near} THEN kept ELSE kept || next END)"
     lists = f"SELECT {kept} AS _kept FROM ({rows}) WHERE _time IS NOT NULL GROUP BY {hidden}"
     origins = f"SELECT unnest(list_transform(_kept, lambda one: one.o)) FROM ({lists})"
     return f"SELECT * EXCLUDE ({hidden}, _time) FROM ({rows}) WHERE _origin IN ({origins})"
