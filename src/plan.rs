@@ -153,6 +153,8 @@ pub struct Source {
     pub schema: SchemaRef,
     /// A table has a key, and its records change the row of theirs.
     pub table: Option<TableSource>,
+    /// Columns that are computed of the others when a record has been read, in this order.
+    pub computed: Vec<Computed>,
     /// CHECK constraints, evaluated over `schema` in order: FALSE makes a dead letter, NULL passes.
     pub checks: Vec<Expr>,
     pub watermark: Option<WatermarkColumn>,
@@ -169,6 +171,15 @@ pub struct Source {
     pub device: Option<usize>,
     pub max_record_bytes: usize,
     pub dead_letters: DeadLetterPolicy,
+}
+
+/// `name TYPE AS expression`.
+#[derive(Clone, Debug)]
+pub struct Computed {
+    /// Index into [`Source::columns`].
+    pub column: usize,
+    /// Over the schema of the source; its type is that of the column.
+    pub expr: Expr,
 }
 
 /// `WATERMARK FOR column AS column - INTERVAL '...'`.

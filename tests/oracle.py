@@ -24,7 +24,7 @@ import duckdb
 import oracle_csv
 import oracle_lateness
 import oracle_records
-from oracle_dialect import JSON_MARK, MACROS, SETTINGS, SUM_ERROR, TYPES, translated
+from oracle_dialect import JSON_MARK, MACROS, SETTINGS, SUM_ERROR, TYPES, scalar, translated
 from oracle_dialect import Relation as Translated
 
 AGGREGATES = re.compile(r"\b(count|sum|avg|min|max|first_value|last_value)\(", re.IGNORECASE)
@@ -128,6 +128,13 @@ def load(db: duckdb.DuckDBPyConnection, index: int, source: oracle_records.Sourc
             f"CREATE TABLE {source.name}_all AS SELECT {', '.join([*wanted, '_origin', *deleted])} "
             f"FROM read_json('{file.name}', format = 'newline_delimited', columns = {{{columns}}})"
         )
+    for column in source.columns:
+        if column.computed:
+            # What fails is NULL: the columns of the dataflows that can fail are NOT NULL.
+            expression = scalar(column.computed, oracle_records.CLOCK.isoformat(sep=" "))
+            db.execute(f'UPDATE {source.name}_all SET "{column.name}" = TRY({expression})')
+            if column.not_null:
+                db.execute(f'DELETE FROM {source.name}_all WHERE "{column.name}" IS NULL')
     for check in source.checks:
         delete_unless(db, f"{source.name}_all", f"({check}) IS NOT FALSE")
     if source.primary_key:

@@ -39,6 +39,7 @@ class Column:
     metadata: str | None
     not_null: bool
     default: object
+    computed: str | None
 
 
 class Source:
@@ -103,7 +104,7 @@ class Source:
             return [*(keys.get(column.name) for column in self.columns), True]
         values = [self.value(column, record, text, known) for column in self.columns]
         for column, value in zip(self.columns, values):
-            if value is None and (column.not_null or self.is_key(column)):
+            if value is None and not column.computed and (column.not_null or self.is_key(column)):
                 raise Rejected(f"{column.name} is NULL")
             if column.name == self.event_time and value is not None and value > self.limit:
                 raise Rejected("ahead of the clock")
@@ -122,6 +123,8 @@ class Source:
         return found or "update"
 
     def value(self, column: Column, record: dict, text: str, known: dict):
+        if column.computed:
+            return None
         if column.metadata:
             value = text if column.metadata == "payload" else known.get(column.metadata)
             return JSON_MARK + value if column.kind == "JSON" and value is not None else value
@@ -135,7 +138,7 @@ class Source:
         """The fields by the names of their columns; one that is NULL is missing."""
         try:
             text = line.decode()
-            columns = [column.name for column in self.columns if not column.metadata]
+            columns = [column.name for column in self.columns if not column.metadata and not column.computed]
             names = [name for name, _ in oracle_csv.fields(self.header.decode(), self.csv)] if self.header else columns
             found = oracle_csv.fields(text, self.csv)
         except (UnicodeDecodeError, oracle_csv.Malformed) as error:
@@ -236,7 +239,9 @@ def column(item: str) -> Column:
     default = re.search(r"DEFAULT\s+('[^']*'|\w+)", item)
     value = json.loads(default[1].lower().replace("'", '"')) if default else None
     way = path[1].split(".") if path else [name]
-    return Column(name, kind, way, metadata[1] if metadata else None, "NOT NULL" in item, value)
+    computed = re.match(r'(?:"[^"]+"|\w+)\s+\w+(?:\s+NOT NULL)?\s+AS\s+(.*)$', item, re.DOTALL)
+    not_null, metadata = "NOT NULL" in item, metadata[1] if metadata else None
+    return Column(name, kind, way, metadata, not_null, value, computed[1] if computed else None)
 
 
 def in_brackets(text: str) -> str:

@@ -61,7 +61,7 @@ pub struct CreateSource {
     pub options: Options,
 }
 
-/// `name TYPE [NOT NULL] [DEFAULT expr] [PATH 'a.b'] [METADATA FROM 'offset'] [CHECK (expr)]`
+/// `name TYPE [NOT NULL] [DEFAULT expr] [PATH 'a.b'] [METADATA FROM 'offset'] [AS expr] [CHECK (expr)]`
 #[derive(Clone, Debug)]
 pub struct ColumnDefinition {
     pub name: Name,
@@ -72,6 +72,8 @@ pub struct ColumnDefinition {
     /// The text of PATH, cut at its dots.
     pub path: Option<Vec<String>>,
     pub metadata: Option<Metadata>,
+    /// What it is computed of.
+    pub computed: Option<Expression>,
 }
 
 /// `WATERMARK FOR column AS expression`

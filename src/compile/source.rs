@@ -1,5 +1,7 @@
 //! `CREATE SOURCE` and `CREATE TABLE`: columns, rules and the watermark.
 
+mod computed;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +24,8 @@ use super::reword::failed;
 use super::{guard, interval, locate, query, refuse, table, text, types};
 use crate::json;
 use crate::plan::{
-    ArrayRef1, Bound, ChangeMode, Column, ColumnOrigin, ColumnType, Expr as PlanExpr, Format, Metadata,
-    Source, TableSource, Upstream, WatermarkColumn, record_schema,
+    ArrayRef1, Bound, ChangeMode, Column, ColumnOrigin, ColumnType, Computed, Expr as PlanExpr, Format,
+    Metadata, Source, TableSource, Upstream, WatermarkColumn, record_schema,
 };
 
 /// The least bound that is taken without being asked for.
@@ -45,6 +47,7 @@ pub(super) fn source(
         return None;
     }
     let flow = flow(create, index, diagnostics)?;
+    let computed: Vec<Computed> = computed::columns(create, catalog, &flow, diagnostics);
     let checks = create.checks.iter().filter_map(|check| self::check(check, catalog, &flow, diagnostics));
     let checks = checks.collect();
     let watermark = create.watermark.as_ref().map(|it| watermark(it, create, catalog));
@@ -74,6 +77,7 @@ pub(super) fn source(
             None => Arc::clone(flow.schema.inner()),
         },
         table: options.key.map(|said| TableSource { key, said }),
+        computed,
         checks,
         watermark,
         connector: options.connector,
@@ -181,6 +185,7 @@ fn flow(create: &CreateSource, index: usize, diagnostics: &mut Vec<Diagnostic>) 
 
 fn column(definition: &ColumnDefinition, catalog: &Catalog, diagnostics: &mut Vec<Diagnostic>) -> Column {
     let from = match (definition.metadata, &definition.path) {
+        _ if definition.computed.is_some() => ColumnOrigin::Computed,
         (Some(metadata), _) => ColumnOrigin::Metadata(metadata),
         (None, Some(path)) => ColumnOrigin::Path(path.clone()),
         (None, None) => ColumnOrigin::Path(vec![definition.name.value.clone()]),

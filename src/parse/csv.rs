@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::coerce::{Datum, coerce_field};
 use super::fault::{self, Fault};
 use super::metadata;
-use super::rows::{Found, Input, Rows, append, append_known};
+use super::rows::{Found, Input, Rows, append, append_known, append_later};
 use super::table::{self, Keys};
 use crate::csv::{Dialect, Fields, Parser};
 use crate::plan::{ColumnOrigin, Metadata, OPERATION, Source};
@@ -56,6 +56,7 @@ impl CsvDecoder {
                 }
             },
             ColumnOrigin::Metadata(metadata) => Input::Metadata(*metadata),
+            ColumnOrigin::Computed => Input::Computed,
         });
         let inputs = inputs.collect();
         CsvDecoder {
@@ -129,15 +130,15 @@ impl CsvDecoder {
             }
             let field = match *input {
                 Input::Field(field) => layout.places[field].and_then(|place| self.fields.get(place)),
-                Input::Key(_) | Input::Metadata(_) => None,
+                Input::Key(_) | Input::Metadata(_) | Input::Computed => None,
             };
             let value = match (*input, field) {
                 (Input::Field(_) | Input::Key(_), None) => Some(Datum::Null),
                 (Input::Field(_) | Input::Key(_), Some((text, quoted))) => {
                     coerce_field(text, quoted, &self.null, column.kind, source.timestamp_format)
                 }
-                (Input::Metadata(Metadata::IngestionTime), _) if !column.nullable => {
-                    builder.push_placeholder();
+                (Input::Metadata(Metadata::IngestionTime) | Input::Computed, _) => {
+                    append_later(builder, column);
                     continue;
                 }
                 (Input::Metadata(metadata), _) => {

@@ -96,7 +96,7 @@ pub(super) fn not_null(column: &Column, found: Found<'_>) -> Fault {
 fn label(column: &Column) -> String {
     match &column.from {
         ColumnOrigin::Path(path) => path.join("."),
-        ColumnOrigin::Metadata(_) => column.name.clone(),
+        ColumnOrigin::Metadata(_) | ColumnOrigin::Computed => column.name.clone(),
     }
 }
 

@@ -10,6 +10,7 @@
 mod check;
 mod coerce;
 mod column;
+mod computed;
 mod csv;
 mod fault;
 mod fields;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use self::coerce::{Datum, coerce};
 use self::fault::Fault;
 use self::fields::Fields;
-use self::rows::{Found, Input, Rows, append, append_known};
+use self::rows::{Found, Input, Rows, append, append_known, append_later};
 use self::table::Keys;
 use crate::json::{Kind, Token};
 use crate::plan::{ColumnOrigin, Format, Metadata, OPERATION, Source};
@@ -73,6 +74,7 @@ impl JsonDecoder {
                 None => Input::Field(fields.slot(path)),
             },
             ColumnOrigin::Metadata(metadata) => Input::Metadata(*metadata),
+            ColumnOrigin::Computed => Input::Computed,
         });
         let inputs = inputs.collect();
         let operation = keys.as_ref().filter(|keys| keys.has_operation(&source));
@@ -121,8 +123,8 @@ impl JsonDecoder {
                     let format = source.timestamp_format;
                     coerce(self.tokens[slot], column.kind, format, text, &mut self.text)
                 }
-                Input::Metadata(Metadata::IngestionTime) if !column.nullable => {
-                    builder.push_placeholder();
+                Input::Metadata(Metadata::IngestionTime) | Input::Computed => {
+                    append_later(builder, column);
                     continue;
                 }
                 Input::Metadata(metadata) => {
@@ -145,7 +147,7 @@ impl JsonDecoder {
 fn found<'t>(tokens: &[Token], input: Input, text: &'t str) -> Found<'t> {
     let token = match input {
         Input::Field(slot) => tokens[slot],
-        Input::Key(_) | Input::Metadata(_) => Token::MISSING,
+        Input::Key(_) | Input::Metadata(_) | Input::Computed => Token::MISSING,
     };
     shown(token, text)
 }

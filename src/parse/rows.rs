@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions, UInt64Array};
 
-use super::check;
 use super::coerce::Datum;
 use super::column::{ColumnBuilder, datum};
 use super::fault::{self, Fault};
+use super::{check, computed};
 use crate::plan::{Column, ColumnType, Metadata, Source};
 use crate::record::{Chunk, Partition, RawBuilder, Record, Reject};
 
@@ -32,6 +32,8 @@ pub(super) enum Input {
     /// Index of the field in what was read of the key of the message: a key column of a table.
     Key(usize),
     Metadata(Metadata),
+    /// From the other columns, when the chunk is finished.
+    Computed,
 }
 
 /// What stands in a record for a column, for the message about it.
@@ -85,7 +87,8 @@ impl Rows {
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.source.schema), columns, &options)
             .expect("the columns of a source have the types of its schema");
         let mut rejects = mem::take(&mut self.rejects);
-        let (rows, offsets) = check::apply(&self.source, rows, UInt64Array::from(offsets), &mut rejects);
+        let (rows, offsets) = computed::apply(&self.source, rows, UInt64Array::from(offsets), &mut rejects);
+        let (rows, offsets) = check::apply(&self.source, rows, offsets, &mut rejects);
         rejects.sort_by_key(|reject| reject.offset);
         Chunk { rows, offsets, rejects, raw: self.raw.finish() }
     }
@@ -95,6 +98,15 @@ impl Rows {
 pub(super) fn append_known(builder: &mut ColumnBuilder, value: Datum<'_>) {
     let fits = builder.push(value);
     debug_assert!(fits, "{value:?} does not fit into its column");
+}
+
+/// Appends something in the place of a value that comes later.
+pub(super) fn append_later(builder: &mut ColumnBuilder, column: &Column) {
+    if column.nullable {
+        append_known(builder, Datum::Null);
+    } else {
+        builder.push_placeholder();
+    }
 }
 
 /// Appends the value of a column, or its DEFAULT. `None` is a value that the column cannot hold; `found` is

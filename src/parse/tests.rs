@@ -68,6 +68,7 @@ pub(super) fn source(columns: Vec<Column>, checks: &[(&str, Operator, i64)]) -> 
         timestamp_format: TimestampFormat::EpochMillis,
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(10),
+        computed: Vec::new(),
         max_drift: None,
         device: None,
         max_record_bytes: 1 << 20,

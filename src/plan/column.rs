@@ -102,6 +102,8 @@ pub enum ColumnOrigin {
     Path(Vec<String>),
     /// `METADATA FROM '...'`
     Metadata(Metadata),
+    /// `AS expression`, see [`Source::computed`](super::Source::computed).
+    Computed,
 }
 
 /// What is known about a record besides its content.

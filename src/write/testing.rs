@@ -153,6 +153,7 @@ pub(super) fn source(
         timestamp_format: plan::TimestampFormat::EpochMillis,
         max_future: Duration::from_secs(300),
         idle_timeout: Duration::from_secs(10),
+        computed: Vec::new(),
         max_drift: None,
         device: None,
         max_record_bytes: 1 << 20,

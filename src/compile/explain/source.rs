@@ -26,8 +26,10 @@ impl Printer<'_> {
                 node.line("start", "read to its end before any stream, then followed".to_owned());
             }
         }
-        for column in &source.columns {
-            node.line("column", declared(column));
+        for (index, column) in source.columns.iter().enumerate() {
+            let computed = source.computed.iter().find(|computed| computed.column == index);
+            let computed = computed.map(|computed| format!(" computed: {}", computed.expr.text));
+            node.line("column", declared(column) + &computed.unwrap_or_default());
         }
         for check in &source.checks {
             node.line("check", expression(check));
@@ -53,6 +55,7 @@ fn declared(column: &Column) -> String {
         ColumnOrigin::Path(path) if path.len() == 1 && path[0] == column.name => String::new(),
         ColumnOrigin::Path(path) => format!(" from field {}", path.join(".")),
         ColumnOrigin::Metadata(metadata) => format!(" from metadata {}", metadata_name(*metadata)),
+        ColumnOrigin::Computed => String::new(),
     };
     let null = if column.nullable { "" } else { " NOT NULL" };
     let default = if column.default.is_some() { " with DEFAULT" } else { "" };

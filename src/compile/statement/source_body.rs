@@ -159,7 +159,13 @@ fn column(
     let starts = clause_starts(item);
     let kind_tokens = item.range(1, starts.first().copied().unwrap_or(item.len()));
     if kind_tokens.is_empty() && (item.is(1, "AS") || item.is(1, "GENERATED")) {
-        return Err(refused_clause(item.from(1), "AS"));
+        let message = format!("column `{}` has no type", name.value);
+        let hint = if item.is(2, "PROCTIME") {
+            format!("write {} TIMESTAMP METADATA FROM 'ingestion_time'", name.value)
+        } else {
+            format!("write the type of what is computed, as in {} BIGINT AS expression", name.value)
+        };
+        return Err(Diagnostic::new(name.span, message).hint(hint));
     }
     if kind_tokens.is_empty() {
         let message = format!("column `{}` has no type", name.value);
@@ -175,6 +181,7 @@ fn column(
         default: None,
         path: None,
         metadata: None,
+        computed: None,
     };
     let mut seen: Vec<String> = Vec::new();
     for (index, start) in starts.iter().enumerate() {
@@ -194,6 +201,10 @@ fn column(
             _ => parse_clause(&mut column, &mut body.checks, clause),
         };
         context.take(result);
+    }
+    if let (Owner::Table, Some(computed)) = (body.owner, &column.computed) {
+        let error = Diagnostic::new(computed.span, "a computed column of a table is not supported yet");
+        context.diagnostics.push(error.hint("compute it in a view: SELECT *, expression AS name"));
     }
     if kind.is_some() {
         context.take(consistent(&column));
@@ -225,7 +236,9 @@ fn clause_starts(item: Tokens<'_>) -> Vec<usize> {
         if item.is(index, "NULL") {
             return !before("NOT") && !before("IS") && !before("DEFAULT");
         }
-        WORDS.iter().any(|word| item.is(index, word))
+        let of_generated = (item.is(index, "AS") && (before("ALWAYS") || before("DEFAULT")))
+            || (item.is(index, "DEFAULT") && before("BY"));
+        !of_generated && WORDS.iter().any(|word| item.is(index, word))
     };
     let outside = item.depths().filter(|(index, depth, _)| *depth == 0 && *index > 0);
     outside.map(|(index, _, _)| index).filter(|index| starts(*index)).collect()
@@ -245,6 +258,8 @@ fn parse_clause(
         "NULL" => clause.end(1, "NULL")?,
         "DEFAULT" => column.default = Some(clause.from(1).expression("a value")?),
         "CHECK" => checks.push(check(clause)?),
+        "AS" => column.computed = Some(clause.from(1).expression("an expression")?),
+        "GENERATED" => column.computed = Some(generated(clause)?),
         "PATH" => {
             column.path = Some(path(&clause.string(1, "the path of a field")?)?);
             clause.end(2, "PATH '...'")?;
@@ -264,7 +279,6 @@ fn refused_clause(clause: Tokens<'_>, word: &str) -> Diagnostic {
     let (what, hint) = match word {
         "PRIMARY" => ("a key of a source", "of records whose last one per key counts write CREATE TABLE"),
         "UNIQUE" => ("a key of a source", "the key of a view is its GROUP BY"),
-        "AS" | "GENERATED" => ("a computed column", "compute it in a view: SELECT *, expression AS name"),
         "COMMENT" => ("COMMENT", "write it as a comment behind --"),
         "CONSTRAINT" => ("the name of a constraint", "write CHECK ( ... ) without a name"),
         "COLLATE" => ("COLLATE", "texts are compared by their bytes"),
@@ -327,8 +341,28 @@ fn metadata(clause: Tokens<'_>) -> Result<Metadata, Diagnostic> {
     })
 }
 
+/// `GENERATED ALWAYS AS ( expression ) [STORED | VIRTUAL]`
+fn generated(clause: Tokens<'_>) -> Result<Expression, Diagnostic> {
+    let usage = "write name TYPE AS expression";
+    if !clause.are(1, &["ALWAYS", "AS"]) {
+        return Err(Diagnostic::new(clause.span(), "this kind of column is not known").hint(usage));
+    }
+    let (expression, next) = clause.group(3).map_err(|error| error.hint(usage))?;
+    let stored = clause.is(next, "STORED") || clause.is(next, "VIRTUAL");
+    clause.end(next + usize::from(stored), "GENERATED ALWAYS AS ( ... )")?;
+    expression.expression("an expression")
+}
+
 /// The clauses of a column must go together.
 fn consistent(column: &ColumnDefinition) -> Result<(), Diagnostic> {
+    if let Some(computed) = &column.computed {
+        if column.path.is_none() && column.default.is_none() && column.metadata.is_none() {
+            return Ok(());
+        }
+        let name = &column.name.value;
+        let message = format!("column `{name}` is computed: it has no PATH, no DEFAULT and no METADATA");
+        return Err(Diagnostic::new(computed.span, message).hint("read the field into a column of its own"));
+    }
     let Some(metadata) = column.metadata else { return Ok(()) };
     let span = column.name.span;
     if column.path.is_some() || column.default.is_some() {

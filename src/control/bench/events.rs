@@ -102,7 +102,7 @@ impl Rows {
     fn new(source: &Source, amount: Amount) -> Self {
         let field = |column: &crate::plan::Column| match &column.from {
             ColumnOrigin::Path(path) => Some((path.clone(), column.kind)),
-            ColumnOrigin::Metadata(_) => None,
+            ColumnOrigin::Metadata(_) | ColumnOrigin::Computed => None,
         };
         let fields: Vec<_> = source.columns.iter().filter_map(field).collect();
         let key = fields.iter().position(|(_, kind)| *kind == ColumnType::Text);

@@ -35,6 +35,7 @@ pub fn source() -> Arc<Source> {
         timestamp_format: plan::TimestampFormat::default(),
         max_future: Duration::from_secs(1),
         idle_timeout: Duration::from_secs(10),
+        computed: Vec::new(),
         max_drift: None,
         device: None,
         max_record_bytes: 1000,

@@ -18,7 +18,7 @@ impl Identity {
     pub fn of(source: &Source) -> Result<Self> {
         let path = |column: &crate::plan::Column| match &column.from {
             ColumnOrigin::Path(path) => Some((column.name.clone(), path.clone())),
-            ColumnOrigin::Metadata(_) => None,
+            ColumnOrigin::Metadata(_) | ColumnOrigin::Computed => None,
         };
         let key = source.columns.iter().filter(|column| column.kind == ColumnType::Text).find_map(path);
         let time = source.watermark.and_then(|watermark| path(&source.columns[watermark.column]));
