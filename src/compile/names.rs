@@ -128,7 +128,7 @@ fn of_select_list(expr: &mut ast::Expr, items: &[SelectItem]) {
 }
 
 /// The name that a column has without AS: its own, or that of the function.
-fn natural(expr: &ast::Expr) -> Option<String> {
+pub(super) fn natural(expr: &ast::Expr) -> Option<String> {
     use ast::Expr as E;
     match expr {
         E::Identifier(ident) => Some(normalized(ident)),
