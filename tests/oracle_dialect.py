@@ -11,6 +11,7 @@ both; `/` is one of the SETTINGS. Beside its text a query has
 import re
 from dataclasses import dataclass, field, replace
 
+import oracle_from
 import oracle_lateness
 import oracle_windows
 
@@ -134,6 +135,11 @@ def translated(select: str, scope: Scope, clock: str, options: dict[str, str], s
     """
     select = re.sub(r"\bFOR\s+SYSTEM_TIME\s+AS\s+OF\s+PROCTIME\s*\(\s*\)", "", select, flags=re.IGNORECASE)
     return Query(scope, clock, options, sessions).query(tree([named(token) for token in TOKEN.findall(select)]))
+
+
+def scalar(expression: str, clock: str) -> str:
+    """An expression over the columns of one relation."""
+    return Query({}, clock, None).expression(tree([named(token) for token in TOKEN.findall(expression)]))
 
 
 def named(token: str) -> str:
@@ -480,13 +486,24 @@ class Query:
     def source(self, tokens: list) -> tuple[str, dict[str, float], str | None]:
         """Text of a FROM, the tolerance of its columns, and the expression for the origin of its rows."""
         text, tolerance, origins, rest, found = "", {}, [], [], []
+        tokens = oracle_from.plain(tokens)
         joined_names = [name_of(b) for a, b in zip([",", *tokens], tokens) if is_word(a, "JOIN", ",") and isinstance(b, str)]
         streams = [name for name in joined_names if name in self.scope and self.scope[name].times and not self.scope[name].table]
         judges = self.judges or (len(streams) > 1 and self.options.get("state_retention") != "unbounded")
-        previous = ","
-        for token in tokens:
+        previous, window = ",", None
+        for index, token in enumerate(tokens):
             starts = is_word(previous, "JOIN", ",")
-            if starts and isinstance(token, Group):
+            if starts and oracle_from.is_window(token) and isinstance((tokens[index + 1 :] or [None])[0], Group):
+                window = token
+                continue
+            if window:
+                name, *parts = cut(token, ",")
+                relation = self.scope[name_of(name[0])]
+                part = oracle_from.rows(window, name[0], parts, self.expression)
+                if not is_word((tokens[index + 1 :] or [""])[0], "AS"):
+                    part += f" AS {name[0]}"
+                window = None
+            elif starts and isinstance(token, Group):
                 relation = self.query(token)
                 part = f"({relation.text})"
             elif is_word(previous, "LATE") and isinstance(token, Group):
@@ -684,6 +701,9 @@ class Query:
     def call(self, name: str, group: Group, condition: str | None) -> str:
         if name == "now":
             return f"TIMESTAMP_NS '{self.clock}'"
+        if name == "to_timestamp":
+            value, form = cut(group, ",")
+            return f"CAST(strptime({self.expression(value)}, {self.expression(form)}) AS TIMESTAMP_NS)"
         if name in ("cast", "try_cast"):
             value, kind = cut(group, "AS")
             return self.converted(self.expression(value), kind[0], try_=name == "try_cast")

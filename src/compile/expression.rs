@@ -19,6 +19,7 @@ use super::function::{compared, correct, double, interval, json};
 use super::guard;
 use super::problem::Problem;
 use super::reword::failed;
+use super::window::{self, Edge};
 use super::{protect, refuse, text, types};
 use crate::{plan, unwind};
 
@@ -87,19 +88,23 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Compiled, Problem> {
     } else {
         physical
     };
+    let of_row = window::row::of(expr);
+    // Plain columns know how far event time has come; of what is computed that is known of windows alone.
+    let time = of_row.as_ref().and_then(|of_row| Some(of_row.bound(compile(of_row.time, scope).ok()?.time?)));
+    let text = of_row.as_ref().map_or(text, |of_row| of_row.edge.name().to_owned());
     let ingestion = uses_now || indices(expr, scope).any(|index| scope.columns[index].ingestion);
     let transport = uses_now || indices(expr, scope).any(|index| scope.columns[index].transport);
     Ok(Compiled {
         expr: plan::Expr { physical, text, uses_now },
         data_type: column_type,
         // Only plain columns keep NOT NULL: the library is not exact about the results of functions.
-        nullable: true,
+        nullable: of_row.is_none(),
         column: None,
         json: is_json(expr, scope),
         ingestion,
         transport,
-        time: None,
-        window_end: false,
+        window_end: time.is_some() && of_row.is_some_and(|of_row| of_row.edge == Edge::End),
+        time,
     })
 }
 

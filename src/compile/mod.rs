@@ -33,6 +33,7 @@ mod prune;
 mod query;
 mod refuse;
 mod reword;
+mod rewrite;
 mod sink;
 mod source;
 mod table;
@@ -280,9 +281,10 @@ impl Compiler {
     fn query(&mut self, query: &ast::Query, owner: &str, renamed: bool, later: &Later) -> Option<Lowered> {
         let (span, emit, system_times) = (query.span, query.emit, &query.system_times);
         self.timing.emit = emit.map(|(emit, _)| emit).unwrap_or_default();
-        let findings = refuse::query::query(&self.catalog, &query.ast, span, later);
-        let reads_broken = findings.reads_broken;
         let mut query = query.ast.clone();
+        rewrite::query(&self.catalog, &mut query, span);
+        let findings = refuse::query::query(&self.catalog, &query, span, later);
+        let reads_broken = findings.reads_broken;
         let mut found = findings.diagnostics;
         found.extend(names::columns(&mut query, span, renamed));
         found.extend(window::rewrite(&self.catalog, &mut query, span));

@@ -12,6 +12,7 @@ pub(super) mod system_time;
 mod table;
 mod tokens;
 mod types;
+mod window_table;
 mod with;
 
 use std::collections::BTreeMap;
@@ -46,6 +47,7 @@ pub fn parse(text: &str, parameters: &BTreeMap<String, String>) -> (Vec<Statemen
     let (mut tokens, lexical) = source.tokenize();
     let mut context = Context { parameters, diagnostics: explain::foreign_comments(&mut tokens, &source) };
     let system_times = system_time::take(&mut tokens);
+    window_table::take(&mut tokens);
     let mut statements = Vec::new();
     let mut from = 0;
     while from < tokens.len() {
@@ -313,13 +315,19 @@ fn parse_query(context: &mut Context<'_>, query: Tokens<'_>) -> Option<Query> {
     Some(Query { ast, span: query.span(), emit, system_times: Vec::new() })
 }
 
-/// Takes `EMIT CHANGES` or `EMIT FINAL` off the end of a query.
+/// Takes `EMIT CHANGES`, `EMIT FINAL` or RisingWave's `EMIT ON WINDOW CLOSE` off the end of a query.
 fn emit_clause(query: Tokens<'_>) -> (Tokens<'_>, Option<(Emit, Span)>) {
-    let Some(at) = query.len().checked_sub(2).filter(|at| *at > 0) else { return (query, None) };
-    let emit = match () {
-        () if query.are(at, &["EMIT", "CHANGES"]) => Emit::Changes,
-        () if query.are(at, &["EMIT", "FINAL"]) => Emit::Final,
-        () => return (query, None),
-    };
-    (query.range(0, at), Some((emit, query.range(at, at + 2).span())))
+    let clauses: [(&[&str], Emit); 3] = [
+        (&["EMIT", "CHANGES"], Emit::Changes),
+        (&["EMIT", "FINAL"], Emit::Final),
+        (&["EMIT", "ON", "WINDOW", "CLOSE"], Emit::Final),
+    ];
+    for (words, emit) in clauses {
+        if let Some(at) = query.len().checked_sub(words.len()).filter(|at| *at > 0)
+            && query.are(at, words)
+        {
+            return (query.range(0, at), Some((emit, query.from(at).span())));
+        }
+    }
+    (query, None)
 }

@@ -1,33 +1,36 @@
-//! Windows in GROUP BY: `tumble`, `hop`, `cumulate`, `session`, and `window_start` and `window_end`.
+//! Windows in GROUP BY: `tumble`, `hop`, `cumulate`, `session`, and `window_start` and `window_end`. Those in FROM
+//! become such ones, or rows with their windows.
 //!
 //! The planner knows nothing of them. In the syntax a window in GROUP BY is replaced by two calls that it takes for
 //! functions, of its start and its end, and the names `window_start` and `window_end` by the same calls.
+
+mod call;
+mod from;
+pub(super) mod row;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion_common::{DFSchema, Result, ScalarValue, exec_err};
+use datafusion_common::{Result, ScalarValue, exec_err};
 use datafusion_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use datafusion_sql::sqlparser::ast::{
-    self, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, SelectItem, Spanned,
-};
+use datafusion_sql::sqlparser::ast::{self, Function, GroupByExpr, Ident, SelectItem, Spanned, TableFactor};
 use datafusion_sql::sqlparser::tokenizer::Span;
 
+pub(super) use self::call::call;
+pub(super) use self::from::in_from;
 use super::catalog::Catalog;
 use super::diagnostic::Diagnostic;
 use super::problem::or_else;
+use super::refuse;
 use super::refuse::query::normalized;
 use super::types::TIMESTAMP;
-use super::{interval, query, refuse};
 use crate::plan::Window;
 
 /// The names of window functions.
 const WINDOWS: [&str; 4] = ["tumble", "hop", "cumulate", "session"];
-/// Slices of one window: each of them is looked at when it closes.
-const SLICES_MAX: i64 = 100_000;
 
 /// One of the two times that name a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +44,13 @@ impl Edge {
         match self {
             Edge::Start => "window_start",
             Edge::End => "window_end",
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Edge::Start => "start",
+            Edge::End => "end",
         }
     }
 
@@ -76,15 +86,27 @@ impl ScalarUDFImpl for EdgeFunction {
 
 /// The functions that stand for the start and the end of a window.
 pub(super) fn functions() -> impl Iterator<Item = Arc<ScalarUDF>> {
-    [Edge::Start, Edge::End].into_iter().map(|edge| {
+    let edges = [Edge::Start, Edge::End].into_iter().map(|edge| {
         let signature = Signature::variadic_any(Volatility::Immutable);
         Arc::new(ScalarUDF::new_from_impl(EdgeFunction { edge, signature }))
-    })
+    });
+    edges.chain([Arc::new(row::function())])
 }
 
 /// Whether a name is that of a window, or of its start or end.
 pub(super) fn is_function(name: &str) -> bool {
-    WINDOWS.contains(&name) || Edge::named(name).is_some()
+    WINDOWS.contains(&name) || Edge::named(name).is_some() || name == row::NAME
+}
+
+/// The edge that a function of Flink's older syntax stands for, `TUMBLE_START(time, size)`, with the window.
+pub(super) fn edge_of_call(name: &str) -> Option<(&str, Edge)> {
+    let (kind, edge) = name.rsplit_once('_')?;
+    let edge = match edge {
+        "start" => Edge::Start,
+        "end" => Edge::End,
+        _ => return None,
+    };
+    WINDOWS.contains(&kind).then_some((kind, edge))
 }
 
 /// The window that an expression of the planner stands for, with the expression of its time.
@@ -112,14 +134,6 @@ fn window(kind: &str, lengths: &[i64]) -> Option<Window> {
     }
 }
 
-/// The window that stands in GROUP BY as it is, if the expression is one.
-pub(super) fn call(expr: &ast::Expr) -> Option<(&Function, String)> {
-    let ast::Expr::Function(call) = expr else { return None };
-    let [part] = call.name.0.as_slice() else { return None };
-    let name = normalized(part.as_ident()?);
-    WINDOWS.contains(&name.as_str()).then_some((call, name))
-}
-
 /// Replaces the windows of a query, and of the queries inside of it.
 pub(super) fn rewrite(catalog: &Catalog, query: &mut ast::Query, span: Span) -> Vec<Diagnostic> {
     let mut rewriting = Rewriting { catalog, span, diagnostics: Vec::new() };
@@ -138,7 +152,24 @@ impl ast::VisitorMut for Rewriting<'_> {
     type Break = ();
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
+        self.grouped_from(select);
         self.select(select);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        self.rows_from(factor);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
+        if let ast::Expr::Function(call) = expr
+            && let Some((kind, edge)) = edge_of_call(&call.name.to_string().to_lowercase())
+        {
+            let message = format!("`{kind}_{}` is of no window in this GROUP BY", edge.word());
+            let hint = format!("give it the arguments of `{kind}` in GROUP BY, or write {}", edge.name());
+            self.diagnostics.push(Diagnostic::new(or_else(call.name.span(), self.span), message).hint(hint));
+        }
         ControlFlow::Continue(())
     }
 }
@@ -153,10 +184,15 @@ impl Rewriting<'_> {
             let hint = "write a view for each window; UNION ALL puts their rows together";
             return self.diagnostics.push(error.hint(hint));
         }
-        let edges = match self.edges(&groups[at]) {
-            Ok(edges) => edges,
+        let edges = match self.called(&groups[at]) {
+            Ok(called) => called.edges(),
             Err(diagnostic) => return self.diagnostics.push(diagnostic),
         };
+        let items = select.projection.iter_mut().filter_map(|item| match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+            _ => None,
+        });
+        items.chain(&mut select.having).for_each(|expr| name_edges(expr, &groups[at]));
         let mut others = groups.iter().enumerate().filter(|(index, _)| *index != at).map(|(_, group)| group);
         if let Some(group) = others.find(|group| names_edge(group, &select.projection)) {
             let message = format!("`{group}` follows from the window: a group has one start and one end");
@@ -178,63 +214,41 @@ impl Rewriting<'_> {
         }
         select.having.iter_mut().for_each(|having| replace(self.catalog, having, &edges));
     }
-
-    /// The calls that stand for start and end of a window.
-    fn edges(&self, group: &ast::Expr) -> Result<[ast::Expr; 2], Diagnostic> {
-        let (call, kind) = call(group).expect("it was looked for");
-        let place = or_else(call.name.span(), self.span);
-        let (usage, lengths) = match kind.as_str() {
-            "tumble" => ("tumble(time, INTERVAL '1 minute')", 1),
-            "hop" => ("hop(time, INTERVAL '1 minute', INTERVAL '5 minutes'): slide, then size", 2),
-            "cumulate" => ("cumulate(time, INTERVAL '1 hour', INTERVAL '1 day'): step, then size", 2),
-            _ => ("session(time, INTERVAL '10 minutes')", 1),
-        };
-        let wrong = |message: String| Diagnostic::new(place, message).hint(format!("write {usage}"));
-        let plain = call.filter.is_none() && call.over.is_none() && call.within_group.is_empty();
-        let arguments = match &call.args {
-            FunctionArguments::List(list) if plain && list.clauses.is_empty() => list.args.as_slice(),
-            _ => return Err(wrong(format!("`{kind}` has arguments only"))),
-        };
-        let arguments = arguments.iter().map(|argument| match argument {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
-            _ => None,
-        });
-        let arguments: Option<Vec<_>> = arguments.collect();
-        let Some((time, given)) = arguments.as_deref().and_then(<[_]>::split_first) else {
-            return Err(wrong(format!("`{kind}` needs the event time and {lengths} INTERVAL")));
-        };
-        if given.len() != lengths {
-            let message = format!("`{kind}` has {} arguments, not {}", lengths + 1, given.len() + 1);
-            return Err(wrong(message));
-        }
-        let lengths = given.iter().map(|argument| self.length(argument, &kind, usage));
-        let lengths: Vec<i64> = lengths.collect::<Result<_, _>>()?;
-        check(&kind, &lengths).map_err(|(message, hint)| Diagnostic::new(place, message).hint(hint))?;
-        Ok([Edge::Start, Edge::End].map(|edge| edge_call(edge, &kind, time, &lengths, place)))
-    }
-
-    /// A length of a window, in nanoseconds.
-    fn length(&self, argument: &ast::Expr, kind: &str, usage: &str) -> Result<i64, Diagnostic> {
-        let span = or_else(argument.span(), self.span);
-        let planned = query::expression(self.catalog, argument, &DFSchema::empty());
-        let length = planned.ok().map(|planned| interval::constant(&planned, span)).transpose()?.flatten();
-        let Some(length) = length else {
-            let message = format!("the lengths of `{kind}` are constant INTERVALs");
-            return Err(Diagnostic::new(span, message).hint(format!("write {usage}")));
-        };
-        match length {
-            1..=Window::LENGTH_NS_MAX => Ok(length),
-            ..=0 => {
-                Err(Diagnostic::new(span, "a window needs a length above 0").hint(format!("write {usage}")))
-            }
-            _ => Err(Diagnostic::new(span, "a window has at most 29 years").hint("write a shorter one")),
-        }
-    }
 }
 
 /// Whether an item of GROUP BY names the start or the end of a window: itself, or as the number or the name of an
 /// item of the SELECT list.
 fn names_edge(group: &ast::Expr, projection: &[SelectItem]) -> bool {
+    let meant = item_of(group, projection).unwrap_or(group);
+    let found = ast::visit_expressions(meant, |expr| match expr {
+        ast::Expr::Identifier(name) if Edge::named(&normalized(name)).is_some() => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
+}
+
+/// Puts the names of its edges in the place of `TUMBLE_START(time, size)` and the like.
+fn name_edges(expr: &mut ast::Expr, window: &ast::Expr) {
+    let Some((window, kind)) = call(window) else { return };
+    let same = |call: &Function| {
+        edge_of_call(&call.name.to_string().to_lowercase())
+            .filter(|(of, _)| *of == kind)
+            .map(|(_, edge)| edge)
+    };
+    let written = |call: &Function| call.args.to_string().to_lowercase();
+    let _ = ast::visit_expressions_mut(expr, |expr| {
+        if let ast::Expr::Function(call) = &*expr
+            && let Some(edge) = same(call).filter(|_| written(call) == written(window))
+        {
+            let (value, span) = (edge.name().to_owned(), call.name.span());
+            *expr = ast::Expr::Identifier(Ident { value, quote_style: None, span });
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+/// The item of the SELECT list that an item of GROUP BY means by its number or its name.
+fn item_of<'a>(group: &ast::Expr, projection: &'a [SelectItem]) -> Option<&'a ast::Expr> {
     let item = match group {
         ast::Expr::Value(value) => {
             let number = value.value.to_string().parse::<usize>().ok().and_then(|number| number.checked_sub(1));
@@ -245,59 +259,10 @@ fn names_edge(group: &ast::Expr, projection: &[SelectItem]) -> bool {
         }),
         _ => None,
     };
-    let meant = match item {
-        Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) => expr,
-        _ => group,
-    };
-    let found = ast::visit_expressions(meant, |expr| match expr {
-        ast::Expr::Identifier(name) if Edge::named(&normalized(name)).is_some() => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    });
-    found.is_break()
-}
-
-/// What is wrong with the lengths of a window, and what to do.
-fn check(kind: &str, lengths: &[i64]) -> Result<(), (String, &'static str)> {
-    match (kind, lengths) {
-        ("cumulate", [step, size]) if size % step != 0 => {
-            Err(("the size of `cumulate` is no multiple of its step".to_owned(), "write one that is"))
-        }
-        ("cumulate", [step, size]) if size / step > SLICES_MAX => Err(too_many(size / step, kind)),
-        ("hop", [slide, size]) => {
-            let slice = crate::time::greatest_common_divisor(*slide, *size);
-            if size / slice > SLICES_MAX { Err(too_many(size / slice, kind)) } else { Ok(()) }
-        }
-        _ => Ok(()),
+    match item? {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+        _ => None,
     }
-}
-
-fn too_many(slices: i64, kind: &str) -> (String, &'static str) {
-    let message = format!("a window of `{kind}` would be put together from {slices} slices");
-    (message, "choose a longer first INTERVAL, or one that divides the second: 100000 slices are the most")
-}
-
-/// `window_start('hop', time, slide, size)`
-fn edge_call(edge: Edge, kind: &str, time: &ast::Expr, lengths: &[i64], span: Span) -> ast::Expr {
-    let value = |value: ast::Value| ast::Expr::Value(value.with_span(span));
-    let kind = value(ast::Value::SingleQuotedString(kind.to_owned()));
-    let lengths = lengths.iter().map(|length| value(ast::Value::Number(length.to_string(), false)));
-    let args = [kind, time.clone()].into_iter().chain(lengths);
-    let args = args.map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
-    let name = Ident { value: edge.name().to_owned(), quote_style: None, span };
-    ast::Expr::Function(Function {
-        name: ast::ObjectName::from(vec![name]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(ast::FunctionArgumentList {
-            duplicate_treatment: None,
-            args,
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 /// Puts the calls in the place of `window_start` and `window_end`. Inside of an aggregate function and of a

@@ -49,6 +49,9 @@ pub(super) fn check(catalog: &Catalog, call: &Function, clause: Clause, nested: 
     if call.over.is_some() || name == lag::NAME {
         return over::check(call, &name, clause, nested);
     }
+    if matches!(clause, Clause::Select | Clause::Having) && window::edge_of_call(&name).is_some() {
+        return None; // replaced, or refused, where the window is known
+    }
     if window::is_function(&name) {
         let message = match name.as_str() {
             "window_start" | "window_end" => format!("`{name}` is a column of a GROUP BY with a window"),
@@ -124,7 +127,8 @@ fn check_aggregate(call: &Function, name: &str, clause: Clause, nested: bool) ->
         return error(format!("`{name}` stands inside another aggregate function"), "use a view in between");
     }
     let Some(function) = aggregate::functions::function(name) else {
-        return error(format!("the aggregate function `{name}` is not supported yet"), SUPPORTED);
+        let hint = elsewhere::function(name).unwrap_or(SUPPORTED);
+        return error(format!("the aggregate function `{name}` is not supported yet"), hint);
     };
     let FunctionArguments::List(arguments) = &call.args else {
         return error(format!("`{name}` needs an argument"), "name what it is computed from");

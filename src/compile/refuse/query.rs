@@ -13,7 +13,7 @@ use super::expression::{Clause, Walk};
 use crate::compile::catalog::Catalog;
 use crate::compile::diagnostic::Diagnostic;
 use crate::compile::problem::or_else;
-use crate::compile::{late, text};
+use crate::compile::{late, text, window};
 
 /// What a look at the syntax of a query has found.
 #[derive(Debug, Default)]
@@ -108,13 +108,9 @@ impl Look<'_> {
             (SetOperator::Union, Q::All | Q::Distinct | Q::None) => return,
             (SetOperator::Union, _) => "columns match by their position: name them in the same order",
             (SetOperator::Intersect, _) => {
-                "count both sides per row: UNION ALL of them with a column that says which side it is, \
-                 then GROUP BY and HAVING count(*) FILTER (...) > 0 for each"
+                "write INTERSECT, which gives each row once; its columns have to be named in the first SELECT"
             }
-            _ => {
-                "count both sides per row: UNION ALL of them with a column that says which side it is, \
-                 then GROUP BY and HAVING count(*) FILTER (...) = 0 for the second"
-            }
+            _ => "write EXCEPT, which gives each row once; its columns have to be named in the first SELECT",
         };
         let what = match quantifier {
             Q::None => op.to_string(),
@@ -227,8 +223,10 @@ impl Look<'_> {
     fn factor(&mut self, factor: &TableFactor) {
         let from_one = "select from a source or view by its name";
         match factor {
-            TableFactor::Table { args: Some(_), .. } => {
-                self.refuse(factor.span(), "a function in FROM", from_one);
+            TableFactor::Table { args: Some(_), .. } if window::in_from(factor).is_none() => {
+                let hint = "select from a source or view by its name, or from a window of it: \
+                            tumble(relation, time, INTERVAL '1 minute')";
+                self.refuse(factor.span(), "a function in FROM", hint);
             }
             TableFactor::Table { version: Some(_), .. } => {
                 let hint = "joins with the versions of a table come with event time; a join of two views is \
@@ -249,7 +247,14 @@ impl Look<'_> {
                 if !plain || *with_ordinality || json_path.is_some() {
                     self.refuse(factor.span(), "an option of a relation in FROM", from_one);
                 }
-                self.relation(name);
+                match window::in_from(factor) {
+                    // What is wrong with it is said where it is replaced.
+                    Some(window) => {
+                        let read = window.relation().cloned();
+                        read.into_iter().for_each(|read| self.relation(&ast::ObjectName::from(vec![read])));
+                    }
+                    None => self.relation(name),
+                }
             }
             TableFactor::Derived { lateral: false, sample: None, subquery, .. } => self.query(subquery),
             TableFactor::Derived { .. } => {

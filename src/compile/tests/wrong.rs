@@ -29,7 +29,7 @@ fn what_is_not_supported_yet_is_refused_by_its_name() {
         "SELECT a.did FROM telemetry a JOIN telemetry b ON a.did = b.did",
         "SELECT a.did FROM telemetry a, telemetry b",
         "SELECT did FROM telemetry UNION ALL BY NAME SELECT did FROM telemetry",
-        "SELECT did FROM telemetry EXCEPT SELECT name FROM telemetry",
+        "SELECT did FROM telemetry EXCEPT ALL SELECT name FROM telemetry",
         "SELECT did FROM telemetry INTERSECT ALL SELECT name FROM telemetry",
         "SELECT DISTINCT did, payload FROM telemetry",
         "SELECT did, payload FROM telemetry UNION SELECT did, payload FROM telemetry",

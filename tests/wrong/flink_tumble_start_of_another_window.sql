@@ -1,0 +1,12 @@
+CREATE SOURCE events (
+    id      BIGINT    NOT NULL,
+    device  TEXT      NOT NULL,
+    value   DOUBLE,
+    at      TIMESTAMP NOT NULL,
+    WATERMARK FOR at AS at - INTERVAL '10 seconds'
+) WITH (connector = 'kafka', topic = 'events', format = 'json');
+
+CREATE SINK out AS
+SELECT TUMBLE_START(at, INTERVAL '5' MINUTE) AS s, count(*) AS n
+FROM events GROUP BY TUMBLE(at, INTERVAL '1' MINUTE)
+WITH (connector = 'stdout');
