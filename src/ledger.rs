@@ -61,6 +61,8 @@ pub enum Count {
     /// row that is taken back may be dead without a letter, so these are counted apart from the fates.
     LettersOut,
     LettersWritten,
+    /// Bytes of memory of the state of an operator, by its index.
+    StateBytes(usize),
 }
 
 /// Where each count stands in the array of counts; the same on all workers.
@@ -130,6 +132,10 @@ impl Layout {
     }
 
     fn size(&self) -> usize {
+        self.state_bytes() + self.operators
+    }
+
+    fn state_bytes(&self) -> usize {
         self.letters() + 2
     }
 
@@ -155,6 +161,7 @@ impl Layout {
             Count::Conflict(operator) => self.conflicts() + operator,
             Count::LettersOut => self.letters(),
             Count::LettersWritten => self.letters() + 1,
+            Count::StateBytes(operator) => self.state_bytes() + operator,
         }
     }
 }
@@ -281,6 +288,11 @@ impl<'a> LedgerReport<'a> {
     /// Records of source `source` that became dead letters before they reached a leg.
     pub fn read_dead(&self, source: usize) -> i64 {
         self.get(Count::SourceDead(source))
+    }
+
+    /// Bytes of memory of the state of an operator.
+    pub fn state_bytes(&self, operator: usize) -> i64 {
+        self.get(Count::StateBytes(operator))
     }
 
     /// Rows that were meant for `to`, by fate.

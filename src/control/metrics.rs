@@ -181,6 +181,12 @@ fn rows(text: &mut Text, status: &Status) {
     for state in &status.states {
         text.value(&[("state", &state.name)], state.rows);
     }
+    text.gauge("state_bytes", "bytes of memory that a state takes, about");
+    for state in &status.states {
+        if let Some(bytes) = state.bytes {
+            text.value(&[("state", &state.name)], bytes);
+        }
+    }
 }
 
 fn sinks(text: &mut Text, status: &Status) {

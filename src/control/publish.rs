@@ -174,6 +174,9 @@ fn fill_ledger(execution: &Execution, report: &LedgerReport<'_>, status: &mut St
     }
     for (state, (_, place)) in status.states.iter_mut().zip(execution.plan.states()) {
         state.rows = unsigned(report.count(place, Fate::InState));
+        if let Downstream::Operator(operator) = place {
+            state.bytes = Some(unsigned(report.state_bytes(operator))).filter(|bytes| *bytes > 0);
+        }
     }
     for (index, sink) in status.sinks.iter_mut().enumerate() {
         sink.acknowledged = unsigned(report.count(Downstream::Sink(index), Fate::Emitted));

@@ -160,6 +160,8 @@ pub struct StateStatus {
     pub name: String,
     /// Rows folded into them.
     pub rows: u64,
+    /// About how many bytes of memory it takes on all workers, where that is measured.
+    pub bytes: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -295,7 +297,7 @@ pub(crate) mod tests {
                 ..SourceStatus::default()
             }],
             views: vec![ViewStatus { name: "latest".into(), rows: 9, newest: vec![r#"{"did":"a"}"#.into()] }],
-            states: vec![StateStatus { name: "latest/aggregate".into(), rows: 97 }],
+            states: vec![StateStatus { name: "latest/aggregate".into(), rows: 97, bytes: Some(4096) }],
             sinks: vec![SinkStatus {
                 name: "documents".into(),
                 acknowledged: 50,

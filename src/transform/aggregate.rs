@@ -178,12 +178,19 @@ impl Operator for KeyedState {
                 return Progress::More;
             }
             self.touched.clear();
+            if self.keyed.trim() {
+                self.make_room();
+            }
         }
         Progress::Done
     }
 
     fn rows_in_state(&self) -> i64 {
         self.keyed.groups.total_rows()
+    }
+
+    fn state_bytes(&self) -> Option<usize> {
+        Some(self.keyed.bytes())
     }
 
     fn snapshot(&mut self, kind: SnapshotKind) -> Vec<(KeyGroup, RecordBatch)> {

@@ -116,6 +116,7 @@ pub fn stateful<'s>(
             waiting: BTreeMap::new(),
             held: Output::default(),
             in_state: 0,
+            bytes: 0,
         };
         let mut open: BTreeMap<Epoch, (EpochClose, [Capability<Epoch>; 3])> = BTreeMap::new();
         move |frontiers| {
@@ -168,6 +169,8 @@ struct Driver {
     held: Output,
     /// Rows in the state at the end of the last epoch.
     in_state: i64,
+    /// Bytes of memory of the state at the end of the last epoch.
+    bytes: i64,
 }
 
 impl Driver {
@@ -213,6 +216,10 @@ impl Driver {
             let in_state = self.operator.rows_in_state();
             ledger.add(epoch, Count::Account(account, Fate::InState), in_state - self.in_state);
             self.in_state = in_state;
+            if let Some(bytes) = self.operator.state_bytes().map(|bytes| bytes as i64) {
+                ledger.add(epoch, Count::StateBytes(self.parts.index), bytes - self.bytes);
+                self.bytes = bytes;
+            }
         }
         progress
     }

@@ -82,6 +82,11 @@ pub trait Operator {
     /// Rows (sum of diffs) that the state holds, summed from the state itself.
     fn rows_in_state(&self) -> i64;
 
+    /// About how many bytes of memory the state takes; `None` where that is not measured.
+    fn state_bytes(&self) -> Option<usize> {
+        None
+    }
+
     /// The state by key group, in the schema of [`state_schema`](Operator::state_schema). A delta names
     /// removed keys too.
     fn snapshot(&mut self, kind: SnapshotKind) -> Vec<(KeyGroup, RecordBatch)>;

@@ -29,6 +29,7 @@ use crate::transform::aggregate::groups::{Group, Groups};
 use crate::transform::aggregate::input::Taken;
 use crate::transform::aggregate::keyed::Keyed;
 use crate::transform::aggregate::partial::PARTIALS;
+use crate::transform::aggregate::state::fit;
 use crate::transform::aggregate::touched::Touched;
 use crate::transform::eval::Failed;
 use crate::transform::{KeyGroup, Operator, Output, Progress, SnapshotKind};
@@ -255,11 +256,18 @@ impl Operator for WindowedState {
             return Progress::More;
         }
         self.watermark = watermark;
+        if self.keyed.trim() {
+            fit(&mut self.touched_in, self.keyed.groups.slots(), || 0);
+        }
         Progress::Done
     }
 
     fn rows_in_state(&self) -> i64 {
         self.keyed.groups.total_rows()
+    }
+
+    fn state_bytes(&self) -> Option<usize> {
+        Some(self.keyed.bytes())
     }
 
     fn snapshot(&mut self, kind: SnapshotKind) -> Vec<(KeyGroup, RecordBatch)> {

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Int64Type};
 use crate::error::{Error, Result};
 use crate::transform::aggregate::exact::Exact;
 use crate::transform::aggregate::groups::Group;
-use crate::transform::aggregate::state::{Arguments, Rows, State, two};
+use crate::transform::aggregate::state::{Arguments, Rows, State, fit, two, vector};
 use crate::transform::aggregate::ties::Ties;
 
 /// count(*) and count(x): the selection holds the rows in which x is not NULL.
@@ -23,7 +23,11 @@ pub struct Count {
 
 impl State for Count {
     fn resize(&mut self, slots: usize) {
-        self.counts.resize(slots, 0);
+        fit(&mut self.counts, slots, || 0);
+    }
+
+    fn bytes(&self) -> usize {
+        vector(&self.counts)
     }
 
     fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments) {
@@ -98,8 +102,12 @@ impl IntegerSum {
 
 impl State for IntegerSum {
     fn resize(&mut self, slots: usize) {
-        self.sums.resize(slots, 0);
-        self.counts.resize(slots, 0);
+        fit(&mut self.sums, slots, || 0);
+        fit(&mut self.counts, slots, || 0);
+    }
+
+    fn bytes(&self) -> usize {
+        vector(&self.sums) + vector(&self.counts)
     }
 
     fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments) {
@@ -182,8 +190,16 @@ impl DoubleSum {
 
 impl State for DoubleSum {
     fn resize(&mut self, slots: usize) {
-        self.sums.resize(slots, Exact::default());
-        self.counts.resize(slots, 0);
+        fit(&mut self.sums, slots, Exact::default);
+        fit(&mut self.counts, slots, || 0);
+    }
+
+    fn bytes(&self) -> usize {
+        vector(&self.sums) + vector(&self.counts)
+    }
+
+    fn bytes_of(&self, group: Group) -> usize {
+        self.sums[group as usize].bytes()
     }
 
     fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments) {

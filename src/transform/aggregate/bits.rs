@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Int64Type};
 use crate::error::{Error, Result};
 use crate::transform::aggregate::accumulate::{load_counts, saved_counts};
 use crate::transform::aggregate::groups::Group;
-use crate::transform::aggregate::state::{Arguments, Rows, State, two};
+use crate::transform::aggregate::state::{Arguments, Rows, State, fit, two, vector};
 use crate::transform::aggregate::ties::Ties;
 
 const BITS: usize = 64;
@@ -63,9 +63,17 @@ impl Bits {
 
 impl State for Bits {
     fn resize(&mut self, slots: usize) {
-        self.counts.resize(slots, 0);
-        self.joined.resize(slots, 0);
-        self.ones.resize(slots, None);
+        fit(&mut self.counts, slots, || 0);
+        fit(&mut self.joined, slots, || 0);
+        fit(&mut self.ones, slots, || None);
+    }
+
+    fn bytes(&self) -> usize {
+        vector(&self.counts) + vector(&self.joined) + vector(&self.ones)
+    }
+
+    fn bytes_of(&self, group: Group) -> usize {
+        self.ones[group as usize].as_deref().map_or(0, size_of_val)
     }
 
     fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments) {

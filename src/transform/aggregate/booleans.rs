@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field};
 use crate::error::Result;
 use crate::transform::aggregate::accumulate::{load_counts, saved_counts};
 use crate::transform::aggregate::groups::Group;
-use crate::transform::aggregate::state::{Arguments, Rows, State};
+use crate::transform::aggregate::state::{Arguments, Rows, State, fit, vector};
 use crate::transform::aggregate::ties::Ties;
 
 /// Whether all, or any, of the values are true; NULLs are not selected.
@@ -27,8 +27,12 @@ impl Booleans {
 
 impl State for Booleans {
     fn resize(&mut self, slots: usize) {
-        self.trues.resize(slots, 0);
-        self.falses.resize(slots, 0);
+        fit(&mut self.trues, slots, || 0);
+        fit(&mut self.falses, slots, || 0);
+    }
+
+    fn bytes(&self) -> usize {
+        vector(&self.trues) + vector(&self.falses)
     }
 
     fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments) {

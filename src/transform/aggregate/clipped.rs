@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::transform::aggregate::exact::{LEAST_EXPONENT, integer};
 use crate::transform::aggregate::groups::Group;
 use crate::transform::aggregate::ranked::{Cursor, Ranked, saved};
-use crate::transform::aggregate::state::{Arguments, Rows, State, two};
+use crate::transform::aggregate::state::{Arguments, Rows, State, fit, two, vector};
 use crate::transform::aggregate::ties::Ties;
 use crate::transform::aggregate::values::{Fixed, Values, fixed_to_float};
 use crate::transform::aggregate::variance::Moments;
@@ -135,7 +135,16 @@ fn bits(size: &BigInt, up: bool) -> i64 {
 
 impl State for Clipped {
     fn resize(&mut self, slots: usize) {
-        self.groups.resize(slots, Spread::default());
+        fit(&mut self.groups, slots, Spread::default);
+    }
+
+    fn bytes(&self) -> usize {
+        vector(&self.groups)
+    }
+
+    fn bytes_of(&self, group: Group) -> usize {
+        let group = &self.groups[group as usize];
+        group.ranked.bytes() + group.moments.bytes()
     }
 
     fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments) {

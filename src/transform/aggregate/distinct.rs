@@ -12,7 +12,7 @@ use crate::canonical::{self, CanonicalRows};
 use crate::error::{Error, Result};
 use crate::transform::aggregate::bytes::{read_count, read_part, write_part};
 use crate::transform::aggregate::groups::Group;
-use crate::transform::aggregate::state::{Arguments, Rows, State, two};
+use crate::transform::aggregate::state::{Arguments, Rows, State, fit, tree, two, vector};
 use crate::transform::aggregate::ties::Ties;
 
 /// Rows by the canonical bytes of their value. Below zero only inside an epoch, when a removal came first.
@@ -57,8 +57,19 @@ fn count(counts: &mut Counts, value: &[u8], diff: i64) -> i64 {
 
 impl State for Distinct {
     fn resize(&mut self, slots: usize) {
-        self.groups.resize_with(slots, Counts::new);
+        fit(&mut self.groups, slots, Counts::new);
         self.inner.resize(slots);
+    }
+
+    fn bytes(&self) -> usize {
+        vector(&self.groups) + self.inner.bytes()
+    }
+
+    fn bytes_of(&self, group: Group) -> usize {
+        // One value tells how long they are.
+        let counts = &self.groups[group as usize];
+        let long = counts.first_key_value().map_or(0, |(value, _)| value.len());
+        tree(counts.len(), size_of::<(Box<[u8]>, i64)>()) + counts.len() * long + self.inner.bytes_of(group)
     }
 
     fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments) {

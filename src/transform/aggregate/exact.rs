@@ -73,6 +73,11 @@ impl Exact {
         self.wide.as_ref().map_or(self.high, |wide| wide.value())
     }
 
+    /// Bytes that it has outside of itself.
+    pub fn bytes(&self) -> usize {
+        self.wide.as_deref().map_or(0, size_of_val)
+    }
+
     /// Whether there are infinities or NaN in it.
     pub fn has_specials(&self) -> bool {
         let specials =

@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, Field};
 
 use crate::error::Result;
 use crate::transform::aggregate::groups::Group;
-use crate::transform::aggregate::state::{Arguments, Rows, State, two};
+use crate::transform::aggregate::state::{Arguments, Rows, State, fit, two, vector};
 use crate::transform::aggregate::ties::Ties;
 use crate::transform::aggregate::values::Values;
 
@@ -30,7 +30,15 @@ fn wins<'a, V: Values>(greatest: bool, value: V::Ref<'a>, best: &'a V::Owned) ->
 
 impl<V: Values> State for Extremum<V> {
     fn resize(&mut self, slots: usize) {
-        self.best.resize(slots, None);
+        fit(&mut self.best, slots, || None);
+    }
+
+    fn bytes(&self) -> usize {
+        vector(&self.best)
+    }
+
+    fn bytes_of(&self, group: Group) -> usize {
+        self.best[group as usize].as_ref().map_or(0, V::bytes)
     }
 
     fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments) {

@@ -1,5 +1,8 @@
 //! Keys to dense numbers: the interner of a keyed state.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -11,6 +14,9 @@ const FREE: u32 = u32::MAX;
 /// Keys of gone groups that are kept before the others are moved together.
 const GARBAGE_BYTES_MIN: usize = 1 << 16;
 
+/// How many slots are kept although nobody needs them; tests have few groups.
+pub const SLOTS_MIN: usize = if cfg!(test) { 4 } else { 1024 };
+
 /// The groups of a state with their canonical key bytes and row counts.
 #[derive(Debug, Default)]
 pub struct Groups {
@@ -19,7 +25,8 @@ pub struct Groups {
     /// The keys, one after the other, with holes.
     arena: Vec<u8>,
     garbage_bytes: usize,
-    free: Vec<Group>,
+    /// The lowest is given first, so that the highest slots become free together.
+    free: BinaryHeap<Reverse<Group>>,
     /// Sum of the diffs of the rows of each group.
     rows: Vec<i64>,
     /// Sum of `rows`, kept beside it: an epoch that changes one group must not cost a look at all of them.
@@ -43,7 +50,7 @@ impl Groups {
         let span = Span { start: self.arena.len() as u64, length: key.len() as u32 };
         self.arena.extend_from_slice(key);
         let group = match self.free.pop() {
-            Some(group) => {
+            Some(Reverse(group)) => {
                 self.spans[group as usize] = span;
                 group
             }
@@ -61,7 +68,7 @@ impl Groups {
     /// A group without a key, which nobody finds.
     pub fn reserve(&mut self) -> Group {
         let nothing = Span { start: 0, length: FREE };
-        self.free.pop().unwrap_or_else(|| {
+        self.free.pop().map(|Reverse(group)| group).unwrap_or_else(|| {
             self.spans.push(nothing);
             self.rows.push(0);
             (self.spans.len() - 1) as Group
@@ -70,7 +77,7 @@ impl Groups {
 
     /// Gives back a group from [`reserve`](Self::reserve).
     pub fn give_back(&mut self, group: Group) {
-        self.free.push(group);
+        self.free.push(Reverse(group));
     }
 
     /// The group with this key, if there is one.
@@ -108,7 +115,7 @@ impl Groups {
         }
         self.spans[group as usize].length = FREE;
         self.add_rows(group, -self.rows(group));
-        self.free.push(group);
+        self.free.push(Reverse(group));
         self.garbage_bytes += length;
         if self.garbage_bytes > GARBAGE_BYTES_MIN.max(self.arena.len() / 2) {
             self.compact();
@@ -134,6 +141,35 @@ impl Groups {
     pub fn iter(&self) -> impl Iterator<Item = Group> {
         let taken = |(_, span): &(usize, &Span)| span.length != FREE;
         self.spans.iter().enumerate().filter(taken).map(|(group, _)| group as Group)
+    }
+
+    /// Gives back the memory of gone groups, where it is most of all; whether there are fewer slots now. No group
+    /// may be reserved.
+    pub fn trim(&mut self) -> bool {
+        let slots = self.slots();
+        if slots <= SLOTS_MIN || self.table.len() > slots / 4 {
+            return false;
+        }
+        let last = self.spans.iter().rposition(|span| span.length != FREE).map_or(0, |last| last + 1);
+        if last > slots / 2 {
+            return false;
+        }
+        self.spans.truncate(last);
+        self.spans.shrink_to_fit();
+        self.rows.truncate(last);
+        self.rows.shrink_to_fit();
+        self.free.retain(|Reverse(group)| (*group as usize) < last);
+        self.free.shrink_to_fit();
+        self.compact();
+        let (spans, arena) = (&self.spans, &self.arena);
+        self.table.shrink_to_fit(|group| xxh3_64(bytes(spans, arena, *group)));
+        true
+    }
+
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        let slots = self.spans.capacity() * (size_of::<Span>() + size_of::<i64>());
+        slots + self.arena.capacity() + (self.table.capacity() + self.free.capacity()) * size_of::<Group>()
     }
 
     fn compact(&mut self) {

@@ -19,6 +19,9 @@ use crate::transform::aggregate::state::{self, Rows, State};
 use crate::transform::aggregate::ties::Ties;
 use crate::transform::letter::object_json;
 
+/// Of how many groups the memory is looked at.
+const SAMPLED_GROUPS: usize = 256;
+
 /// Groups, and for each aggregate one column of state over them.
 pub struct Keyed {
     pub name: String,
@@ -129,6 +132,27 @@ impl Keyed {
         let slots = self.groups.slots();
         self.states.iter_mut().for_each(|state| state.resize(slots));
         self.tracker.resize(slots);
+    }
+
+    /// Gives back memory of which most is not needed any more; whether there are fewer slots now.
+    pub fn trim(&mut self) -> bool {
+        let trimmed = self.groups.trim();
+        if trimmed {
+            self.make_room();
+        }
+        trimmed
+    }
+
+    /// About how many bytes of memory it takes. What groups have beside their slots is taken from some of them.
+    pub fn bytes(&self) -> usize {
+        let slots = self.groups.slots();
+        let step = slots.div_ceil(SAMPLED_GROUPS).max(1);
+        let sample = (0..slots as Group).step_by(step);
+        let of_states = self.states.iter().map(|state| {
+            let sampled: usize = sample.clone().map(|group| state.bytes_of(group)).sum();
+            state.bytes() + sampled * step
+        });
+        self.groups.bytes() + of_states.sum::<usize>()
     }
 
     /// Evaluates all aggregates for `groups`.

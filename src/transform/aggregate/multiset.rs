@@ -13,7 +13,7 @@ use crate::transform::aggregate::bytes::{read_count, read_part, write_part};
 use crate::transform::aggregate::groups::Group;
 use crate::transform::aggregate::list::{self, List};
 use crate::transform::aggregate::order::Orders;
-use crate::transform::aggregate::state::{Arguments, Rows, State, two};
+use crate::transform::aggregate::state::{Arguments, Rows, State, fit, tree, two, vector};
 use crate::transform::aggregate::ties::Ties;
 
 /// Canonical bytes of NULL.
@@ -105,7 +105,18 @@ fn add(entries: &mut Entries, key: &[u8], value: &[u8], diff: i64) {
 
 impl State for Multiset {
     fn resize(&mut self, slots: usize) {
-        self.groups.resize_with(slots, BTreeMap::new);
+        fit(&mut self.groups, slots, BTreeMap::new);
+    }
+
+    fn bytes(&self) -> usize {
+        vector(&self.groups)
+    }
+
+    fn bytes_of(&self, group: Group) -> usize {
+        // One entry tells how long they are.
+        let entries = &self.groups[group as usize];
+        let long = entries.first_key_value().map_or(0, |(key, entry)| key.len() + entry.value.len());
+        tree(entries.len(), size_of::<(Box<[u8]>, Entry)>()) + entries.len() * long
     }
 
     fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments) {

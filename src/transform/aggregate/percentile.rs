@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field};
 use crate::error::{Error, Result};
 use crate::transform::aggregate::groups::Group;
 use crate::transform::aggregate::ranked::{Ranked, saved};
-use crate::transform::aggregate::state::{Arguments, Rows, State, two};
+use crate::transform::aggregate::state::{Arguments, Rows, State, fit, two, vector};
 use crate::transform::aggregate::ties::Ties;
 use crate::transform::aggregate::values::{Fixed, Values};
 
@@ -27,7 +27,15 @@ impl Percentile {
 
 impl State for Percentile {
     fn resize(&mut self, slots: usize) {
-        self.groups.resize(slots, Ranked::default());
+        fit(&mut self.groups, slots, Ranked::default);
+    }
+
+    fn bytes(&self) -> usize {
+        vector(&self.groups)
+    }
+
+    fn bytes_of(&self, group: Group) -> usize {
+        self.groups[group as usize].bytes()
     }
 
     fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments) {

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, UInt16Type, UInt32Type, UInt64Type};
 use crate::batch::RowOrigin;
 use crate::error::Result;
 use crate::transform::aggregate::groups::Group;
-use crate::transform::aggregate::state::{Arguments, Rows, State, two};
+use crate::transform::aggregate::state::{Arguments, Rows, State, fit, two, vector};
 use crate::transform::aggregate::ties::Ties;
 use crate::transform::aggregate::values::Values;
 
@@ -46,7 +46,16 @@ impl<K: Values, V: Values> Pick<K, V> {
 
 impl<K: Values, V: Values> State for Pick<K, V> {
     fn resize(&mut self, slots: usize) {
-        self.slots.resize_with(slots, Slot::default);
+        fit(&mut self.slots, slots, Slot::default);
+    }
+
+    fn bytes(&self) -> usize {
+        vector(&self.slots)
+    }
+
+    fn bytes_of(&self, group: Group) -> usize {
+        let slot = &self.slots[group as usize];
+        K::bytes(&slot.order) + V::bytes(&slot.value)
     }
 
     fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments) {

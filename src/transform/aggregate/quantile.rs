@@ -19,7 +19,7 @@ use arrow::datatypes::{DataType, Field};
 use crate::error::{Error, Result};
 use crate::transform::aggregate::bytes::read_count;
 use crate::transform::aggregate::groups::Group;
-use crate::transform::aggregate::state::{Arguments, Rows, State, two};
+use crate::transform::aggregate::state::{Arguments, Rows, State, fit, two, vector};
 use crate::transform::aggregate::ties::Ties;
 use crate::transform::aggregate::values::{Fixed, Values, fixed_to_float};
 
@@ -166,7 +166,15 @@ fn middle(bucket: i64, shift: u32) -> f64 {
 
 impl State for ApproxPercentile {
     fn resize(&mut self, slots: usize) {
-        self.groups.resize(slots, Buckets::default());
+        fit(&mut self.groups, slots, Buckets::default);
+    }
+
+    fn bytes(&self) -> usize {
+        vector(&self.groups)
+    }
+
+    fn bytes_of(&self, group: Group) -> usize {
+        vector(&self.groups[group as usize].counts)
     }
 
     fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments) {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use crate::transform::aggregate::bytes::read_count;
+use crate::transform::aggregate::state::tree;
 use crate::transform::aggregate::values::fixed_to_float;
 
 /// The values of a group as [`Fixed`](crate::transform::aggregate::values::Fixed) has them, with how often each is
@@ -54,6 +55,11 @@ impl Ranked {
     /// Number of distinct values.
     pub fn distinct(&self) -> usize {
         self.values.len()
+    }
+
+    /// About how many bytes it has outside of itself.
+    pub fn bytes(&self) -> usize {
+        tree(self.values.len(), size_of::<(i64, i64)>())
     }
 
     /// The values with their numbers of rows.

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::canonical::CanonicalRows;
 use crate::error::{Error, Result};
 use crate::transform::aggregate::groups::Group;
-use crate::transform::aggregate::state::{Arguments, Rows, State, two};
+use crate::transform::aggregate::state::{Arguments, Rows, State, fit, two, vector};
 use crate::transform::aggregate::ties::Ties;
 
 /// Bits of a hash that choose the register.
@@ -187,7 +187,18 @@ fn tau(x: f64) -> f64 {
 
 impl State for ApproxDistinct {
     fn resize(&mut self, slots: usize) {
-        self.groups.resize(slots, Sketch::default());
+        fit(&mut self.groups, slots, Sketch::default);
+    }
+
+    fn bytes(&self) -> usize {
+        vector(&self.groups)
+    }
+
+    fn bytes_of(&self, group: Group) -> usize {
+        match &self.groups[group as usize] {
+            Sketch::Hashes(hashes) => vector(hashes),
+            Sketch::Registers(registers) => registers.len(),
+        }
     }
 
     fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments) {

@@ -15,7 +15,7 @@ use crate::canonical::{self, CanonicalRows, KEY_GROUPS};
 use crate::error::{Error, Result};
 use crate::transform::aggregate::groups::{Group, Groups};
 use crate::transform::aggregate::keyed::Keyed;
-use crate::transform::aggregate::state::State;
+use crate::transform::aggregate::state::{State, fit};
 use crate::transform::{KeyGroup, SnapshotKind};
 
 /// Where the row counts stand behind the columns of the key.
@@ -42,7 +42,7 @@ pub struct Tracker {
 impl Tracker {
     /// Makes room for groups up to `slots`.
     pub fn resize(&mut self, slots: usize) {
-        self.changed.resize(slots, 0);
+        fit(&mut self.changed, slots, || 0);
     }
 
     /// A group has changed.

@@ -15,7 +15,7 @@ use crate::transform::aggregate::booleans::Booleans;
 use crate::transform::aggregate::clipped::Clipped;
 use crate::transform::aggregate::distinct::Distinct;
 use crate::transform::aggregate::extremum::Extremum;
-use crate::transform::aggregate::groups::Group;
+use crate::transform::aggregate::groups::{Group, SLOTS_MIN};
 use crate::transform::aggregate::input::Types;
 use crate::transform::aggregate::list::List;
 use crate::transform::aggregate::multiset::{Multiset, Order, Read};
@@ -29,8 +29,16 @@ use crate::transform::aggregate::variance::Variance;
 
 /// The state of one aggregate function.
 pub trait State {
-    /// Makes room for groups up to `slots`; new ones are empty.
+    /// Makes room for groups up to `slots`; new ones are empty, and those above are gone.
     fn resize(&mut self, slots: usize);
+
+    /// Bytes of memory for all slots.
+    fn bytes(&self) -> usize;
+
+    /// About how many bytes a group has beside that.
+    fn bytes_of(&self, _group: Group) -> usize {
+        0
+    }
 
     /// Takes in rows.
     fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments);
@@ -99,6 +107,24 @@ impl Arguments {
     pub fn order(&self) -> &ArrayRef {
         self.order.as_ref().expect("first_value and last_value have an order")
     }
+}
+
+/// Makes room for `slots` values, and gives back memory that is far too much for them.
+pub fn fit<T>(values: &mut Vec<T>, slots: usize, empty: impl FnMut() -> T) {
+    values.resize_with(slots, empty);
+    if values.capacity() / 4 > slots.max(SLOTS_MIN) {
+        values.shrink_to(slots.max(SLOTS_MIN));
+    }
+}
+
+/// Bytes of memory of a vector.
+pub fn vector<T>(values: &Vec<T>) -> usize {
+    values.capacity() * size_of::<T>()
+}
+
+/// About how many bytes a tree of entries takes: its nodes are three quarters full.
+pub fn tree(entries: usize, entry_bytes: usize) -> usize {
+    entries * entry_bytes * 4 / 3
 }
 
 /// What two different groups have, the second to be changed.

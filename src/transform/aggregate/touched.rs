@@ -3,6 +3,7 @@
 use arrow::array::ArrayRef;
 
 use crate::transform::aggregate::groups::{Group, Groups};
+use crate::transform::aggregate::state::fit;
 
 /// How many groups are emitted in one call.
 pub const EMIT_GROUPS_MAX: usize = 16_384;
@@ -44,7 +45,7 @@ pub struct Closing {
 impl Touched {
     /// Makes room for groups up to `slots`.
     pub fn resize(&mut self, slots: usize) {
-        self.places.resize(slots, UNTOUCHED);
+        fit(&mut self.places, slots, || UNTOUCHED);
     }
 
     /// Whether the group has been touched in this epoch.

@@ -28,6 +28,8 @@ pub trait Values: 'static {
     fn get(&self, row: usize) -> Self::Ref<'_>;
     /// Copies a value into the state.
     fn own(value: Self::Ref<'_>) -> Self::Owned;
+    /// Bytes that a value of the state has outside of itself.
+    fn bytes(value: &Self::Owned) -> usize;
     /// Looks at a value of the state.
     fn view(value: &Self::Owned) -> Self::Ref<'_>;
     /// A column of values of the state.
@@ -95,6 +97,10 @@ impl Values for Fixed {
         value
     }
 
+    fn bytes(_value: &i64) -> usize {
+        0
+    }
+
     fn view(value: &i64) -> i64 {
         *value
     }
@@ -133,6 +139,10 @@ impl Values for Text {
         value.into()
     }
 
+    fn bytes(value: &Box<str>) -> usize {
+        value.len()
+    }
+
     fn view(value: &Box<str>) -> &str {
         value
     }
@@ -160,6 +170,10 @@ impl Values for Packed {
 
     fn own(value: &[u8]) -> Box<[u8]> {
         value.into()
+    }
+
+    fn bytes(value: &Box<[u8]>) -> usize {
+        value.len()
     }
 
     fn view(value: &Box<[u8]>) -> &[u8] {

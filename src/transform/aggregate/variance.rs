@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::transform::aggregate::accumulate::{load_counts, saved_counts};
 use crate::transform::aggregate::exact::{Exact, LEAST_EXPONENT, integer, power_of_two};
 use crate::transform::aggregate::groups::Group;
-use crate::transform::aggregate::state::{Arguments, Rows, State, two};
+use crate::transform::aggregate::state::{Arguments, Rows, State, fit, two, vector};
 use crate::transform::aggregate::ties::Ties;
 
 /// Between these, 5e-76 and 2e135, products of values, of means and of sums of any number of values have no
@@ -99,6 +99,12 @@ impl Moments {
         if let Some(extremes) = &other.extremes {
             self.add_extremes(extremes.as_ref().clone());
         }
+    }
+
+    /// About how many bytes it has outside of itself.
+    pub fn bytes(&self) -> usize {
+        let extremes = self.extremes.as_ref().map_or(0, |extremes| extremes.bits() as usize / 8);
+        self.sum.bytes() + self.squares.bytes() + extremes
     }
 
     /// The sum in units of the least double, and the sum of the squares in units of its square. There are no
@@ -187,8 +193,16 @@ fn scaled(value: f64, exponent: i32) -> f64 {
 
 impl State for Variance {
     fn resize(&mut self, slots: usize) {
-        self.counts.resize(slots, 0);
-        self.moments.resize(slots, Moments::default());
+        fit(&mut self.counts, slots, || 0);
+        fit(&mut self.moments, slots, Moments::default);
+    }
+
+    fn bytes(&self) -> usize {
+        vector(&self.counts) + vector(&self.moments)
+    }
+
+    fn bytes_of(&self, group: Group) -> usize {
+        self.moments[group as usize].bytes()
     }
 
     fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments) {

@@ -200,6 +200,44 @@ fn arrays_are_json_of_every_type() {
     );
 }
 
+#[test]
+fn the_memory_of_groups_that_are_gone_is_given_back() {
+    for append_only in [true, false] {
+        let mut plan = functions::everything(&["k"], append_only);
+        plan.append_only_input = false;
+        let mut state = new_state(&plan);
+        let rows = |diff| -> Vec<Row> {
+            let texts = ["a", "b", "c", "d"];
+            (0..4_000).map(|i| Row { k: Some(texts[i as usize % 4]), ..row("a", i, diff) }).collect()
+        };
+        run_epoch(&mut state, 1, &rows(1), 1_000, false);
+        let full = state.state_bytes().expect("measured");
+        run_epoch(&mut state, 2, &rows(-1), 1_000, false);
+        let empty = state.state_bytes().expect("measured");
+        assert!(full > 1_000_000 && empty < full / 10, "{full} bytes, then {empty}");
+    }
+    let mut plan = sums();
+    plan.keys = vec![column("i")];
+    let fields = plan.schema.fields().iter().cloned().skip(1);
+    plan.schema = Arc::new(Schema::new(
+        [Arc::new(Field::new("k", DataType::Int64, true))].into_iter().chain(fields).collect::<Vec<_>>(),
+    ));
+    let mut state = new_state(&plan);
+    let rows = |from: i64, to: i64, diff| (from..to).map(|i| row("a", i, diff)).collect::<Vec<_>>();
+    run_epoch(&mut state, 1, &rows(0, 100_000, 1), 10_000, false);
+    let full = state.state_bytes().expect("measured");
+    run_epoch(&mut state, 2, &rows(10, 100_000, -1), 10_000, false);
+    let few = state.state_bytes().expect("measured");
+    assert!(full > 5_000_000 && few < 10_000, "{full} bytes, then {few}");
+    let out = run_epoch(&mut state, 3, &rows(5, 15, 1), 10, false);
+    assert_eq!(
+        (state.rows_in_state(), out.batches[0].len()),
+        (20, 15),
+        "five rows are replaced, five are new"
+    );
+    assert_eq!(state.keyed.groups.iter().count(), 15);
+}
+
 /// Small groups take little memory, whatever may come.
 #[test]
 fn states_of_functions_that_need_much_start_small() {
