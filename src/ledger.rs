@@ -61,7 +61,7 @@ pub enum Count {
     /// row that is taken back may be dead without a letter, so these are counted apart from the fates.
     LettersOut,
     LettersWritten,
-    /// Bytes of memory of the state of an operator, by its index.
+    /// Bytes of memory of the state that an account leads to, by its index.
     StateBytes(usize),
 }
 
@@ -132,7 +132,7 @@ impl Layout {
     }
 
     fn size(&self) -> usize {
-        self.state_bytes() + self.operators
+        self.state_bytes() + self.accounts.len()
     }
 
     fn state_bytes(&self) -> usize {
@@ -161,7 +161,7 @@ impl Layout {
             Count::Conflict(operator) => self.conflicts() + operator,
             Count::LettersOut => self.letters(),
             Count::LettersWritten => self.letters() + 1,
-            Count::StateBytes(operator) => self.state_bytes() + operator,
+            Count::StateBytes(account) => self.state_bytes() + account,
         }
     }
 }
@@ -290,9 +290,9 @@ impl<'a> LedgerReport<'a> {
         self.get(Count::SourceDead(source))
     }
 
-    /// Bytes of memory of the state of an operator.
-    pub fn state_bytes(&self, operator: usize) -> i64 {
-        self.get(Count::StateBytes(operator))
+    /// Bytes of memory of the state of an operator or arrangement.
+    pub fn state_bytes(&self, of: Downstream) -> i64 {
+        self.get(Count::StateBytes(self.layout.account(of)))
     }
 
     /// Rows that were meant for `to`, by fate.

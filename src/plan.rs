@@ -69,11 +69,11 @@ impl Plan {
         self.legs.iter().any(is_table)
     }
 
-    /// Whatever keeps rows or groups and is not read live, by name.
+    /// Whatever keeps rows or groups, by name.
     pub fn states(&self) -> impl Iterator<Item = (&str, Downstream)> {
         let operators = self.operators.iter().enumerate().filter(|(_, operator)| operator.ports() > 0);
         let operators = operators.map(|(index, operator)| (operator.name(), Downstream::Operator(index)));
-        let arrangements = self.arrangements.iter().enumerate().filter(|(_, kept)| !kept.served);
+        let arrangements = self.arrangements.iter().enumerate();
         let arrangements = arrangements.map(|(index, kept)| (&*kept.name, Downstream::Arrangement(index)));
         operators.chain(arrangements)
     }

@@ -183,9 +183,7 @@ fn rows(text: &mut Text, status: &Status) {
     }
     text.gauge("state_bytes", "bytes of memory that a state takes, about");
     for state in &status.states {
-        if let Some(bytes) = state.bytes {
-            text.value(&[("state", &state.name)], bytes);
-        }
+        text.value(&[("state", &state.name)], state.bytes);
     }
 }
 

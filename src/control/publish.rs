@@ -173,10 +173,13 @@ fn fill_ledger(execution: &Execution, report: &LedgerReport<'_>, status: &mut St
         view.rows = unsigned(rows);
     }
     for (state, (_, place)) in status.states.iter_mut().zip(execution.plan.states()) {
-        state.rows = unsigned(report.count(place, Fate::InState));
-        if let Downstream::Operator(operator) = place {
-            state.bytes = Some(unsigned(report.state_bytes(operator))).filter(|bytes| *bytes > 0);
-        }
+        let served = |index: usize| execution.plan.arrangements[index].served;
+        let fate = match place {
+            Downstream::Arrangement(index) if served(index) => Fate::Emitted,
+            _ => Fate::InState,
+        };
+        state.rows = unsigned(report.count(place, fate));
+        state.bytes = unsigned(report.state_bytes(place));
     }
     for (index, sink) in status.sinks.iter_mut().enumerate() {
         sink.acknowledged = unsigned(report.count(Downstream::Sink(index), Fate::Emitted));

@@ -20,7 +20,7 @@ pub struct Status {
     pub released: Epoch,
     pub sources: Vec<SourceStatus>,
     pub views: Vec<ViewStatus>,
-    /// States of operators.
+    /// States of operators, and rows that are arranged for joins and live reads.
     pub states: Vec<StateStatus>,
     pub sinks: Vec<SinkStatus>,
     /// Bytes that wait to be written by all sinks.
@@ -156,12 +156,12 @@ pub struct ViewStatus {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct StateStatus {
-    /// Identity of the operator: `<view>/<role>`.
+    /// Identity of the operator or arrangement: `<view>/<role>`.
     pub name: String,
     /// Rows folded into them.
     pub rows: u64,
-    /// About how many bytes of memory it takes on all workers, where that is measured.
-    pub bytes: Option<u64>,
+    /// About how many bytes of memory it takes on all workers.
+    pub bytes: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -297,7 +297,7 @@ pub(crate) mod tests {
                 ..SourceStatus::default()
             }],
             views: vec![ViewStatus { name: "latest".into(), rows: 9, newest: vec![r#"{"did":"a"}"#.into()] }],
-            states: vec![StateStatus { name: "latest/aggregate".into(), rows: 97, bytes: Some(4096) }],
+            states: vec![StateStatus { name: "latest/aggregate".into(), rows: 97, bytes: 4096 }],
             sinks: vec![SinkStatus {
                 name: "documents".into(),
                 acknowledged: 50,

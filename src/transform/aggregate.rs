@@ -189,8 +189,8 @@ impl Operator for KeyedState {
         self.keyed.groups.total_rows()
     }
 
-    fn state_bytes(&self) -> Option<usize> {
-        Some(self.keyed.bytes())
+    fn state_bytes(&self) -> usize {
+        self.keyed.bytes() + self.touched.bytes()
     }
 
     fn snapshot(&mut self, kind: SnapshotKind) -> Vec<(KeyGroup, RecordBatch)> {

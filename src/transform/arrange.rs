@@ -113,7 +113,11 @@ pub fn arrange<'s>(
     Ok((Kept { arranged, last }, letters_stream, counted))
 }
 
-/// Counts rows as they are in the arrangement, not as they came.
+/// What a row of an arrangement takes beside its bytes and those of its key: two vectors, their places, its epoch
+/// and its diff.
+const BESIDE_BYTES: usize = 2 * size_of::<Bytes>() + 2 * size_of::<usize>() + size_of::<(Epoch, isize)>();
+
+/// Counts rows, and about the bytes that they take, as they are in the arrangement, not as they came.
 fn count<'s>(
     batches: StreamVec<'s, Epoch, Sealed>,
     (account, fate): (usize, Fate),
@@ -123,7 +127,11 @@ fn count<'s>(
         move |input, _output| {
             input.for_each(|_, batches| {
                 for batch in batches.drain(..) {
-                    each(&batch, |_, _, epoch, diff| ledger.add(epoch, Count::Account(account, fate), diff));
+                    each(&batch, |key, row, epoch, diff| {
+                        ledger.add(epoch, Count::Account(account, fate), diff);
+                        let bytes = (key.len() + row.len() + BESIDE_BYTES) as i64;
+                        ledger.add(epoch, Count::StateBytes(account), diff * bytes);
+                    });
                 }
             });
         }

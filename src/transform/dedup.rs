@@ -98,11 +98,6 @@ impl Deduplicator {
         self.memory.len()
     }
 
-    /// Bytes that they need, with what finds them.
-    pub fn state_bytes(&self) -> usize {
-        self.memory.bytes()
-    }
-
     /// What would be remembered of the rows of a batch.
     fn entries(&mut self, batch: &Batch) -> Vec<Entry> {
         let pick = |columns: &[usize]| -> Vec<ArrayRef> {
@@ -272,6 +267,10 @@ impl Operator for Deduplicator {
     /// Rows are in the state only until their epoch closes; what is remembered of them is none.
     fn rows_in_state(&self) -> i64 {
         self.arrived.iter().map(|arrived| arrived.batch.diff_sum()).sum()
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.memory.bytes()
     }
 
     fn snapshot(&mut self, kind: SnapshotKind) -> Vec<(KeyGroup, RecordBatch)> {

@@ -216,10 +216,9 @@ impl Driver {
             let in_state = self.operator.rows_in_state();
             ledger.add(epoch, Count::Account(account, Fate::InState), in_state - self.in_state);
             self.in_state = in_state;
-            if let Some(bytes) = self.operator.state_bytes().map(|bytes| bytes as i64) {
-                ledger.add(epoch, Count::StateBytes(self.parts.index), bytes - self.bytes);
-                self.bytes = bytes;
-            }
+            let bytes = self.operator.state_bytes() as i64;
+            ledger.add(epoch, Count::StateBytes(account), bytes - self.bytes);
+            self.bytes = bytes;
         }
         progress
     }

@@ -32,6 +32,7 @@ use crate::error::{Error, Result};
 use crate::plan;
 use crate::time::{Epoch, EpochClose, EventTime, Watermark};
 use crate::transform::aggregate::groups::Groups;
+use crate::transform::aggregate::state::give_back;
 use crate::transform::eval::Evaluation;
 use crate::transform::{KeyGroup, Operator, Output, Progress, SnapshotKind};
 
@@ -189,11 +190,17 @@ impl Operator for IntervalJoin {
         for (before, now) in self.before.iter_mut().zip(&close.watermarks) {
             *before = (*before).max(*now);
         }
+        self.groups.trim();
+        self.new.iter_mut().for_each(|new| give_back(new, 0));
         Progress::Done
     }
 
     fn rows_in_state(&self) -> i64 {
         self.groups.total_rows()
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.groups.bytes() + self.sides.iter().map(Side::bytes).sum::<usize>()
     }
 
     fn snapshot(&mut self, kind: SnapshotKind) -> Vec<(KeyGroup, RecordBatch)> {

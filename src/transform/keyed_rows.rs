@@ -11,6 +11,7 @@ use crate::canonical::{self, CanonicalRows, KEY_GROUPS, key_group};
 use crate::error::{Error, Result};
 use crate::transform::aggregate::groups::{Group, Groups};
 use crate::transform::aggregate::snapshot::Tracker;
+use crate::transform::aggregate::state::{fit, vector};
 use crate::transform::arrange::RowCodec;
 use crate::transform::{KeyGroup, SnapshotKind};
 
@@ -23,6 +24,8 @@ pub struct KeyedRows {
     groups: Groups,
     /// By group. A key without a row is forgotten with [`forget_if_empty`](Self::forget_if_empty).
     rows: Vec<Option<Box<[u8]>>>,
+    /// Bytes of the rows.
+    row_bytes: usize,
     tracker: Tracker,
 }
 
@@ -39,6 +42,7 @@ impl KeyedRows {
             codec: RowCodec::new(schema)?,
             groups: Groups::default(),
             rows: Vec::new(),
+            row_bytes: 0,
             tracker: Tracker::default(),
         })
     }
@@ -81,6 +85,9 @@ impl KeyedRows {
         self.tracker.change(group);
         let old = std::mem::replace(&mut self.rows[group as usize], row);
         let count = |row: &Option<Box<[u8]>>| i64::from(row.is_some());
+        let bytes = |row: &Option<Box<[u8]>>| row.as_ref().map_or(0, |row| row.len());
+        self.row_bytes += bytes(&self.rows[group as usize]);
+        self.row_bytes -= bytes(&old);
         self.groups.add_rows(group, count(&self.rows[group as usize]) - count(&old));
         old
     }
@@ -96,6 +103,19 @@ impl KeyedRows {
     /// Number of rows.
     pub fn len(&self) -> i64 {
         self.groups.total_rows()
+    }
+
+    /// Gives back memory of which most is not needed any more. Places of keys with a row stay what they are.
+    pub fn trim(&mut self) {
+        if self.groups.trim() {
+            fit(&mut self.rows, self.groups.slots(), || None);
+            self.tracker.resize(self.groups.slots());
+        }
+    }
+
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.groups.bytes() + self.tracker.bytes() + vector(&self.rows) + self.row_bytes
     }
 
     /// Columns of snapshots: `key.<i>`, whether the key is gone, and the columns of the row.

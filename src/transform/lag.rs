@@ -8,8 +8,6 @@
 //! - So in what leaves the column is a time attribute still, with the same watermark.
 //! - What is kept: the rows that wait, and per key the values that later rows will show.
 
-use std::collections::VecDeque;
-
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{interleave_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, FieldRef, SchemaRef, TimestampNanosecondType};
@@ -131,10 +129,8 @@ impl LagState {
         let null = canonical::encode(&[arrow::array::new_null_array(data_type, 1)], 1);
         let mut shown: Vec<Box<[u8]>> = Vec::with_capacity(keys.len());
         for (row, key) in keys.iter().enumerate() {
-            let last: &mut VecDeque<Box<[u8]>> = self.known.last(*key, number);
-            let front = if last.len() == *rows { last.pop_front() } else { None };
+            let front = self.known.push(*key, number, encoded.row(row), *rows);
             shown.push(front.unwrap_or_else(|| null.row(0).into()));
-            last.push_back(encoded.row(row).into());
         }
         let mut columns = canonical::decode(shown.iter().map(AsRef::as_ref), std::slice::from_ref(data_type))
             .expect("the state holds canonical values");
@@ -207,6 +203,10 @@ impl Operator for LagState {
 
     fn rows_in_state(&self) -> i64 {
         self.waiting.len() as i64
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.waiting.bytes() + self.known.memory_bytes()
     }
 
     fn snapshot(&mut self, kind: SnapshotKind) -> Vec<(KeyGroup, RecordBatch)> {

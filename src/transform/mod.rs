@@ -82,10 +82,8 @@ pub trait Operator {
     /// Rows (sum of diffs) that the state holds, summed from the state itself.
     fn rows_in_state(&self) -> i64;
 
-    /// About how many bytes of memory the state takes; `None` where that is not measured.
-    fn state_bytes(&self) -> Option<usize> {
-        None
-    }
+    /// About how many bytes of memory the state takes. It is asked at the end of each epoch.
+    fn state_bytes(&self) -> usize;
 
     /// The state by key group, in the schema of [`state_schema`](Operator::state_schema). A delta names
     /// removed keys too.

@@ -20,6 +20,7 @@ use crate::time::{Epoch, EpochClose, EventTime, Watermark};
 use crate::transform::aggregate::groups::{Group, Groups};
 use crate::transform::aggregate::input::Taken;
 use crate::transform::aggregate::keyed::Keyed;
+use crate::transform::aggregate::state::{fit, tree, vector};
 use crate::transform::aggregate::touched::{EMIT_GROUPS_MAX, Touched};
 use crate::transform::eval::Failed;
 use crate::transform::{KeyGroup, Operator, Output, Progress, SnapshotKind};
@@ -129,6 +130,15 @@ impl SessionState {
         self.by_key.iter_mut().for_each(|sessions| sessions.sort_unstable_by_key(|session| session.start));
     }
 
+    /// Gives back memory of which most is not needed any more.
+    fn trim(&mut self) {
+        self.keyed.trim();
+        if self.keys.trim() {
+            fit(&mut self.by_key, self.keys.slots(), Vec::new);
+        }
+        self.firing.shrink_to_fit();
+    }
+
     /// Drops sessions that change no more; false if there are more of them.
     fn drop_closed(&mut self, watermark: Watermark, out: &mut Output) -> bool {
         for _ in 0..EMIT_GROUPS_MAX {
@@ -142,6 +152,7 @@ impl SessionState {
             let sessions = &mut self.by_key[key as usize];
             sessions.retain(|session| session.group != group);
             if sessions.is_empty() {
+                *sessions = Vec::new();
                 self.keys.remove(key);
             }
         }
@@ -204,11 +215,19 @@ impl Operator for SessionState {
         }
         self.closing = false;
         self.watermark = watermark;
+        self.trim();
         Progress::Done
     }
 
     fn rows_in_state(&self) -> i64 {
         self.keyed.groups.total_rows()
+    }
+
+    fn state_bytes(&self) -> usize {
+        // A key has one open session, as a rule; those beside it are not looked for.
+        let sessions = vector(&self.by_key) + self.keyed.groups.count() * size_of::<Session>();
+        let by_last = tree(self.by_last.len(), size_of::<(EventTime, Group, Group)>());
+        self.keyed.bytes() + self.keys.bytes() + self.changed.bytes() + sessions + by_last
     }
 
     fn snapshot(&mut self, kind: SnapshotKind) -> Vec<(KeyGroup, RecordBatch)> {

@@ -119,6 +119,8 @@ impl Operator for TableRows {
         }
         if self.said.is_empty() {
             self.closing = None;
+            self.said.shrink_to(EMIT_GROUPS_MAX);
+            self.rows.trim();
             return Progress::Done;
         }
         Progress::More
@@ -126,6 +128,10 @@ impl Operator for TableRows {
 
     fn rows_in_state(&self) -> i64 {
         self.rows.len()
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.rows.bytes()
     }
 
     fn snapshot(&mut self, kind: SnapshotKind) -> Vec<(KeyGroup, RecordBatch)> {

@@ -233,11 +233,16 @@ impl Operator for TemporalJoin {
                 return Progress::More;
             }
         }
+        self.rows.trim();
         Progress::Done
     }
 
     fn rows_in_state(&self) -> i64 {
         self.rows.len()
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.rows.bytes()
     }
 
     fn snapshot(&mut self, kind: SnapshotKind) -> Vec<(KeyGroup, RecordBatch)> {

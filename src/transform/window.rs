@@ -29,7 +29,7 @@ use crate::transform::aggregate::groups::{Group, Groups};
 use crate::transform::aggregate::input::Taken;
 use crate::transform::aggregate::keyed::Keyed;
 use crate::transform::aggregate::partial::PARTIALS;
-use crate::transform::aggregate::state::fit;
+use crate::transform::aggregate::state::{fit, tree, vector};
 use crate::transform::aggregate::touched::Touched;
 use crate::transform::eval::Failed;
 use crate::transform::{KeyGroup, Operator, Output, Progress, SnapshotKind};
@@ -266,8 +266,10 @@ impl Operator for WindowedState {
         self.keyed.groups.total_rows()
     }
 
-    fn state_bytes(&self) -> Option<usize> {
-        Some(self.keyed.bytes())
+    fn state_bytes(&self) -> usize {
+        let slices: usize = self.by_slice.values().map(vector).sum();
+        let ends = tree(self.pending.len(), size_of::<EventTime>());
+        self.keyed.bytes() + vector(&self.touched_in) + self.changed.bytes() + slices + ends
     }
 
     fn snapshot(&mut self, kind: SnapshotKind) -> Vec<(KeyGroup, RecordBatch)> {

@@ -164,7 +164,7 @@ impl Cluster {
 
 /// A port that nobody uses, and the lock by which other tests know that it is taken. Below the ephemeral
 /// ports, from which the system could give it to somebody's outgoing connection.
-fn free_port() -> (u16, File) {
+pub fn free_port() -> (u16, File) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ports");
     fs::create_dir_all(&folder).expect("a folder");
     let random = RandomState::new();

@@ -152,7 +152,7 @@ impl Keyed {
             let sampled: usize = sample.clone().map(|group| state.bytes_of(group)).sum();
             state.bytes() + sampled * step
         });
-        self.groups.bytes() + of_states.sum::<usize>()
+        self.groups.bytes() + self.tracker.bytes() + of_states.sum::<usize>()
     }
 
     /// Evaluates all aggregates for `groups`.

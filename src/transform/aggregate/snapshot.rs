@@ -15,7 +15,7 @@ use crate::canonical::{self, CanonicalRows, KEY_GROUPS};
 use crate::error::{Error, Result};
 use crate::transform::aggregate::groups::{Group, Groups};
 use crate::transform::aggregate::keyed::Keyed;
-use crate::transform::aggregate::state::{State, fit};
+use crate::transform::aggregate::state::{State, fit, vector};
 use crate::transform::{KeyGroup, SnapshotKind};
 
 /// Where the row counts stand behind the columns of the key.
@@ -43,6 +43,12 @@ impl Tracker {
     /// Makes room for groups up to `slots`.
     pub fn resize(&mut self, slots: usize) {
         fit(&mut self.changed, slots, || 0);
+    }
+
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        let removed = self.removed.iter().chain(&self.removed_before);
+        vector(&self.changed) + removed.map(|key| size_of::<Box<[u8]>>() + key.len()).sum::<usize>()
     }
 
     /// A group has changed.

@@ -117,6 +117,14 @@ pub fn fit<T>(values: &mut Vec<T>, slots: usize, empty: impl FnMut() -> T) {
     }
 }
 
+/// Gives back memory of an empty vector that is far too much for the `used` values that it has held last.
+pub fn give_back<T>(values: &mut Vec<T>, used: usize) {
+    debug_assert!(values.is_empty());
+    if values.capacity() / 4 > used.max(SLOTS_MIN) {
+        values.shrink_to(used.max(SLOTS_MIN));
+    }
+}
+
 /// Bytes of memory of a vector.
 pub fn vector<T>(values: &Vec<T>) -> usize {
     values.capacity() * size_of::<T>()

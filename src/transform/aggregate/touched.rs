@@ -3,7 +3,7 @@
 use arrow::array::ArrayRef;
 
 use crate::transform::aggregate::groups::{Group, Groups};
-use crate::transform::aggregate::state::fit;
+use crate::transform::aggregate::state::{fit, give_back, vector};
 
 /// How many groups are emitted in one call.
 pub const EMIT_GROUPS_MAX: usize = 16_384;
@@ -101,11 +101,18 @@ impl Touched {
         self.closing.as_ref().is_none_or(Closing::is_done)
     }
 
+    /// Bytes of memory between two epochs.
+    pub fn bytes(&self) -> usize {
+        vector(&self.places) + vector(&self.list)
+    }
+
     /// Ends the epoch.
     pub fn clear(&mut self) {
+        let used = self.list.len();
         for (group, _) in self.list.drain(..) {
             self.places[group as usize] = UNTOUCHED;
         }
+        give_back(&mut self.list, used);
         self.chunks.clear();
         self.closing = None;
     }

@@ -340,3 +340,14 @@ fn at_the_end_of_the_input_all_is_forgotten() {
     run(&mut operators, &[], (2, Watermark::END), 1, true);
     assert_eq!((operators[0].remembered(), operators[0].state_bytes()), (0, 0));
 }
+
+#[test]
+fn keys_that_are_forgotten_give_their_memory_back() {
+    let mut operators = [new_state(&plan(Some((100, 0))))];
+    let rows: Vec<Row> = (0..5_000).map(|n| row(n, &n.to_string(), 0, n as i64)).collect();
+    run(&mut operators, &rows, (1, Watermark(0)), 1_000, true);
+    let full = operators[0].state_bytes();
+    run(&mut operators, &[], (2, Watermark(5_000)), 1, true);
+    let few = operators[0].state_bytes();
+    assert!(full > 150_000 && few > 0 && few < full / 10, "{full} bytes, then {few}");
+}

@@ -10,6 +10,7 @@ use super::New;
 use crate::error::Result;
 use crate::time::EventTime;
 use crate::transform::aggregate::groups::Group;
+use crate::transform::aggregate::state::tree;
 use crate::transform::arrange::RowCodec;
 
 /// Where a row is kept: those of one key stand beside each other, in the order of their times.
@@ -64,6 +65,8 @@ pub(super) struct Side {
     pub rows: BTreeMap<Place, Kept>,
     /// The earliest time of each key that has rows.
     due: BTreeSet<(EventTime, Group)>,
+    /// Bytes of the rows.
+    row_bytes: usize,
 }
 
 impl Side {
@@ -72,7 +75,7 @@ impl Side {
         let nulls: Vec<ArrayRef> =
             schema.fields().iter().map(|field| new_null_array(field.data_type(), 1)).collect();
         let nulls = codec.encode(&nulls)?.row(0).as_ref().into();
-        Ok(Side { codec, nulls, rows: BTreeMap::new(), due: BTreeSet::new() })
+        Ok(Side { codec, nulls, rows: BTreeMap::new(), due: BTreeSet::new(), row_bytes: 0 })
     }
 
     /// The bytes of rows.
@@ -109,7 +112,11 @@ impl Side {
             }
             self.due.insert((place.time, place.group));
         }
-        let kept = self.rows.entry(place).or_insert(Kept { count: 0, flags });
+        let bytes = place.row.len();
+        let kept = self.rows.entry(place).or_insert_with(|| {
+            self.row_bytes += bytes;
+            Kept { count: 0, flags }
+        });
         kept.count += count;
         kept.flags.add(flags);
     }
@@ -123,12 +130,25 @@ impl Side {
         {
             self.due.pop_first();
             let range = span(group, EventTime::MIN, through);
-            gone.extend(self.rows.extract_if(range, |_, _| true).take(most - gone.len()));
+            let known = gone.len();
+            gone.extend(self.rows.extract_if(range, |_, _| true).take(most - known));
+            self.row_bytes -= gone[known..].iter().map(|(place, _)| place.row.len()).sum::<usize>();
             if let Some(earliest) = self.earliest(group) {
                 self.due.insert((earliest, group));
             }
         }
         gone
+    }
+
+    /// Takes out a row.
+    pub fn remove(&mut self, place: &Place) -> Option<Kept> {
+        self.rows.remove(place).inspect(|_| self.row_bytes -= place.row.len())
+    }
+
+    /// About how many bytes of memory its rows take.
+    pub fn bytes(&self) -> usize {
+        let rows = tree(self.rows.len(), size_of::<(Place, Kept)>()) + self.row_bytes;
+        rows + tree(self.due.len(), size_of::<(EventTime, Group)>())
     }
 
     fn earliest(&self, group: Group) -> Option<EventTime> {

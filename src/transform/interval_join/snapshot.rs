@@ -218,7 +218,7 @@ impl IntervalJoin {
             flags.set(Flags::UNDECIDED, undecided.value(row));
             let rows = counts.value(row);
             // What a delta says of a row takes the place of what was known.
-            let known = self.sides[side].rows.remove(&place).map_or(0, |kept| kept.count as i64);
+            let known = self.sides[side].remove(&place).map_or(0, |kept| kept.count as i64);
             self.groups.add_rows(group, rows - known);
             self.sides[side].insert(New { place, count: rows as u64, flags });
         }

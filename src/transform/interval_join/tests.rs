@@ -144,6 +144,25 @@ fn a_stream_that_goes_on_leaves_the_state_as_large_as_its_interval() {
     }
 }
 
+#[test]
+fn rows_that_are_forgotten_give_their_memory_back() {
+    let case =
+        Case { kind: JoinKind::Inner, condition: Condition::None, lower: -1, upper: 1, epochs: Vec::new() };
+    let mut operator = IntervalJoin::new(&plan(&case)).expect("an operator");
+    let mut run = |epoch, rows: &[Row], watermark| {
+        let mut out = Output::default();
+        operator.on_batch(0, epoch, &batch(rows), &mut out);
+        let watermarks = vec![Watermark(watermark); 2];
+        let close = EpochClose { epoch, wall_ms: 0, checkpoint: false, watermarks };
+        while operator.on_epoch(&close, &mut out) == Progress::More {}
+        operator.state_bytes()
+    };
+    let rows: Vec<Row> = (0..2_000).map(|n| (Some(n), Some(n), 0)).collect();
+    let full = run(1, &rows, 0);
+    let empty = run(2, &[], 2_002);
+    assert!(full > 200_000 && empty < full / 20, "{full} bytes, then {empty}");
+}
+
 // ---------------------------------------------------------------------------------------------- the cases
 
 fn case(random: &mut Pcg64Mcg, kind: JoinKind, condition: Condition) -> Case {

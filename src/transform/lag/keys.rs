@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use crate::transform::aggregate::state::vector;
+
 /// A key by its number.
 pub type Key = u32;
 
@@ -15,6 +17,9 @@ pub struct Keys {
     last: Vec<VecDeque<Box<[u8]>>>,
     /// How many values there are.
     width: usize,
+    /// Bytes of keys and values, and number of the values.
+    held_bytes: usize,
+    values: usize,
     /// Whether there is a snapshot that a delta can stand on.
     based: bool,
     based_before: bool,
@@ -35,6 +40,7 @@ impl Keys {
             return *number;
         }
         let (bytes, number): (Arc<[u8]>, _) = (bytes.into(), self.bytes.len() as Key);
+        self.held_bytes += bytes.len();
         self.numbers.insert(bytes.clone(), number);
         self.bytes.push(bytes);
         self.last.resize(self.last.len() + self.width, VecDeque::new());
@@ -46,9 +52,30 @@ impl Keys {
         &self.bytes[key as usize]
     }
 
-    /// The last ones of value `number` of a key, the oldest first.
-    pub fn last(&mut self, key: Key, number: usize) -> &mut VecDeque<Box<[u8]>> {
-        &mut self.last[key as usize * self.width + number]
+    /// Adds a value to the last ones of value `number` of a key, of which there are at most `most`; gives the one
+    /// that it takes the place of.
+    pub fn push(&mut self, key: Key, number: usize, value: &[u8], most: usize) -> Option<Box<[u8]>> {
+        let last = &mut self.last[key as usize * self.width + number];
+        let front = if last.len() == most { last.pop_front() } else { None };
+        self.held_bytes += value.len();
+        self.held_bytes -= front.as_ref().map_or(0, |front| front.len());
+        self.values += usize::from(front.is_none());
+        last.push_back(value.into());
+        front
+    }
+
+    /// Bytes of keys and values, and number of the values.
+    #[cfg(test)]
+    pub fn held(&self) -> (usize, usize) {
+        (self.held_bytes, self.values)
+    }
+
+    /// About how many bytes of memory they take, with what is kept of them.
+    pub fn memory_bytes(&self) -> usize {
+        // Each key is known by its bytes in two places, which share them.
+        let numbers = self.numbers.capacity() * size_of::<(Arc<[u8]>, Key)>();
+        let values = self.values * size_of::<Box<[u8]>>();
+        numbers + vector(&self.bytes) + vector(&self.last) + values + self.held_bytes
     }
 
     /// The last ones of all values of a key as bytes: of each value their number, then length and bytes of each.
@@ -74,12 +101,13 @@ impl Keys {
         }
         for value in 0..self.width {
             let count = number(&mut bytes)?;
-            let last = self.last(key, value);
-            last.clear();
+            let old = std::mem::take(&mut self.last[key as usize * self.width + value]);
+            self.held_bytes -= old.iter().map(|value| value.len()).sum::<usize>();
+            self.values -= old.len();
             for _ in 0..count {
                 let length = number(&mut bytes)?;
-                let (value, rest) = bytes.split_at_checked(length)?;
-                last.push_back(value.into());
+                let (kept, rest) = bytes.split_at_checked(length)?;
+                self.push(key, value, kept, count);
                 bytes = rest;
             }
         }

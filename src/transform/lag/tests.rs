@@ -194,3 +194,23 @@ fn order_batches_epochs_and_interruptions_change_nothing() {
         assert_eq!(run(&rows, &mut rng, with_origins, interrupted), expected, "seed {seed}");
     }
 }
+
+#[test]
+fn rows_that_have_left_give_their_memory_back_and_keys_stay() {
+    let (mut state, mut out) = (state(), Output::default());
+    let row = |n: u64| (["a", "b", "c"][n as usize % 3], Some(n as i64), Some(1), n);
+    for first in (0..5_000).step_by(10) {
+        let rows: Vec<Row> = (first..first + 10).map(row).collect();
+        state.on_batch(0, 1, &batch(&rows, true), &mut out);
+    }
+    assert_eq!(state.on_epoch(&close(1, Watermark(0)), &mut out), Progress::Done);
+    let full = state.state_bytes();
+    while state.on_epoch(&close(2, Watermark(5_000)), &mut out) == Progress::More {}
+    let keys = state.state_bytes();
+    assert!(full > 500_000 && keys > 100 && keys < full / 20, "{full} bytes, then {keys}");
+    let mut restored = self::state();
+    for (_, part) in state.snapshot(SnapshotKind::Full) {
+        restored.restore(&part).expect("its own state");
+    }
+    assert_eq!(restored.known.held(), state.known.held(), "bytes and values are counted as they are");
+}

@@ -7,6 +7,10 @@ use arrow::array::RecordBatch;
 use super::keys::Key;
 use crate::batch::RowOrigin;
 use crate::time::{EventTime, Watermark};
+use crate::transform::aggregate::state::tree;
+
+/// Room for so many batches is not given back.
+const BATCHES_MIN: usize = 64;
 
 /// Where a row stands in the order. Rows behind aggregates have no origin.
 pub type At = (EventTime, Option<RowOrigin>);
@@ -21,12 +25,21 @@ pub struct Place {
     pub key: Key,
 }
 
+/// A batch with the number of its rows that wait, and its bytes.
+struct Kept {
+    rows: RecordBatch,
+    waiting: usize,
+    bytes: usize,
+}
+
 /// Rows that wait, in the batches with which they came. A batch is let go with its last row.
 #[derive(Default)]
 pub struct Waiting {
     /// By place and a number of their own, since several rows can have one place.
     rows: BTreeMap<(At, u64), (u32, u32, Key)>,
-    batches: HashMap<u32, (RecordBatch, usize)>,
+    batches: HashMap<u32, Kept>,
+    /// Bytes of the batches.
+    batch_bytes: usize,
     next_batch: u32,
     next_row: u64,
 }
@@ -36,7 +49,9 @@ impl Waiting {
     pub fn keep(&mut self, rows: RecordBatch) -> u32 {
         let number = self.next_batch;
         self.next_batch = self.next_batch.wrapping_add(1);
-        self.batches.insert(number, (rows, 0));
+        let bytes = rows.get_array_memory_size();
+        self.batch_bytes += bytes;
+        self.batches.insert(number, Kept { rows, waiting: 0, bytes });
         number
     }
 
@@ -44,8 +59,8 @@ impl Waiting {
     pub fn insert(&mut self, at: At, (batch, row): (u32, u32), key: Key) {
         self.rows.insert((at, self.next_row), (batch, row, key));
         self.next_row += 1;
-        if let Some((_, rows)) = self.batches.get_mut(&batch) {
-            *rows += 1;
+        if let Some(kept) = self.batches.get_mut(&batch) {
+            kept.waiting += 1;
         }
     }
 
@@ -84,7 +99,7 @@ impl Waiting {
         let (mut batches, mut found) = (Vec::new(), HashMap::new());
         let indices = places.iter().map(|place| {
             let index = *found.entry(place.batch).or_insert_with(|| {
-                batches.push(&self.batches[&place.batch].0);
+                batches.push(&self.batches[&place.batch].rows);
                 batches.len() - 1
             });
             (index, place.row as usize)
@@ -97,13 +112,23 @@ impl Waiting {
     pub fn release(&mut self, places: &[Place]) {
         for place in places {
             self.rows.remove(&(place.at, place.number));
-            if let Some((_, rows)) = self.batches.get_mut(&place.batch) {
-                *rows -= 1;
-                if *rows == 0 {
+            if let Some(kept) = self.batches.get_mut(&place.batch) {
+                kept.waiting -= 1;
+                if kept.waiting == 0 {
+                    self.batch_bytes -= kept.bytes;
                     self.batches.remove(&place.batch);
                 }
             }
         }
+        if self.batches.capacity() / 4 > self.batches.len().max(BATCHES_MIN) {
+            self.batches.shrink_to(BATCHES_MIN);
+        }
+    }
+
+    /// About how many bytes of memory it takes.
+    pub fn bytes(&self) -> usize {
+        let rows = tree(self.rows.len(), size_of::<(At, u64)>() + size_of::<(u32, u32, Key)>());
+        rows + self.batches.capacity() * size_of::<(u32, Kept)>() + self.batch_bytes
     }
 
     /// Number of rows.

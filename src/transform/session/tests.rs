@@ -174,3 +174,19 @@ fn sessions_show_what_their_definition_says_after_every_epoch() {
         }
     }
 }
+
+#[test]
+fn sessions_that_have_ended_give_their_memory_back() {
+    for emit in [Emit::Final, Emit::Changes] {
+        let plan = plan(Window::Session { gap_ns: 5 }, emit, 0);
+        let mut state = SessionState::new(&plan).expect("a plan");
+        let rows = (0..5_000).map(|offset| (offset, (KEYS[offset as usize % 3], offset as i64 * 10, 1)));
+        let mut out = Output::default();
+        state.on_batch(0, 1, &batch(&plan, &rows.collect::<Vec<_>>()), &mut out);
+        end_epoch(&mut state, 1, Watermark(0), &mut out);
+        let full = state.state_bytes();
+        end_epoch(&mut state, 2, Watermark(50_010), &mut out);
+        let empty = state.state_bytes();
+        assert!(full > 500_000 && empty < full / 20, "{emit:?}: {full} bytes, then {empty}");
+    }
+}

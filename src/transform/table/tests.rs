@@ -163,3 +163,14 @@ fn the_greatest_origin_of_an_epoch_counts_and_the_later_epoch_before_that() {
     assert_eq!(gone, (vec![(7, "c".to_owned(), -1)], 3), "both that delete, and the row");
     assert_eq!(table.rows_in_state(), 0);
 }
+
+#[test]
+fn keys_that_are_deleted_give_their_memory_back() {
+    let mut table = TableRows::new(&plan()).expect("a table");
+    let records = |from: u64, value| vec![(0..5_000).map(|n| (0, from + n, n as i64, value)).collect()];
+    run(&mut table, 1, &records(0, Some("a")));
+    let full = table.state_bytes();
+    run(&mut table, 2, &records(5_000, None));
+    let empty = table.state_bytes();
+    assert!(full > 200_000 && empty < full / 20, "{full} bytes, then {empty}");
+}

@@ -243,3 +243,14 @@ fn more_rows_than_one_call_looks_up_are_looked_up() {
     let (pairs, out) = run(&mut join, 1, &parts);
     assert_eq!((pairs.len(), out.filtered), (20_000, 20_000));
 }
+
+#[test]
+fn keys_that_are_gone_give_their_memory_back() {
+    let mut join = TemporalJoin::new(&plan(JoinKind::Inner, Condition::None)).expect("a join");
+    let all = |diff| [Part::Changes((0..5_000).map(|id| (id, 1, diff)).collect())];
+    run(&mut join, 1, &all(1));
+    let full = join.state_bytes();
+    run(&mut join, 2, &all(-1));
+    let empty = join.state_bytes();
+    assert!(full > 200_000 && empty < full / 20, "{full} bytes, then {empty}");
+}

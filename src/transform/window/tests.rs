@@ -314,3 +314,23 @@ fn a_row_whose_windows_are_out_of_range_keeps_its_batch_from_being_added_up() {
     assert_eq!(ports(&mut phase, &[1, i64::MAX]), [(ROWS, vec![1, i64::MAX])]);
     assert_eq!(ports(&mut phase, &[1, 2]), [(PARTIALS, vec![0])]);
 }
+
+#[test]
+fn windows_that_have_closed_give_their_memory_back() {
+    for emit in [Emit::Final, Emit::Changes] {
+        let plan = plan(Window::Hop { slide_ns: 10, size_ns: 20 }, emit, 0);
+        let mut state = WindowedState::new(&plan).expect("a plan");
+        let mut run = |epoch, rows: std::ops::Range<u64>, watermark| {
+            let rows = rows.map(|offset| (offset, (KEYS[offset as usize % 3], offset as i64 * 10, 1)));
+            let mut out = Output::default();
+            state.on_batch(0, epoch, &batch(&plan, &rows.collect::<Vec<_>>()), &mut out);
+            end_epoch(&mut state, epoch, Watermark(watermark), &mut out);
+            state.state_bytes()
+        };
+        let full = run(1, 0..5_000, 0);
+        let few = run(2, 5_000..5_010, 50_020);
+        assert!(full > 500_000 && few > 0 && few < full / 20, "{emit:?}: {full} bytes, then {few}");
+        let empty = run(3, 0..0, 60_000);
+        assert!(empty < few, "{emit:?}: {few} bytes, then {empty}");
+    }
+}
