@@ -12,6 +12,7 @@ use timely::scheduling::SyncActivator;
 use crate::alarm::Woken;
 use crate::control::failure::fatal;
 use crate::control::lineage::Lineage;
+use crate::control::samples::Sampler;
 use crate::control::telemetry::Telemetry;
 use crate::dead_letter::AddressedLetter;
 use crate::error::{Error, ErrorKind, Result};
@@ -71,6 +72,8 @@ pub struct Execution {
     /// What the cuts of this process have seen of event time.
     pub observed: Arc<Observed>,
     pub telemetry: Arc<Telemetry>,
+    /// Taken by worker 0: what it writes down now and then for a benchmark.
+    pub samples: Mutex<Option<Sampler>>,
     /// The ledger at the end, on process 0.
     pub final_ledger: Mutex<Option<serde_json::Value>>,
     /// The epoch after the last one of this run, on process 0.

@@ -14,6 +14,7 @@ use crate::control::live::LiveReads;
 use crate::control::profile::Profiler;
 use crate::control::progress::Printer;
 use crate::control::run::RunRequest;
+use crate::control::samples::Sampler;
 use crate::control::telemetry::Telemetry;
 use crate::control::{publish, shutdown, simulate};
 use crate::error::{Error, ErrorKind, Result};
@@ -287,6 +288,8 @@ fn prepare(
         clock_ms: request.clock_ms,
         first_epoch: lineage.as_ref().map_or(1, Lineage::first_epoch),
     };
+    let sampler = request.samples.as_ref().map(|(path, every)| Sampler::start(path, *every));
+    let sampler = sampler.transpose()?;
     let execution = Execution {
         layout: Arc::new(Layout::new(&plan)),
         pace,
@@ -306,6 +309,7 @@ fn prepare(
         letter_counts: Arc::default(),
         observed: Arc::new(Observed::new(plan.sources.len())),
         telemetry: Telemetry::new(),
+        samples: Mutex::new(sampler),
         final_ledger: Mutex::new(None),
         next_epoch: AtomicU64::new(0),
         first_worker: request.membership.process * request.membership.workers,

@@ -16,6 +16,7 @@ use crate::alarm::Woken;
 use crate::batch::RowOrigin;
 use crate::control::failure::fatal;
 use crate::control::publish::{self, Facts};
+use crate::control::samples::Sampler;
 use crate::control::timings::Timings;
 use crate::control::watchdog::{Progress, Watchdog};
 use crate::dataflow::{self, Parts, Running, StartLetters};
@@ -87,6 +88,7 @@ pub fn run(worker: &mut Worker, execution: &Arc<Execution>) -> Result<()> {
         watchdog,
         timings: Timings::default(),
         next_housekeeping: Instant::now(),
+        sampler: sampler(execution, worker.index()),
     };
     while worker.step_or_park(Some(PARK)) {
         state.after_step(worker.index())?;
@@ -193,6 +195,12 @@ fn letters(execution: &Arc<Execution>, worker: usize) -> StartLetters {
     })
 }
 
+/// What is written down now and then, on worker 0.
+fn sampler(execution: &Execution, worker: usize) -> Option<Sampler> {
+    let mut sampler = execution.samples.lock().expect("no panic under this lock");
+    if worker == 0 { sampler.take() } else { None }
+}
+
 /// What a worker keeps an eye on between steps.
 struct Loop {
     execution: Arc<Execution>,
@@ -205,6 +213,8 @@ struct Loop {
     watchdog: Watchdog,
     timings: Timings,
     next_housekeeping: Instant,
+    /// On worker 0 of a benchmark that asks for it.
+    sampler: Option<Sampler>,
 }
 
 impl Loop {
@@ -228,7 +238,8 @@ impl Loop {
         if let Some(error) = self.consumers.iter().find_map(|consumer| consumer.take_error()) {
             return Err(error);
         }
-        if Instant::now() < self.next_housekeeping {
+        let sampled = self.sampler.as_ref().is_some_and(|sampler| sampler.is_due(confirmed));
+        if Instant::now() < self.next_housekeeping && !sampled {
             return Ok(());
         }
         self.next_housekeeping = Instant::now() + HOUSEKEEPING;
@@ -240,6 +251,9 @@ impl Loop {
             self.execution.reserve(self.control.next.get())?;
         }
         self.publish(worker, self.released(), confirmed);
+        if let (Some(sampler), Some(confirmed), true) = (&mut self.sampler, confirmed, sampled) {
+            sampler.take(confirmed, &self.execution.telemetry.status())?;
+        }
         Ok(())
     }
 

@@ -128,3 +128,57 @@ fn real_goals_that_are_missed_are_a_failure() {
     assert_eq!(process.wait().code(), Some(1), "{}", process.log());
     assert!(process.log().contains("MISSED  lag_p50<1us"), "{}", process.log());
 }
+
+/// `tidemill bench soak` over a short stream: whether it ended well, what it said, and its log.
+fn soak(arguments: &[&str]) -> (bool, Value, String) {
+    let mut command =
+        tidemill(&["bench", "soak", "--events", "12000", "--rate", "10", "--keys", "50", "--json"]);
+    command.args(arguments);
+    let mut process = Process::spawn(&mut command);
+    let status = process.wait();
+    let line = process.last_line();
+    let report =
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}\n{}", process.log()));
+    (status.success(), report, process.log())
+}
+
+#[test]
+fn what_is_held_over_a_stream_stays_as_it_is() {
+    let (success, report, log) = soak(&["--workers", "2"]);
+    assert!(success && report["flat"] == true, "{log}");
+    assert_eq!(report["unaccounted"], 0, "{report:#}");
+    let samples = report["samples"].as_array().expect("samples");
+    assert!(samples.len() >= 15, "{report:#}");
+    let last = &samples[samples.len() - 1];
+    assert!(last["resident"].as_u64().is_some_and(|bytes| bytes > 1 << 20), "{last:#}");
+    let states = last["states"].as_object().expect("states");
+    let names: Vec<&str> = states.keys().map(String::as_str).collect();
+    let expected = [
+        "events/deduplicate",
+        "latest/aggregate",
+        "latest/view",
+        "per_device/aggregate",
+        "per_type/aggregate",
+    ];
+    assert_eq!(names, expected);
+    for (name, bytes) in states {
+        assert!(bytes.as_u64().is_some_and(|bytes| bytes > 1_000), "{name} is {bytes}");
+    }
+}
+
+#[test]
+fn a_state_that_grows_with_every_event_is_a_failure() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dataflow = folder.path().join("grows.sql");
+    let sql = r#"
+        CREATE SOURCE readings (event_id TEXT NOT NULL, device_id TEXT NOT NULL, device_type TEXT NOT NULL,
+            "timestamp" TIMESTAMP NOT NULL, event_duration DOUBLE,
+            WATERMARK FOR "timestamp" AS "timestamp" - INTERVAL '30 seconds')
+        WITH (connector = 'kafka', topic = 'readings');
+        CREATE SINK ids AS SELECT event_id, count(*) AS times FROM readings GROUP BY event_id
+        WITH (connector = 'blackhole');"#;
+    std::fs::write(&dataflow, sql).expect("a file");
+    let (success, report, log) = soak(&[&dataflow.display().to_string()]);
+    assert!(!success && report["flat"] == false && report["unaccounted"] == 0, "{log}");
+    assert!(log.contains("GROWS  ids/aggregate"), "{log}");
+}

@@ -110,6 +110,12 @@ pub struct MeasuredArgs {
     /// Watch the operators for the profile
     #[arg(long, requires = "profile", hide = true)]
     pub profile_operators: bool,
+    /// Write what the process holds to this file, again and again
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub samples: Option<PathBuf>,
+    /// Every so many epochs
+    #[arg(long, value_name = "N", default_value_t = 1, hide = true)]
+    pub sample_epochs: u64,
 }
 
 #[derive(Args, Debug)]

@@ -16,6 +16,7 @@ pub mod progress;
 pub mod publish;
 pub mod query;
 pub mod run;
+pub mod samples;
 pub mod settlement;
 pub mod shutdown;
 pub mod simulate;

@@ -43,6 +43,8 @@ pub struct RunRequest {
     pub redirect: Redirect,
     /// Where the profile of a benchmark is written, and whether it tells about operators.
     pub profile: Option<(PathBuf, bool)>,
+    /// Where samples of what the process holds are written, and every how many epochs.
+    pub samples: Option<(PathBuf, u64)>,
 }
 
 impl RunRequest {
@@ -117,6 +119,7 @@ fn lateness(args: &LatenessArgs) -> Result<()> {
         print_interval: None,
         redirect: Redirect { sources: None, sinks: None },
         profile: None,
+        samples: None,
     };
     let seen = process::survey(&request, settings)?;
     for (source, seen) in &seen {
@@ -138,6 +141,9 @@ fn measure(command: BenchCommand) -> Result<ExitCode> {
             bench::throughput(&args, configuration::load(&inputs(&args.settings)?)?)?;
         }
         BenchCommand::Memory(args) => bench::memory(&args)?,
+        BenchCommand::Soak(args) => {
+            return bench::soak(&args, configuration::load(&inputs(&args.settings)?)?);
+        }
         BenchCommand::Floor(args) => bench::floor(&args, &configuration::load(&inputs(&args.settings)?)?)?,
         BenchCommand::Lag(args) => return bench::lag(&args, configuration::load(&inputs(&args.settings)?)?),
     }
@@ -200,6 +206,7 @@ fn run_request(args: &RunArgs) -> Result<RunRequest> {
             sinks: args.measured.redirect_sinks.clone(),
         },
         profile: args.measured.profile.clone().map(|path| (path, args.measured.profile_operators)),
+        samples: args.measured.samples.clone().map(|path| (path, args.measured.sample_epochs)),
     })
 }
 

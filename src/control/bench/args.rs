@@ -16,6 +16,8 @@ pub enum BenchCommand {
     Lag(Box<LagArgs>),
     /// Resident bytes of DISTINCT ON for each key that it remembers
     Memory(MemoryArgs),
+    /// Whether what a dataflow holds stays as it is over a long stream; the exit code is 1 if it grows
+    Soak(Box<SoakArgs>),
     /// Read and decode the backlog of a dataflow, and nothing else
     #[command(hide = true)]
     Floor(FloorArgs),
@@ -109,6 +111,45 @@ pub struct MemoryArgs {
 fn id_bytes(text: &str) -> Result<usize, String> {
     let bytes = text.parse().ok().filter(|bytes| (16..=65_536).contains(bytes));
     bytes.ok_or_else(|| "a number from 16 to 65536 is expected".to_owned())
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct SoakArgs {
+    /// Directory with a dataflow.sql, or a .sql file, that reads what can be simulated [default: one with DISTINCT ON,
+    /// windows and latest states]
+    pub dataflow: Option<PathBuf>,
+    /// Number of events
+    #[arg(long, value_name = "N", default_value_t = 50_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub events: u64,
+    /// Number of different keys: vehicles, devices
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(4..))]
+    pub keys: u64,
+    /// Events per second of event time
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(4..=1_000_000))]
+    pub rate: u64,
+    /// Share of events that arrive late
+    #[arg(long, value_name = "0..1", default_value = "0.05", value_parser = share)]
+    pub disorder: f64,
+    /// How late they arrive at most
+    #[arg(long, value_name = "DURATION", default_value = "40s", value_parser = humantime::parse_duration)]
+    pub late_by: std::time::Duration,
+    /// Share of events that arrive twice
+    #[arg(long, value_name = "0..1", default_value = "0.02", value_parser = share)]
+    pub duplicates: f64,
+    /// Share by which memory may grow after all states are full
+    #[arg(long, value_name = "0..1", default_value = "0.1", value_parser = share)]
+    pub tolerance: f64,
+    /// Seed of the events: the same seed gives the same events
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Worker threads
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: u16,
+    /// Print one JSON object as the last line
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub settings: SettingArgs,
 }
 
 /// What every benchmark lets choose.

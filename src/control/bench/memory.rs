@@ -3,7 +3,6 @@
 //! The operator alone, in this process: no reader and no sink has a part in what is measured. First it is filled;
 //! then event time goes on, and as many keys are forgotten as come; at the end all are.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,8 @@ use serde_json::json;
 use super::args::MemoryArgs;
 use crate::batch::{Batch, Origin};
 use crate::control::progress;
-use crate::error::{Error, Result};
+use crate::control::samples::resident;
+use crate::error::Result;
 use crate::plan::{Bound, Deduplication, Horizon};
 use crate::time::{EpochClose, Watermark};
 use crate::transform::dedup::Deduplicator;
@@ -209,15 +209,4 @@ fn give_back() {
         let parts: Vec<Vec<u8>> = (0..1_000).map(|size| Vec::with_capacity(size * 16)).collect();
         drop(parts);
     }
-}
-
-/// Resident size of this process, in bytes.
-fn resident() -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status");
-    let status = status.map_err(|error| {
-        Error::away("the resident size of a process is only known on Linux").caused_by(error)
-    })?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kib.map(|kib| kib << 10).ok_or_else(|| Error::internal("no VmRSS in /proc/self/status"))
 }

@@ -16,9 +16,11 @@ pub mod redirect;
 mod report;
 mod scratch;
 mod setup;
+mod soak;
 mod throughput;
 
 pub use self::floor::run as floor;
 pub use self::lag::{Slo, run as lag};
 pub use self::memory::run as memory;
+pub use self::soak::run as soak;
 pub use self::throughput::run as throughput;
