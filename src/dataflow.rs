@@ -46,6 +46,7 @@ use crate::transform::harness::{self, Outputs, StatefulParts};
 use crate::transform::interval_join::IntervalJoin;
 use crate::transform::join::{self, JoinParts, Matcher};
 use crate::transform::lag::LagState;
+use crate::transform::retention::RetainedRows;
 use crate::transform::session::SessionState;
 use crate::transform::steps::Steps;
 use crate::transform::table::TableRows;
@@ -298,6 +299,7 @@ fn state(operator: &Operator, worker: usize, workers: usize) -> Result<Box<dyn t
         Operator::Table(plan) => Box::new(TableRows::new(plan)?),
         Operator::Lookup(plan) => Box::new(TemporalJoin::new(plan)?),
         Operator::Lag(plan) => Box::new(LagState::new(plan)?),
+        Operator::Retention(plan) => Box::new(RetainedRows::new(plan)?),
         Operator::Join(plan) => return Err(Error::internal(format!("{} reads arrangements", plan.name))),
     })
 }
@@ -325,11 +327,8 @@ fn keys(operator: &Operator) -> Result<Vec<(Vec<Expr>, Vec<DataType>)>> {
         Operator::Lookup(plan) => {
             plan.keys.iter().map(|keys| (keys.clone(), plan.key_types.clone())).collect()
         }
-        Operator::Lag(plan) => {
-            let types = plan.keys.iter().map(|key| key.physical.data_type(&plan.input));
-            let types = types.collect::<std::result::Result<Vec<_>, _>>();
-            vec![(plan.keys.clone(), types.map_err(|error| Error::internal(error.to_string()))?)]
-        }
+        Operator::Lag(plan) => vec![(plan.keys.clone(), types(&plan.keys, &plan.input)?)],
+        Operator::Retention(plan) => vec![(plan.keys.clone(), types(&plan.keys, &plan.schema)?)],
         Operator::Join(_) => Vec::new(),
     })
 }
@@ -359,6 +358,13 @@ fn by_group_or_partial(
         let parts = split(&batch, &batch.rows.columns()[key_columns.clone()], workers).into_iter();
         parts.map(|(worker, part)| (Destination { worker, slot }, part)).collect()
     }
+}
+
+/// What expressions over `input` give.
+fn types(exprs: &[Expr], input: &SchemaRef) -> Result<Vec<DataType>> {
+    let types = exprs.iter().map(|expr| expr.physical.data_type(input));
+    let types = types.collect::<std::result::Result<Vec<_>, _>>();
+    types.map_err(|error| Error::internal(error.to_string()))
 }
 
 /// To the worker of the key group; the slot is the input of the operator.

@@ -7,6 +7,7 @@ mod interval;
 mod join;
 mod lag;
 mod reads;
+mod retention;
 mod source;
 mod state;
 mod table;
@@ -82,7 +83,7 @@ impl Printer<'_> {
 
     fn view(&mut self, view: &ServedView) -> Node {
         let key = key_names(&view.key, &view.schema);
-        let (rows, path, grows, exchange) = match view.key.as_slice() {
+        let (rows, path, mut grows, exchange) = match view.key.as_slice() {
             [] => ("the one row".to_owned(), "", "one row".to_owned(), "exchange to one worker".to_owned()),
             _ => (
                 format!("one row per key {key}"),
@@ -91,6 +92,9 @@ impl Printer<'_> {
                 format!("exchange by key {key}"),
             ),
         };
+        if let Some(kept) = self.kept(view) {
+            grows = kept;
+        }
         let mut node = Node::new(format!("view {}", view.name));
         node.line("served", format!("live, {rows}: GET /v1/views/{}{path}", view.name));
         node.line("columns", names(&view.schema));
@@ -159,6 +163,7 @@ impl Printer<'_> {
             Operator::Table(_) => format!("table {}", operator.name()),
             Operator::Lookup(_) => format!("lookup {}", operator.name()),
             Operator::Lag(_) => format!("lag {}", operator.name()),
+            Operator::Retention(_) => format!("retention {}", operator.name()),
         };
         if !self.operators.insert(index) {
             return Node::new(format!("{title} (see above)"));
@@ -172,6 +177,7 @@ impl Printer<'_> {
             Operator::Table(table) => self.table(&mut node, index, table),
             Operator::Lookup(lookup) => self.lookup(&mut node, index, lookup),
             Operator::Lag(lag) => self.lag(&mut node, index, lag),
+            Operator::Retention(retention) => self.retention(&mut node, index, retention),
         }
         node
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, TableReference};
 use datafusion_physical_expr::expressions::{CastExpr, Column};
 
+use super::aggregate::Retention;
 use crate::plan::{Bound, ChangeMode, Expr, Step, Upstream};
 
 /// A relation, or an intermediate result of a query.
@@ -43,6 +44,8 @@ pub(super) struct ColumnInfo {
     pub time: Option<Bound>,
     /// A time attribute that is the end of a window: rows of one window have the same, and come at once.
     pub window_end: bool,
+    /// Of a time attribute: what a view has said of how long joins and live views keep its rows.
+    pub retention: Retention,
 }
 
 impl ColumnInfo {

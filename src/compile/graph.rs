@@ -9,8 +9,19 @@ use super::expression::column;
 use super::flow::{Branch, Flow};
 use crate::plan::{
     Aggregation, Arrangement, Deduplication, Downstream, Expr, IntervalJoin, Join, Lag, Leg, Lookup,
-    Operator, ServedView, Sink, Source, Step, Table, Upstream,
+    Operator, Retention, ServedView, Sink, Source, Step, Table, Upstream,
 };
+
+/// With what a number of rows grows, beside that of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Growth {
+    /// With nothing else.
+    Keys,
+    /// With event time: each window adds to it.
+    Windows,
+    /// With every event.
+    Events,
+}
 
 /// Sources, operators, views, sinks and legs, in the order in which the statements name them.
 #[derive(Debug, Default)]
@@ -25,6 +36,8 @@ pub(super) struct Graph {
     titles: Vec<String>,
     /// The ways that lead to each arrangement: who needs the same rows by the same key shares it.
     arranged: Vec<Vec<Branch>>,
+    /// The ways that lead to each retention, by its index: who keeps the same rows as long shares it.
+    retained: Vec<(Vec<Branch>, usize)>,
     /// Number of operators by `<view>/<role>`.
     owned: BTreeMap<String, usize>,
     /// Number of legs by the name that they would have.
@@ -93,27 +106,44 @@ impl Graph {
         index
     }
 
-    /// Whether what comes from there is as much as there are events, not only as many rows as there are keys or
-    /// windows.
-    pub fn grows_with_events(&self, from: Upstream) -> bool {
-        match from {
-            Upstream::Source(_) | Upstream::Late(_) => true,
-            Upstream::Operator(index) => match &self.operators[index] {
-                Operator::Aggregation(_) => false,
-                Operator::Table(_) => false,
-                Operator::Lookup(_) => {
-                    let mut legs = self.legs.iter().filter(|leg| leg.to == Downstream::Operator(index));
-                    legs.any(|leg| leg.port == 0 && self.grows_with_events(leg.from))
-                }
-                Operator::Join(join) => [join.left, join.right]
-                    .into_iter()
-                    .any(|side| self.arranged[side].iter().any(|branch| self.grows_with_events(branch.from))),
-                Operator::IntervalJoin(_) | Operator::Deduplication(_) | Operator::Lag(_) => {
-                    let mut legs = self.legs.iter().filter(|leg| leg.to == Downstream::Operator(index));
-                    legs.any(|leg| self.grows_with_events(leg.from))
-                }
-            },
+    /// With what the number of rows that come from there grows, beside that of keys.
+    pub fn growth(&self, from: Upstream) -> Growth {
+        let Upstream::Operator(index) = from else { return Growth::Events };
+        let legs = self.legs.iter().filter(|leg| leg.to == Downstream::Operator(index));
+        match &self.operators[index] {
+            Operator::Aggregation(aggregation) if aggregation.window.is_some() => Growth::Windows,
+            Operator::Aggregation(_) | Operator::Table(_) | Operator::Retention(_) => Growth::Keys,
+            Operator::Join(join) => {
+                let branches = [join.left, join.right].into_iter().flat_map(|side| &self.arranged[side]);
+                branches.map(|branch| self.growth(branch.from)).max().unwrap_or(Growth::Keys)
+            }
+            // Of the table as much is there as there are keys.
+            Operator::Lookup(_)
+            | Operator::IntervalJoin(_)
+            | Operator::Deduplication(_)
+            | Operator::Lag(_) => legs.map(|leg| self.growth(leg.from)).max().unwrap_or(Growth::Keys),
         }
+    }
+
+    /// Has rows forgotten for the view or sink `owner`, which come by these ways, and names it.
+    pub fn add_retention(&mut self, owner: &str, retention: Retention, branches: &[Branch]) -> usize {
+        let same = |(ways, index): &&(Vec<Branch>, usize)| match &self.operators[*index] {
+            Operator::Retention(other) => {
+                other.period_ns == retention.period_ns
+                    && same_expression(&other.time, &retention.time)
+                    && same_branches(ways, branches)
+            }
+            _ => false,
+        };
+        if let Some((_, index)) = self.retained.iter().find(same) {
+            return *index;
+        }
+        let name = self.identity(owner, "retention");
+        let schema = Arc::clone(&retention.schema);
+        let index = self.add_operator(owner, Operator::Retention(Retention { name, ..retention }));
+        self.add_legs(branches.iter().cloned(), (Downstream::Operator(index), 0), &schema);
+        self.retained.push((branches.to_vec(), index));
+        index
     }
 
     /// Adds the keyed rows of a table and names them.
@@ -174,12 +204,10 @@ impl Graph {
             let same = kept.key.iter().zip(&key).all(|(left, right)| same_expression(left, right));
             same && kept.key.len() == key.len() && kept.key_types == key_types
         };
-        let same_rows = |branches: &[Branch]| {
-            let mut pairs = branches.iter().zip(&flow.branches);
-            branches.len() == flow.branches.len() && pairs.all(|(left, right)| same_branch(left, right))
-        };
         let all = self.arrangements.iter().zip(&self.arranged);
-        if let Some(index) = all.clone().position(|(kept, branches)| same_key(kept) && same_rows(branches)) {
+        if let Some(index) =
+            all.clone().position(|(kept, branches)| same_key(kept) && same_branches(branches, &flow.branches))
+        {
             return index;
         }
         let schema = Arc::clone(flow.schema.inner());
@@ -312,6 +340,10 @@ impl Moved {
         let new = self.0.get(index);
         new.inspect(|new| *index = **new).is_some()
     }
+}
+
+fn same_branches(left: &[Branch], right: &[Branch]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same_branch(left, right))
 }
 
 fn same_branch(left: &Branch, right: &Branch) -> bool {

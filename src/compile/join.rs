@@ -20,6 +20,7 @@ use self::interval::{Distance, Distances};
 use super::aggregate::Retention;
 use super::expression::{self, Compiled, Scope, cast_to, columns_span, compile, unalias};
 use super::flow::{Branch, ColumnInfo, Flow};
+use super::graph::Growth;
 use super::guard::infallible;
 use super::lower::{Lowering, one};
 use super::problem::Problem;
@@ -53,7 +54,7 @@ impl Lowering<'_> {
         // A condition on rows that are filled up with NULLs stays where it is.
         let left = self.side(&join.left, above, !kind.keeps_right())?;
         let right = self.side(&join.right, above, !kind.keeps_left())?;
-        let sides = Sides::new(left, right).map_err(one)?;
+        let mut sides = Sides::new(left, right).map_err(one)?;
         let (equalities, mut rest) = sides.conditions(join, above, kind).map_err(|problem| vec![problem])?;
         if self.is_lookup(&sides) {
             return self.lookup(kind, &sides, equalities, rest, "ON");
@@ -67,6 +68,7 @@ impl Lowering<'_> {
         let above = if kind == JoinKind::Inner { above } else { &mut none };
         let distance = self.distance(&sides, &equalities, &mut [&mut rest, above])?;
         if let Err(known) = &distance {
+            sides = self.bounded(sides);
             self.both_are_kept(&sides, known)?;
             if equalities.is_empty() && !sides.left.has_one_row() && !sides.right.has_one_row() {
                 return Err(vec![self.without_equality(&sides, rest.is_empty())]);
@@ -95,12 +97,21 @@ impl Lowering<'_> {
         }
     }
 
+    /// Has rows of both sides forgotten as long as is said, where they would be kept for ever. Of two streams the
+    /// distance of their times says it.
+    fn bounded(&mut self, sides: Sides) -> Sides {
+        if [&sides.left, &sides.right].iter().all(|side| side.changes == ChangeMode::AppendOnly) {
+            return sides;
+        }
+        let Sides { left, right, .. } = sides;
+        Sides { left: self.kept(left), right: self.kept(right), ..sides }
+    }
+
     /// Refuses a side that would have to be kept for ever; `known` is what is said of the times of both.
     fn both_are_kept(&self, sides: &Sides, known: &Distances) -> Result<(), Vec<Problem>> {
         let streams = [&sides.left, &sides.right].iter().all(|side| side.changes == ChangeMode::AppendOnly);
-        let owner = text::name(self.owner);
+        let (owner, of_sink) = (text::name(self.owner), self.retention == Retention::OfSink);
         let accept = match self.retention {
-            Retention::Unbounded => return Ok(()),
             Retention::OfSink => String::new(),
             Retention::Period(_) if streams => String::new(),
             _ => {
@@ -109,17 +120,33 @@ impl Lowering<'_> {
         };
         let mut problems = Vec::new();
         for (side, other) in [(&sides.left, &sides.right), (&sides.right, &sides.left)] {
-            if !side.branches.iter().any(|branch| self.graph.grows_with_events(branch.from)) {
+            let (growth, (said, time)) = (self.growth(side), self.said_of(side));
+            if growth == Growth::Keys || said == Retention::Unbounded {
                 continue;
             }
             let (name, other) = (side.name(), other.name());
-            let message = format!(
-                "`{name}` grows with every event, and a join with `{other}` would have to keep all of it"
-            );
-            let first = match streams {
-                true => sides.hint(known),
-                false => "aggregate it in a view first, such as last_value(x ORDER BY t) ... GROUP BY key"
+            let message = match growth {
+                Growth::Windows => format!(
+                    "`{name}` has rows for each window, and a join with `{other}` would have to keep all of them"
+                ),
+                _ => format!(
+                    "`{name}` grows with every event, and a join with `{other}` would have to keep all of it"
+                ),
+            };
+            let aggregate = "aggregate it in a view first, such as last_value(x ORDER BY t) ... GROUP BY key";
+            let period = match of_sink {
+                true => "write the query as a view that says how long rows are kept: \
+                         CREATE VIEW v WITH (state_retention = '7 days') AS ..."
                     .to_owned(),
+                false => format!(
+                    "say how long its rows are kept: CREATE VIEW {owner} WITH (state_retention = '7 days') AS ..."
+                ),
+            };
+            let first = match (streams, growth, time) {
+                (true, ..) => sides.hint(known),
+                (false, Growth::Windows, Some(_)) => period,
+                (false, _, Some(_)) => format!("{aggregate}; or {period}"),
+                (false, _, None) => aggregate.to_owned(),
             };
             let problem = Problem::new(message).hint(format!("{first}{accept}"));
             problems.push(problem.or_at(locate::relation(self.query, &name)));

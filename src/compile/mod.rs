@@ -32,6 +32,7 @@ mod protect;
 mod prune;
 mod query;
 mod refuse;
+mod retention;
 mod reword;
 mod rewrite;
 mod sink;
@@ -210,14 +211,7 @@ impl Compiler {
             let hint = "write it on the view with SELECT DISTINCT ON, or leave it out";
             self.diagnostics.push(Diagnostic::new(span, message).hint(hint));
         }
-        if let (Some(Lowered { retention_used: false, .. }), Retention::Period(_), Some((_, span))) =
-            (&lowered, self.retention, options.retention)
-        {
-            let message =
-                "`state_retention` as a length of time bounds joins of two streams, and there is none here";
-            let hint = "leave it out, or bound the state of a GROUP BY with a window";
-            self.diagnostics.push(Diagnostic::new(span, message).hint(hint));
-        }
+        let retention_used = lowered.as_ref().is_some_and(|lowered| lowered.retention_used);
         let late = lowered.as_ref().map(|lowered| lowered.late.clone());
         if let None | Some(Some(_)) = late {
             self.catalog.insert(&late::name(&create.name.value), late.flatten());
@@ -226,8 +220,9 @@ impl Compiler {
         if let Some(flow) = &flow
             && let (true, Some(key)) = (create.materialized, &flow.key)
         {
-            self.graph.add_view(&create.name.value, flow, key);
+            self.serve(create, flow, key);
         }
+        let flow = flow.map(|flow| self.with_retention(flow, retention_used, &options));
         self.catalog.insert(&create.name.value, flow);
     }
 

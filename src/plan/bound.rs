@@ -46,6 +46,16 @@ impl Bound {
         }
     }
 
+    /// How long the windows are whose starts these are; 0 for other times.
+    pub fn windows_ns(&self) -> i64 {
+        match self {
+            Bound::Source(_) => 0,
+            Bound::Least(all) => all.iter().map(Bound::windows_ns).max().unwrap_or_default(),
+            Bound::Back { of, .. } => of.windows_ns(),
+            Bound::Starts { size_ns, .. } => *size_ns,
+        }
+    }
+
     /// Its value where the sources of the plan have these watermarks.
     pub fn at(&self, sources: &[Watermark]) -> Watermark {
         match self {

@@ -3,7 +3,8 @@
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::{
-    Aggregate, Bound, Deduplication, Expr, Growth, IntervalJoin, Lag, Lookup, Table, Window, Windowing,
+    Aggregate, Bound, Deduplication, Expr, Growth, IntervalJoin, Lag, Lookup, Retention, Table, Window,
+    Windowing,
 };
 
 /// A stateful place, by kind. Its name is the identity of its state across changes of the plan:
@@ -24,6 +25,8 @@ pub enum Operator {
     Lookup(Lookup),
     /// Values of rows before, in event time.
     Lag(Lag),
+    /// Rows that are kept for a time.
+    Retention(Retention),
 }
 
 impl Operator {
@@ -37,6 +40,7 @@ impl Operator {
             Operator::Table(table) => &table.name,
             Operator::Lookup(lookup) => &lookup.name,
             Operator::Lag(lag) => &lag.name,
+            Operator::Retention(retention) => &retention.name,
         }
     }
 
@@ -58,6 +62,7 @@ impl Operator {
             Operator::Table(table) => &table.schema,
             Operator::Lookup(lookup) => &lookup.schema,
             Operator::Lag(lag) => &lag.schema,
+            Operator::Retention(retention) => &retention.schema,
         }
     }
 
@@ -81,6 +86,7 @@ impl Operator {
             }
             Operator::IntervalJoin(join) => join.sides.iter().map(|side| Some(side.bound.clone())).collect(),
             Operator::Lag(lag) => vec![Some(lag.bound.clone())],
+            Operator::Retention(retention) => vec![Some(retention.bound.clone())],
             _ => vec![None; usize::from(self.ports())],
         }
     }
@@ -91,6 +97,7 @@ impl Operator {
             Operator::Aggregation(_) | Operator::Deduplication(_) | Operator::Lag(_) | Operator::Table(_) => {
                 1
             }
+            Operator::Retention(_) => 1,
             Operator::Lookup(_) => 2,
             Operator::Join(_) => 0,
             Operator::IntervalJoin(_) => 2,

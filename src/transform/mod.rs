@@ -13,6 +13,7 @@ pub mod join;
 mod keyed_rows;
 pub mod lag;
 mod letter;
+pub mod retention;
 pub mod session;
 pub mod steps;
 pub mod table;

@@ -59,6 +59,7 @@ fn bound(bound: &Bound, sources: &[Source]) -> String {
     }
 }
 
-fn length(ns: i64) -> String {
+/// A length of time.
+pub(super) fn length(ns: i64) -> String {
     humantime::format_duration(Duration::from_nanos(ns.unsigned_abs())).to_string()
 }

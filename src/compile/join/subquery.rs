@@ -111,7 +111,9 @@ impl Lowering<'_> {
         }
         let distance = self.distance(&sides, &equalities, &mut [&mut rest])?;
         if let Err(known) = &distance {
-            let named = Sides { left: flow.clone(), ..sides.clone() };
+            sides = self.bounded(sides);
+            let schema = flow.schema.clone();
+            let named = Sides { left: Flow { schema, ..sides.left.clone() }, ..sides.clone() };
             self.both_are_kept(&named, known).map_err(|problems| match in_time {
                 true => problems.into_iter().map(by_exists).collect(),
                 false => problems,

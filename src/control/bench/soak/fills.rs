@@ -29,6 +29,7 @@ fn held_ns(operator: &Operator) -> i64 {
         Operator::Deduplication(deduplication) => deduplication.horizon.as_ref().map_or(0, |horizon| {
             horizon.ns.saturating_mul(2).saturating_add(horizon.ahead_ns).saturating_add(horizon.span_ns())
         }),
+        Operator::Retention(retention) => retention.period_ns,
         Operator::IntervalJoin(join) => join.upper_ns.saturating_sub(join.lower_ns),
         Operator::Join(_) | Operator::Table(_) | Operator::Lookup(_) | Operator::Lag(_) => 0,
     }
