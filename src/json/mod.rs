@@ -7,14 +7,17 @@
 
 mod access;
 mod escape;
+mod literal;
 mod scan;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::ops::Range;
 
 pub use access::{element, field, is_json};
 pub use escape::{unescape, write_string};
+pub use literal::Literal;
 pub use scan::Scanner;
 
 /// Whether a text is one JSON value.
@@ -70,9 +73,14 @@ impl Token {
 
     /// The text as it stands in the document, quotes included.
     pub fn raw(self, text: &str) -> &str {
+        &text[self.span()]
+    }
+
+    /// Where that lies.
+    pub fn span(self) -> Range<usize> {
         match self.kind {
-            Kind::Text | Kind::Escaped => &text[self.start as usize - 1..self.end as usize + 1],
-            _ => self.body(text),
+            Kind::Text | Kind::Escaped => self.start as usize - 1..self.end as usize + 1,
+            _ => self.start as usize..self.end as usize,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The scanner: from a text to tokens, one value after the other.
 
-use super::{DEPTH_MAX, Kind, Malformed, Token, unescape};
+use super::{DEPTH_MAX, Kind, Literal, Malformed, Token, unescape};
 
 /// Reads a JSON text from its beginning.
 ///
@@ -123,6 +123,27 @@ impl<'a> Scanner<'a> {
         }
         self.at += 1;
         Ok(key)
+    }
+
+    /// Steps over a text, white space and all, if it comes next. Who takes a text leaves the grammar to whoever
+    /// has found it at the same place of another document.
+    #[inline]
+    pub fn take(&mut self, literal: &Literal) -> bool {
+        let found = self.bytes.get(self.at..).is_some_and(|rest| literal.begins(rest));
+        self.at += if found { literal.len() } else { 0 };
+        found
+    }
+
+    /// Whether a text, white space and all, is what is left.
+    #[inline]
+    pub fn ends_with(&self, literal: &Literal) -> bool {
+        self.bytes.get(self.at..).is_some_and(|rest| literal.is(rest))
+    }
+
+    /// Whether an object comes next.
+    #[inline]
+    pub fn at_object(&mut self) -> bool {
+        self.next_byte() == b'{'
     }
 
     /// The value that comes next. `depth` is the number of containers that are open.

@@ -1,7 +1,7 @@
 //! From what stands in a record to a value of a column's type.
 
 use super::number;
-use super::timestamp;
+use super::timestamp::{self, Minute};
 use crate::json::{self, Kind, Token};
 use crate::plan::{ColumnType, TimestampFormat};
 
@@ -21,6 +21,14 @@ pub(super) enum Datum<'a> {
     Date(i32),
 }
 
+/// Memory that is used again from value to value.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// A string without its escapes.
+    pub text: String,
+    pub minute: Minute,
+}
+
 /// The value of a field for a column of type `kind`; `None` if the column cannot hold it.
 #[inline]
 pub(super) fn coerce<'t>(
@@ -28,20 +36,21 @@ pub(super) fn coerce<'t>(
     kind: ColumnType,
     format: TimestampFormat,
     text: &'t str,
-    scratch: &'t mut String,
+    scratch: &'t mut Scratch,
 ) -> Option<Datum<'t>> {
     match (kind, token.kind) {
         (_, Kind::Missing | Kind::Null) => Some(Datum::Null),
         (ColumnType::Json, _) => Some(Datum::Text(token.raw(text))),
         (_, Kind::Object | Kind::Array) => None,
-        (ColumnType::Text, _) => Some(Datum::Text(token.content(text, scratch))),
+        (ColumnType::Text, _) => Some(Datum::Text(token.content(text, &mut scratch.text))),
         (ColumnType::Boolean, Kind::True) => Some(Datum::Boolean(true)),
         (ColumnType::Boolean, Kind::False) => Some(Datum::Boolean(false)),
         (_, Kind::True | Kind::False) => None,
         (_, Kind::Integer | Kind::Decimal) => from_number(token.body(text), kind, format),
         (_, Kind::Text | Kind::Escaped) => {
-            let content = token.content(text, scratch);
-            if content.is_empty() { Some(Datum::Null) } else { from_text(content, kind, format) }
+            let Scratch { text: unescaped, minute } = scratch;
+            let content = token.content(text, unescaped);
+            if content.is_empty() { Some(Datum::Null) } else { from_text(content, kind, format, minute) }
         }
     }
 }
@@ -56,6 +65,7 @@ pub(super) fn coerce_field<'t>(
     null: &str,
     kind: ColumnType,
     format: TimestampFormat,
+    minute: &mut Minute,
 ) -> Option<Datum<'t>> {
     if !quoted && text == null {
         return Some(Datum::Null);
@@ -67,7 +77,7 @@ pub(super) fn coerce_field<'t>(
     match kind {
         _ if text.is_empty() => Some(Datum::Null),
         ColumnType::Json => json::is_value(text).then_some(Datum::Text(text)),
-        _ => from_text(text, kind, format),
+        _ => from_text(text, kind, format, minute),
     }
 }
 
@@ -88,12 +98,17 @@ fn from_number<'t>(text: &str, kind: ColumnType, format: TimestampFormat) -> Opt
 }
 
 #[inline]
-fn from_text<'t>(text: &str, kind: ColumnType, format: TimestampFormat) -> Option<Datum<'t>> {
+fn from_text<'t>(
+    text: &str,
+    kind: ColumnType,
+    format: TimestampFormat,
+    minute: &mut Minute,
+) -> Option<Datum<'t>> {
     match kind {
         ColumnType::Boolean if text.eq_ignore_ascii_case("true") => Some(Datum::Boolean(true)),
         ColumnType::Boolean if text.eq_ignore_ascii_case("false") => Some(Datum::Boolean(false)),
         ColumnType::Timestamp => {
-            timestamp::rfc3339(text).or_else(|| timestamp::number(text, format)).map(Datum::Timestamp)
+            minute.rfc3339(text).or_else(|| timestamp::number(text, format)).map(Datum::Timestamp)
         }
         ColumnType::Date => timestamp::date(text).map(Datum::Date),
         _ => from_number(text, kind, format),
@@ -108,7 +123,7 @@ mod tests {
     /// The value of `json` in a column, as `Debug`; `-` where the column cannot hold it.
     fn coerced(json: &str, kind: ColumnType) -> String {
         let token = Scanner::new(json).value(0).expect("JSON");
-        let mut scratch = String::new();
+        let mut scratch = Scratch::default();
         let datum = coerce(token, kind, TimestampFormat::EpochMillis, json, &mut scratch);
         datum.map_or("-".to_owned(), |datum| format!("{datum:?}"))
     }

@@ -8,6 +8,7 @@ use super::fault::{self, Fault};
 use super::metadata;
 use super::rows::{Found, Input, Rows, append, append_known, append_later};
 use super::table::{self, Keys};
+use super::timestamp::Minute;
 use crate::csv::{Dialect, Fields, Parser};
 use crate::plan::{ColumnOrigin, Metadata, OPERATION, Source};
 use crate::record::{Chunk, Decode, Partition, Record};
@@ -26,6 +27,7 @@ pub struct CsvDecoder {
     layout: Result<Layout, String>,
     /// Of the record at hand.
     fields: Fields,
+    minute: Minute,
     bytes: Vec<u8>,
 }
 
@@ -72,6 +74,7 @@ impl CsvDecoder {
                 operation: None,
             }),
             fields: Fields::default(),
+            minute: Minute::default(),
             bytes: Vec::new(),
             rows: Rows::new(source, partition),
         }
@@ -135,7 +138,8 @@ impl CsvDecoder {
             let value = match (*input, field) {
                 (Input::Field(_) | Input::Key(_), None) => Some(Datum::Null),
                 (Input::Field(_) | Input::Key(_), Some((text, quoted))) => {
-                    coerce_field(text, quoted, &self.null, column.kind, source.timestamp_format)
+                    let format = source.timestamp_format;
+                    coerce_field(text, quoted, &self.null, column.kind, format, &mut self.minute)
                 }
                 (Input::Metadata(Metadata::IngestionTime) | Input::Computed, _) => {
                     append_later(builder, column);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::outline::{Outline, Outlines, Place};
 use crate::json::{Malformed, Scanner, Token};
 
 /// The paths of all columns as a tree. Each path has a slot, a place for the token that stands there.
@@ -10,6 +11,8 @@ pub(super) struct Fields {
     /// The objects that are looked into; 0 is the record.
     nodes: Vec<Node>,
     slots: usize,
+    /// Of the records read before.
+    outlines: Outlines,
 }
 
 /// One object that is looked into.
@@ -39,7 +42,7 @@ const SEARCHED_MEMBERS_MAX: usize = 16;
 
 impl Fields {
     pub(super) fn new() -> Self {
-        Fields { nodes: vec![Node::default()], slots: 0 }
+        Fields { nodes: vec![Node::default()], slots: 0, outlines: Outlines::default() }
     }
 
     /// The slot of a path. Equal paths share it.
@@ -71,6 +74,11 @@ impl Fields {
         self.slots - 1
     }
 
+    #[cfg(test)]
+    pub(super) fn outlines(&self) -> &Outlines {
+        &self.outlines
+    }
+
     /// Number of slots.
     pub(super) fn len(&self) -> usize {
         self.slots
@@ -78,12 +86,18 @@ impl Fields {
 
     /// Fills the slots from a record, which is one JSON object and nothing else. Of members with the same
     /// name the last one counts.
+    #[inline]
     pub(super) fn read(
-        &self,
+        &mut self,
         text: &str,
         slots: &mut [Token],
         scratch: &mut String,
     ) -> Result<(), Malformed> {
+        if self.outlines.follow(text, slots) { Ok(()) } else { self.read_any(text, slots, scratch) }
+    }
+
+    /// Reads a record that looks like none before it.
+    fn read_any(&mut self, text: &str, slots: &mut [Token], scratch: &mut String) -> Result<(), Malformed> {
         slots.fill(Token::MISSING);
         let mut scanner = Scanner::new(text);
         if !scanner.enter_object(0)? {
@@ -91,8 +105,15 @@ impl Fields {
             let problem = if at == text.len() { "empty" } else { "not a JSON object" };
             return Err(Malformed { problem, at });
         }
-        self.object(0, &mut Reading { text, scanner: &mut scanner, slots, scratch }, 1)?;
-        scanner.end()
+        let outline = self.outlines.begin();
+        let mut reading = Reading { text, scanner: &mut scanner, slots, scratch, outline };
+        self.object(0, &mut reading, 1)?;
+        let outline = reading.outline;
+        scanner.end()?;
+        if let Some(outline) = outline {
+            self.outlines.keep(outline, text, slots);
+        }
+        Ok(())
     }
 
     /// The members of an object that was entered. Recursion ends with the declared paths.
@@ -104,31 +125,50 @@ impl Fields {
         while reading.scanner.next_member(first)? {
             first = false;
             let Some(found) = node.next(guess, reading)? else {
-                reading.scanner.value(depth)?;
+                let value = reading.scanner.value(depth)?;
+                reading.learn(value, Place { slot: None, depth, looked_into: false });
                 continue;
             };
             guess = found + 1;
             let member = &node.members[found];
-            let value = match member.node {
-                None => reading.scanner.value(depth)?,
-                Some(child) => {
-                    for slot in &member.below {
-                        reading.slots[*slot] = Token::MISSING;
-                    }
-                    let start = reading.scanner.position();
-                    if reading.scanner.enter_object(depth)? {
-                        self.object(child, reading, depth + 1)?;
-                        reading.scanner.object_since(start)
-                    } else {
-                        reading.scanner.value(depth)?
-                    }
-                }
+            let (value, whole) = match member.node {
+                None => (reading.scanner.value(depth)?, true),
+                Some(child) => self.below(member, child, reading, depth)?,
             };
+            if whole {
+                reading.learn(value, Place { slot: member.slot, depth, looked_into: member.node.is_some() });
+            }
             if let Some(slot) = member.slot {
+                if !whole || reading.slots[slot] != Token::MISSING {
+                    // A value that is no step of its own, or one that another one makes void.
+                    reading.outline = None;
+                }
                 reading.slots[slot] = value;
             }
         }
         Ok(())
+    }
+
+    /// The value of a member that is looked into, and whether it is no object and so was read as one value.
+    fn below(
+        &self,
+        member: &Member,
+        child: usize,
+        reading: &mut Reading<'_, '_>,
+        depth: u32,
+    ) -> Result<(Token, bool), Malformed> {
+        for slot in &member.below {
+            if reading.slots[*slot] != Token::MISSING {
+                reading.outline = None;
+            }
+            reading.slots[*slot] = Token::MISSING;
+        }
+        let start = reading.scanner.position();
+        if reading.scanner.enter_object(depth)? {
+            self.object(child, reading, depth + 1)?;
+            return Ok((reading.scanner.object_since(start), false));
+        }
+        Ok((reading.scanner.value(depth)?, true))
     }
 }
 
@@ -138,6 +178,16 @@ struct Reading<'a, 'r> {
     scanner: &'r mut Scanner<'a>,
     slots: &'r mut [Token],
     scratch: &'r mut String,
+    /// The outline of the record as far as it was read; `None` if it is not wanted, or has no use for others.
+    outline: Option<Outline>,
+}
+
+impl Reading<'_, '_> {
+    fn learn(&mut self, value: Token, place: Place) {
+        if let Some(outline) = &mut self.outline {
+            outline.push(self.text, value, place);
+        }
+    }
 }
 
 impl Node {

@@ -1,8 +1,9 @@
 //! Bytes to columns: a record becomes a row or a reject, and nothing else in its batch is touched.
 //!
-//! On its way a JSON record is scanned once into tokens (spans of its text, one per declared path), one of CSV
-//! into its fields; then each is coerced to its column's type and appended. When a value does not fit, what was appended of the
-//! record is taken back. CHECKs are evaluated over the columns when the chunk is finished.
+//! On its way a JSON record is scanned once into tokens (spans of its text, one per declared path), guided by the
+//! records before it (`outline`), and one of CSV into its fields; then each is coerced to its column's type and
+//! appended. When a value does not fit, what was appended of the record is taken back. CHECKs are evaluated over the
+//! columns when the chunk is finished.
 //!
 //! Values are read generously where the meaning is certain: `7.0` and `"7"` are the BIGINT 7, `""` is NULL
 //! except in a TEXT, a number or boolean in a TEXT is its JSON text. They are refused where it is not.
@@ -16,6 +17,7 @@ mod fault;
 mod fields;
 mod metadata;
 mod number;
+mod outline;
 mod rows;
 mod table;
 pub mod timestamp;
@@ -27,7 +29,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use self::coerce::{Datum, coerce};
+use self::coerce::{Datum, Scratch, coerce};
 use self::fault::Fault;
 use self::fields::Fields;
 use self::rows::{Found, Input, Rows, append, append_known, append_later};
@@ -58,7 +60,7 @@ pub struct JsonDecoder {
     operation: Option<usize>,
     /// What stands at the paths of the record at hand.
     tokens: Vec<Token>,
-    text: String,
+    scratch: Scratch,
     bytes: Vec<u8>,
 }
 
@@ -84,7 +86,7 @@ impl JsonDecoder {
             keys,
             tokens: vec![Token::MISSING; fields.len()],
             fields,
-            text: String::new(),
+            scratch: Scratch::default(),
             bytes: Vec::new(),
             rows: Rows::new(source, partition),
         }
@@ -97,12 +99,12 @@ impl JsonDecoder {
         let key = self.keys.as_mut().map_or(Ok(""), |keys| keys.read(record))?;
         let tombstone = self.keys.as_ref().is_some_and(|keys| keys.is_tombstone(record));
         let text = if tombstone { "{}" } else { fault::content(record, source.max_record_bytes)? };
-        self.fields.read(text, &mut self.tokens, &mut self.text).map_err(Fault::from)?;
+        self.fields.read(text, &mut self.tokens, &mut self.scratch.text).map_err(Fault::from)?;
         let operation = self
             .operation
             .map(|slot| self.tokens[slot])
             .filter(|token| !matches!(token.kind, Kind::Missing | Kind::Null));
-        let operation = operation.map(|operation| operation.content(text, &mut self.text));
+        let operation = operation.map(|operation| operation.content(text, &mut self.scratch.text));
         let deletes = tombstone || table::deletes(operation)?;
         for (((index, column), input), builder) in
             source.columns.iter().enumerate().zip(&self.inputs).zip(columns.iter_mut())
@@ -121,7 +123,7 @@ impl JsonDecoder {
                 }
                 Input::Field(slot) => {
                     let format = source.timestamp_format;
-                    coerce(self.tokens[slot], column.kind, format, text, &mut self.text)
+                    coerce(self.tokens[slot], column.kind, format, text, &mut self.scratch)
                 }
                 Input::Metadata(Metadata::IngestionTime) | Input::Computed => {
                     append_later(builder, column);

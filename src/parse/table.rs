@@ -1,6 +1,6 @@
 //! What a record of a table says of its key: which it is, and whether it is gone.
 
-use super::coerce::{Datum, coerce};
+use super::coerce::{Datum, Scratch, coerce};
 use super::fault::{self, Fault};
 use super::fields::Fields;
 use crate::dead_letter::Reason;
@@ -15,7 +15,7 @@ pub(super) struct Keys {
     /// Key columns in the JSON of a key.
     fields: Fields,
     tokens: Vec<Token>,
-    scratch: String,
+    scratch: Scratch,
     /// By column of the source its place among the fields of a key.
     slots: Vec<Option<usize>>,
     /// By column whether it is part of the key.
@@ -35,7 +35,7 @@ impl Keys {
         };
         let slots = source.columns.iter().zip(&is_key).map(slot).collect();
         let tokens = vec![Token::MISSING; fields.len()];
-        Some(Keys { said: table.said, fields, tokens, scratch: String::new(), slots, is_key })
+        Some(Keys { said: table.said, fields, tokens, scratch: Scratch::default(), slots, is_key })
     }
 
     /// The place of a column among the fields of keys, if it is one of them.
@@ -64,7 +64,7 @@ impl Keys {
             Fault::malformed(format!("in the key: not UTF-8 at byte {}", error.valid_up_to()))
         })?;
         if format == KeyFormat::Json {
-            let read = self.fields.read(key, &mut self.tokens, &mut self.scratch);
+            let read = self.fields.read(key, &mut self.tokens, &mut self.scratch.text);
             read.map_err(|malformed| Fault::from(malformed).in_key())?;
         }
         Ok(key)
