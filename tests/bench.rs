@@ -7,6 +7,8 @@ mod process;
 #[path = "support/services.rs"]
 mod services;
 
+use std::process::Command;
+
 use process::{Process, tidemill};
 use serde_json::Value;
 use services::Services;
@@ -24,7 +26,13 @@ fn measure(dataflow: &str, arguments: &[&str], services: Option<&Services>) -> V
 fn bench(kind: &str, dataflow: &str, arguments: &[&str], services: Option<&Services>) -> Value {
     let mut command = tidemill(&["bench", kind]);
     command.arg(format!("{}/dataflows/{dataflow}", env!("CARGO_MANIFEST_DIR")));
-    command.args(arguments).arg("--json");
+    command.args(arguments);
+    report(command, services)
+}
+
+/// What a command says as JSON.
+fn report(mut command: Command, services: Option<&Services>) -> Value {
+    command.arg("--json");
     if let Some(services) = services {
         command.env("TIDEMILL_KAFKA__BOOTSTRAP_SERVERS", &services.bootstrap);
         command.env("TIDEMILL_MONGODB__URI", &services.mongodb_uri);
@@ -74,6 +82,35 @@ fn events_for_any_columns() {
 #[test]
 fn files_in_two_processes() {
     check(&measure("vehicle_latest", &["--broker", "file", "-n", "2"], None), KEYS);
+}
+
+#[test]
+fn memory_of_each_kind_of_state() {
+    for of in ["distinct", "latest", "view"] {
+        let report = report(tidemill(&["bench", "memory", "--of", of, "--ids", "3000"]), None);
+        for phase in ["filled", "steady"] {
+            let bytes = report[phase]["bytes_each"].as_f64();
+            assert!(bytes.is_some_and(|bytes| bytes.is_finite() && bytes >= 0.0), "{of}: {report:#}");
+        }
+        assert!(report["rows_s"].as_f64().is_some_and(|rows| rows > 0.0), "{of}: {report:#}");
+    }
+}
+
+/// The command itself compares the documents.
+#[test]
+fn real_mongodb_beside_a_loop_of_bulk_writes() {
+    let services = Services::new("bench_mongodb");
+    let load =
+        ["--events", "3000", "--keys", "200", "--epoch", "1000", "--repetitions", "2", "--in-flight", "2"];
+    let report = report(tidemill(&[&["bench", "mongodb"], &load[..]].concat()), Some(&services));
+    for (sink, documents) in [("history", 3_000), ("upsert", 600)] {
+        let figures = &report["sinks"][sink];
+        assert_eq!(figures["documents"], documents, "{report:#}");
+        for figure in ["documents_per_s", "bare_documents_per_s", "ratio"] {
+            let value = figures[figure].as_f64();
+            assert!(value.is_some_and(|value| value.is_finite() && value > 0.0), "{figure} in {report:#}");
+        }
+    }
 }
 
 #[test]

@@ -144,6 +144,9 @@ fn measure(command: BenchCommand) -> Result<ExitCode> {
         BenchCommand::Soak(args) => {
             return bench::soak(&args, configuration::load(&inputs(&args.settings)?)?);
         }
+        BenchCommand::Mongodb(args) => {
+            bench::mongodb(&args, &configuration::load(&inputs(&args.settings)?)?)?;
+        }
         BenchCommand::Floor(args) => bench::floor(&args, &configuration::load(&inputs(&args.settings)?)?)?,
         BenchCommand::Lag(args) => return bench::lag(&args, configuration::load(&inputs(&args.settings)?)?),
     }

@@ -44,6 +44,9 @@ use crate::error::{Error, Result};
 use crate::time::Epoch;
 
 pub use connect::{Context, connect};
+/// For benchmarks: the product sends commands by itself.
+#[doc(hidden)]
+pub use mongodb::commands as mongodb_commands;
 
 /// Who writes: names progress on the other side.
 #[derive(Clone, Debug, PartialEq, Eq)]

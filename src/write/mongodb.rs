@@ -13,6 +13,7 @@ mod command;
 mod document;
 mod encode;
 mod open;
+mod operations;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,18 +23,21 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use self::attempt::{Outcome, Target, attempt};
-use self::command::{Batch, Kind, Operation, delete, split, upsert};
-use self::document::Documents;
+use self::command::{Batch, Kind, Operation, split};
+use self::operations::{Encoded, Operations};
 use super::backoff::{Backoff, stopped, until_it_works};
 use super::connect::Context;
 use super::ids::IdSource;
 use super::refusal::refusal;
-use super::{Changes, Health, Identity, Op, Receipt, Sink};
+use super::{Changes, Health, Identity, Receipt, Sink};
 use crate::dead_letter::Reason;
 use crate::error::{Error, Result};
-use crate::plan::{self, WriteMode};
+use crate::plan;
 use crate::settings::{MongoDb, Secret};
 use crate::time::Epoch;
+
+#[doc(hidden)]
+pub use self::operations::commands;
 
 /// Commands that are under way at once.
 const IN_FLIGHT: usize = 4;
@@ -46,9 +50,7 @@ const LOOKS: u32 = 15;
 #[derive(Debug)]
 pub(super) struct Collection {
     sink: String,
-    mode: WriteMode,
-    document: Option<usize>,
-    ids: IdSource,
+    operations: Operations,
     uri: Secret,
     database: String,
     collection: String,
@@ -89,9 +91,7 @@ impl Collection {
         let not_compared = target.not_compared.iter().map(|&column| sink.schema.field(column).name().clone());
         Collection {
             sink: sink.name.clone(),
-            mode: target.mode,
-            document: sink.document,
-            ids: IdSource::new(target, &context.partitions),
+            operations: Operations::new(sink, target, &context.partitions),
             uri: uri.clone(),
             database: target.database.clone().unwrap_or_else(|| settings.database.clone()),
             collection: target.collection.clone(),
@@ -104,37 +104,6 @@ impl Collection {
         }
     }
 
-    /// Makes the operations of an epoch: what is written, and what is deleted after that.
-    fn encode(&mut self, epoch: Epoch, changes: &Changes) -> Result<(Vec<Operation>, Vec<Operation>)> {
-        let documents = Documents::new(&changes.rows, self.document)?;
-        let version = epoch as i64;
-        let (mut written, mut deleted) = (Vec::new(), Vec::new());
-        for (row, op) in changes.ops.iter().enumerate() {
-            if self.mode == WriteMode::Append && *op != Op::Insert {
-                return Err(Error::internal("a row of a sink that appends was changed"));
-            }
-            let origin = changes.origins.as_ref().map(|origins| &origins[row]);
-            let id = encode::id(&mut self.ids, &documents, row, origin)?;
-            let body = id.and_then(|id| {
-                let body = match (self.mode, op) {
-                    (WriteMode::Append, _) => encode::document(&id, &documents.fields(row), None)?,
-                    (WriteMode::Upsert, Op::Delete) => delete(&id, version),
-                    (WriteMode::Upsert, _) => {
-                        let document = encode::document(&id, &documents.fields(row), Some(version))?;
-                        upsert(&id, document, version)
-                    }
-                };
-                Ok(Operation { row, id, body })
-            });
-            match body {
-                Ok(operation) if *op == Op::Delete => deleted.push(operation),
-                Ok(operation) => written.push(operation),
-                Err(error) => self.refuse(epoch, changes, row, Reason::SinkRefused, error),
-            }
-        }
-        Ok((written, deleted))
-    }
-
     /// Sends operations in as many commands as they need.
     fn send(
         &mut self,
@@ -144,7 +113,7 @@ impl Collection {
         changes: &Arc<Changes>,
     ) -> Result<()> {
         // Of two rows with one business key the earlier is the one that stays.
-        let limit = match (kind, &self.ids) {
+        let limit = match (kind, &self.operations.ids) {
             (Kind::Insert, IdSource::Columns(_)) => 1,
             _ => IN_FLIGHT,
         };
@@ -242,7 +211,7 @@ impl Sink for Collection {
         let client = || runtime.block_on(open::client(&self.uri));
         let client = until_it_works(&self.sink, &self.health, client)?;
         let database = client.database(&self.database);
-        let prepare = || runtime.block_on(open::prepare(&database, &self.collection, self.mode));
+        let prepare = || runtime.block_on(open::prepare(&database, &self.collection, self.operations.mode));
         let progress = until_it_works(&self.sink, &self.health, prepare)?;
         let target = Arc::new(Target {
             database,
@@ -256,8 +225,11 @@ impl Sink for Collection {
     fn write(&mut self, epoch: Epoch, changes: Changes) -> Result<()> {
         self.receipts.push_back((epoch, Receipt::default()));
         let changes = Arc::new(changes);
-        let (written, deleted) = self.encode(epoch, &changes)?;
-        let kind = if self.mode == WriteMode::Append { Kind::Insert } else { Kind::Upsert };
+        let Encoded { written, deleted, refused } = self.operations.encode(epoch, &changes)?;
+        for (row, error) in refused {
+            self.refuse(epoch, &changes, row, Reason::SinkRefused, error);
+        }
+        let kind = self.operations.kind();
         if deleted.is_empty() {
             return self.send(epoch, kind, written, &changes);
         }

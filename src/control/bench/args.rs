@@ -14,10 +14,12 @@ pub enum BenchCommand {
     Throughput(Box<ThroughputArgs>),
     /// Time from when an event was due to be sent until views, topics and collections show it
     Lag(Box<LagArgs>),
-    /// Resident bytes of DISTINCT ON for each key that it remembers
+    /// Resident bytes of a state for each of its keys
     Memory(MemoryArgs),
     /// Whether what a dataflow holds stays as it is over a long stream; the exit code is 1 if it grows
     Soak(Box<SoakArgs>),
+    /// Documents per second into MongoDB, beside a loop of bulk writes of the same documents
+    Mongodb(MongodbArgs),
     /// Read and decode the backlog of a dataflow, and nothing else
     #[command(hide = true)]
     Floor(FloorArgs),
@@ -96,15 +98,29 @@ pub struct LagArgs {
 
 #[derive(Args, Clone, Debug)]
 pub struct MemoryArgs {
-    /// Number of keys that are remembered at a time
-    #[arg(long, value_name = "N", default_value_t = 20_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
-    pub ids: u64,
+    /// Which state
+    #[arg(long, value_enum, default_value_t = MemoryOf::Distinct)]
+    pub of: MemoryOf,
+    /// Number of keys that are held at a time [default: 20000000, of latest and view 1000000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub ids: Option<u64>,
     /// Bytes of a key; that of a UUID has 36
     #[arg(long, value_name = "N", default_value_t = 36, value_parser = id_bytes)]
     pub id_bytes: usize,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// What needs memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MemoryOf {
+    /// The ids that DISTINCT ON remembers
+    Distinct,
+    /// The latest values of four fields
+    Latest,
+    /// The same with the rows by key from which they are read live
+    View,
 }
 
 /// Shorter ones would not differ.
@@ -145,6 +161,30 @@ pub struct SoakArgs {
     /// Worker threads
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: u16,
+    /// Print one JSON object as the last line
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub settings: SettingArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct MongodbArgs {
+    /// Number of events
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub events: u64,
+    /// Number of vehicles
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub keys: u64,
+    /// Commands of the loop that are under way at a time; the sink has four
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub in_flight: u16,
+    /// Events of an epoch
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub epoch: u64,
+    /// How often it is measured; medians are reported
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    pub repetitions: u16,
     /// Print one JSON object as the last line
     #[arg(long)]
     pub json: bool,

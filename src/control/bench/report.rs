@@ -246,7 +246,7 @@ fn stage_of_operator(name: &str) -> &'static str {
 }
 
 /// The middle value; the mean of the two middle ones of an even number.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     match values.len() {
@@ -257,7 +257,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// Distance of the greatest from the least value, over the median.
-fn spread(values: &[f64]) -> f64 {
+pub(super) fn spread(values: &[f64]) -> f64 {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let greatest = values.iter().copied().fold(0.0, f64::max);
     (greatest - least) / median(values.iter().copied())
