@@ -166,7 +166,11 @@ impl KafkaConnector {
         let failed = |error: &KafkaError| {
             let answer = failed(client, &format!("read the offsets of {}", named(&partition)), error);
             // It was there a moment ago: whether it still is tells the list of topics.
-            if error.rdkafka_error_code().is_some_and(is_gone) { Error::away(answer.to_string()) } else { answer }
+            if error.rdkafka_error_code().is_some_and(is_gone) {
+                Error::away(answer.to_string())
+            } else {
+                answer
+            }
         };
         let (low, high) =
             client.fetch_watermarks(&partition.name, number, patience).map_err(|error| failed(&error))?;

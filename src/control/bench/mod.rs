@@ -23,6 +23,6 @@ mod throughput;
 pub use self::floor::run as floor;
 pub use self::lag::{Slo, run as lag};
 pub use self::memory::run as memory;
-pub use self::soak::run as soak;
 pub use self::mongodb::run as mongodb;
+pub use self::soak::run as soak;
 pub use self::throughput::run as throughput;

@@ -89,7 +89,8 @@ impl<'a> Bench<'a> {
                 fill::topic(&self.setup.topics(), source, self.amount, &self.setup.settings)?;
             }
         }
-        let mut report = Report::new(self.args, self.broker, bytes, expected, self.setup.sources().count() as u64);
+        let mut report =
+            Report::new(self.args, self.broker, bytes, expected, self.setup.sources().count() as u64);
         for repetition in 1..=self.args.repetitions {
             if self.broker == Broker::Real {
                 report.polls.push(self.floor(Reading::Poll)?.0);

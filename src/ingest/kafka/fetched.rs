@@ -128,9 +128,8 @@ fn give(message: &sys::rd_kafka_message_t, headers: bool, each: &mut impl FnMut(
     }
     let Ok(offset) = offset else { return };
     // SAFETY: pointer and length belong together, and live as long as the message.
-    let (key, payload) = unsafe {
-        (bytes(message.key, message.key_len), bytes(message.payload, message.len))
-    };
+    let (key, payload) =
+        unsafe { (bytes(message.key, message.key_len), bytes(message.payload, message.len)) };
     let found = if headers { headers_of(message) } else { Vec::new() };
     each(Fetched::Record(&Record {
         offset,

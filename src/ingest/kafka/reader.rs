@@ -21,7 +21,8 @@ use crate::record::FoundPartition;
 /// Records in one call of `read` at most.
 const RECORDS_PER_READ: usize = 8_000;
 /// Properties of a client that limit what it fetches ahead of all its partitions, and the least that one of them has.
-const PER_PARTITION: [(&str, usize); 2] = [("queued.min.messages", 1_000), ("queued.max.messages.kbytes", 1_024)];
+const PER_PARTITION: [(&str, usize); 2] =
+    [("queued.min.messages", 1_000), ("queued.max.messages.kbytes", 1_024)];
 /// How long a lost connection is looked for in one call.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 
@@ -139,7 +140,9 @@ impl Reader for KafkaReader {
         let progress = call.progress;
         for topic in &self.topics {
             for (number, told) in topic.state.client.context().take_told() {
-                let Some(slot) = topic.slots.iter().find(|slot| slot.stand.number == number) else { continue };
+                let Some(slot) = topic.slots.iter().find(|slot| slot.stand.number == number) else {
+                    continue;
+                };
                 told.end.iter().for_each(|end| out.log_end(slot.stand.index, *end));
                 // What is gone has no broker, and no more records.
                 out.answers(slot.stand.index, told.answers || topic.state.gone);
@@ -208,7 +211,9 @@ impl State {
             match polled {
                 Ok(message) => {
                     let place = format!("partition {} of topic '{}'", message.partition(), self.name);
-                    return Err(Error::internal(format!("a record of {place} is not in the queue of its own")));
+                    return Err(Error::internal(format!(
+                        "a record of {place} is not in the queue of its own"
+                    )));
                 }
                 Err(KafkaError::MessageConsumptionFatal(code)) => {
                     return Err(Error::internal(format!("topic '{}': {code}", self.name)));
@@ -308,7 +313,8 @@ mod tests {
 
     /// Per topic its name, its partitions, and how many of them its client fetches.
     fn read(reader: &KafkaReader) -> Vec<(&str, Places, usize)> {
-        let slots = |topic: &Topic| topic.slots.iter().map(|slot| (slot.stand.number, slot.stand.index)).collect();
+        let slots =
+            |topic: &Topic| topic.slots.iter().map(|slot| (slot.stand.number, slot.stand.index)).collect();
         let fetched = |topic: &Topic| topic.state.client.assignment().expect("an assignment").count();
         reader.topics.iter().map(|topic| (topic.state.name.as_str(), slots(topic), fetched(topic))).collect()
     }

@@ -13,10 +13,10 @@ use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use serde_json::json;
 
 use super::{give_back, write_id};
-use crate::control::samples::resident;
 use crate::batch::{Batch, Origin};
 use crate::control::bench::args::MemoryArgs;
 use crate::control::progress;
+use crate::control::samples::resident;
 use crate::error::Result;
 use crate::plan::{Bound, Deduplication, Horizon};
 use crate::time::{EpochClose, Watermark};

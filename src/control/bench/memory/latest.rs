@@ -22,12 +22,12 @@ use timely::dataflow::operators::{Input, Probe};
 use timely::worker::Worker;
 
 use super::{give_back, write_id};
-use crate::control::samples::resident;
 use crate::batch::{Batch, Origin};
 use crate::compile::{Request, compile};
 use crate::control::bench::args::MemoryArgs;
 use crate::control::failure::fatal;
 use crate::control::progress;
+use crate::control::samples::resident;
 use crate::error::{Error, Result};
 use crate::ledger::{Layout, Ledger};
 use crate::plan::{Downstream, Plan};
