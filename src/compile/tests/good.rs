@@ -334,3 +334,26 @@ fn distinct_rows_are_append_only_and_their_columns_name_them() {
     assert_eq!(plan.operators.len(), 3);
     insta::assert_snapshot!(explain(&plan));
 }
+
+#[test]
+fn a_window_in_from_and_one_in_group_by_are_the_same_plan() {
+    let of = |query: &str| {
+        let sink = format!("CREATE SINK out AS {query} WITH (connector = 'stdout');");
+        explain(&plan(&sink))
+    };
+    let written = of("SELECT did, window_start, count(*) AS n FROM telemetry \
+                      GROUP BY did, hop(\"eventTime\", INTERVAL '1 minute', INTERVAL '5 minutes')");
+    for query in [
+        "SELECT did, window_start, count(*) AS n \
+         FROM hop(telemetry, \"eventTime\", INTERVAL '1 minute', INTERVAL '5 minutes') GROUP BY did, window_start",
+        "SELECT h.did, h.window_start, count(*) AS n \
+         FROM TABLE(HOP(TABLE telemetry, DESCRIPTOR(\"eventTime\"), INTERVAL '1' MINUTE, INTERVAL '5' MINUTES)) AS h \
+         GROUP BY h.did, h.window_start, h.window_end",
+        "SELECT did, window_start, count(*) AS n FROM hop(TIMECOL => \"eventTime\", \
+         SIZE => INTERVAL '5 minutes', SLIDE => INTERVAL '1 minute', DATA => telemetry) GROUP BY 2, 1",
+        "SELECT did, HOP_START(\"eventTime\", INTERVAL '1 minute', INTERVAL '5 minutes') AS window_start, \
+         count(*) AS n FROM telemetry GROUP BY did, HOP(\"eventTime\", INTERVAL '1 minute', INTERVAL '5 minutes')",
+    ] {
+        assert_eq!(of(query), written, "{query}");
+    }
+}
