@@ -95,7 +95,7 @@ fn agree_with_duckdb(test: usize) {
 
 #[test]
 fn queries_with_late_rows_cover_every_feature() {
-    assert!(GENERATED.len() == TESTS);
+    assert_eq!(GENERATED.len(), TESTS);
     covers_every_feature(SCRIPT, TESTS);
 }
 

@@ -115,6 +115,7 @@ impl Lowering<'_> {
             let schema = flow.schema.clone();
             let named = Sides { left: Flow { schema, ..sides.left.clone() }, ..sides.clone() };
             self.both_are_kept(&named, known).map_err(|problems| match in_time {
+                _ if self.is_lookup(&sides) => vec![self.without_key(kind, &named)],
                 true => problems.into_iter().map(by_exists).collect(),
                 false => problems,
             })?;

@@ -39,7 +39,7 @@ impl Lowering<'_> {
             return Err(vec![self.keeps_right(kind, sides)]);
         }
         if kind.gives_pairs() && !is_unique(sides, &equalities) {
-            return Err(vec![self.without_key(sides)]);
+            return Err(vec![self.without_key(kind, sides)]);
         }
         let rest = rest.into_iter().reduce(Expr::and);
         let condition = rest.map(|rest| expression::condition(&rest, &sides.scope(), clause));
@@ -109,7 +109,8 @@ impl Lowering<'_> {
         Problem::new(message).hint(hint).or_at(locate::relation(self.query, &table))
     }
 
-    fn without_key(&self, sides: &Sides) -> Problem {
+    /// A stream is to be looked up in a table by something else than the whole key.
+    pub(super) fn without_key(&self, kind: JoinKind, sides: &Sides) -> Problem {
         let (stream, table) = (sides.left.name(), sides.right.name());
         let Some(key) = &sides.right.key else {
             let message = format!("`{table}` has no key by which rows of `{stream}` could be looked up");
@@ -128,9 +129,17 @@ impl Lowering<'_> {
                 format!("{stream}.{name} = {table}.{name}")
             })
             .collect();
+        let equalities = equalities.join(" AND ");
+        let (write, join) = match kind.gives_pairs() {
+            true => (format!("ON {equalities}"), "join"),
+            // An expression that can fail on a row decides nothing by itself there.
+            false => (
+                format!("EXISTS (SELECT 1 FROM {table} WHERE {equalities}), with plain columns"),
+                "look into",
+            ),
+        };
         let hint = format!(
-            "write ON {}; to find rows by other columns, aggregate by these in a view and join that",
-            equalities.join(" AND ")
+            "write {write}; to find rows by other columns, aggregate by these in a view and {join} that"
         );
         Problem::new(message).hint(hint).or_at(locate::relation(self.query, &table))
     }
