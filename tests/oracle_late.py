@@ -12,7 +12,7 @@ import sys
 import oracle_data
 import oracle_event_time
 import oracle_generator
-from oracle_generator import Query
+from oracle_generator import Query, Relation
 
 
 class Late(oracle_event_time.EventTime):
@@ -27,6 +27,12 @@ class Late(oracle_event_time.EventTime):
                 source.options = ", scan.watermark.alignment.max-drift = 'unbounded'"
                 source.declared = self.pick([1, source.delay // 10 + 1, source.delay // 3 + 1])
         return sources
+
+    def union_of_times(self, pool: list[Relation], depth: int) -> Query:
+        """Of rows that come with their records, or of such that come when they are due: what is late is known of these."""
+        records = [relation for relation in pool if relation.origin]
+        due = [relation for relation in pool if not relation.origin and not {"lookup_exists", "lookup_in"} & relation.features]
+        return super().union_of_times(due if due and self.chance(0.4) else records or due or pool, depth)
 
     def late_rows(self, query: Query, name: str) -> str:
         return f"late({name})" if query.judges else ""
