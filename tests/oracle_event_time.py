@@ -94,6 +94,9 @@ FEATURES = {
 }
 
 
+WINDOWS = {"tumble", "hop", "cumulate", "session"}
+
+
 class EventTime(Generator):
     # What else the queries are made of is demanded elsewhere.
     FEATURES = dict.fromkeys(oracle_generator.FEATURES, 0) | FEATURES
@@ -289,6 +292,10 @@ class EventTime(Generator):
         query = self.made(relation, f"DISTINCT ON ({', '.join(keys)}) {text}", columns, relation.rows, False, None)
         query.deduplicated = True
         return replace(query, ordered=True, stream=True, judges=True)
+
+    def sides(self, pool: list[Relation]):
+        """Of joins that keep both sides: what has a row for each window would be kept for ever."""
+        return super().sides([relation for relation in pool if not WINDOWS & relation.features])
 
     def streams(self, pool: list[Relation]) -> list[Relation]:
         """What can be joined with another stream."""
