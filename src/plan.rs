@@ -168,6 +168,9 @@ pub struct Source {
     /// How long a partition at the log end has no data before its watermark stops to count.
     pub idle_timeout: Duration,
     /// How far ahead of the slowest partition another one may be in event time; `None`: as far as it comes.
+    /// An event time further ahead than this of those before it in its partition counts only when most of the last
+    /// records are there as well; `None`: it counts at once.
+    pub max_jump: Option<Duration>,
     pub max_drift: Option<Duration>,
     /// The column that names the device of a record, as an index into [`Source::columns`].
     pub device: Option<usize>,

@@ -221,7 +221,7 @@ fn execute(
                 source,
                 records,
                 devices,
-                "records were ahead of the clock by more than max_future"
+                "records were ahead by more than max_future or max_jump"
             );
         }
     }

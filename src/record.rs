@@ -158,6 +158,7 @@ struct RawEntry {
     key: Option<u32>,
     payload: Option<u32>,
     left_out: u64,
+    timestamp_ms: Option<i64>,
 }
 
 /// Collects records for a [`RawRecords`].
@@ -179,6 +180,7 @@ impl RawBuilder {
             key: record.key.map(|key| key.len() as u32),
             payload: record.payload.map(|payload| payload.len() as u32),
             left_out: record.left_out,
+            timestamp_ms: record.timestamp_ms,
         });
     }
 
@@ -221,6 +223,11 @@ impl RawRecords {
     /// Number of records whose offset is less than this one.
     pub fn before(&self, offset: u64) -> usize {
         self.entries().partition_point(|entry| entry.offset < offset)
+    }
+
+    /// The time that the log holds for record `index`, in milliseconds since the Unix epoch.
+    pub fn timestamp_ms(&self, index: usize) -> Option<i64> {
+        self.entries()[index].timestamp_ms
     }
 
     /// Bytes of key and payload of record `index`.

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 use broker::{Broker, setting};
 use chrono::{DateTime, SecondsFormat};
 use process::{Cluster, tidemill, until};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use reading::finish;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -161,4 +163,36 @@ fn real_a_broker_that_does_not_answer_makes_nothing_late() {
     until("the rest is read", PATIENCE, || cluster.log(), || read() == 1_800);
     let ledger = finish(&mut cluster);
     assert_eq!(late(&ledger), 0, "{ledger:#}");
+}
+
+#[test]
+fn real_a_clock_that_was_ahead_is_a_dead_letter_in_a_replay_as_well() {
+    let mut broker = Broker::new("replay");
+    let topic = broker.create("readings", 1);
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &broker.bootstrap);
+    let producer: BaseProducer = config.create().expect("a producer");
+    let produce = |seconds: std::ops::Range<i64>| {
+        for second in seconds {
+            // Each fiftieth was half an hour ahead when it was written; today that is long ago.
+            let ahead = if second % 50 == 49 { 1_800 } else { 0 };
+            let time = times(START + second + ahead, 1).next().expect("a time");
+            let payload = format!(r#"{{"value": "{time}"}}"#);
+            let record = BaseRecord::<str, str>::to(&topic).partition(0).payload(&payload);
+            let record = record.timestamp((START + second) * 1_000);
+            producer.send(record).map_err(|(error, _)| error).expect("queued");
+        }
+        producer.flush(PATIENCE).expect("all records acknowledged");
+    };
+    let folder = dataflow(&topic, "10s");
+    let folder = folder.path();
+    produce(0..600);
+    let mut cluster = start(folder, &broker.bootstrap, 2, 1);
+    let read = || lines(folder, "copy.jsonl").len();
+    until("the first are read", PATIENCE, || cluster.log(), || read() == 588);
+    produce(600..1_200);
+    until("all are read", PATIENCE, || cluster.log(), || read() == 1_176);
+    let ledger = finish(&mut cluster);
+    assert_eq!((late(&ledger), &ledger["read"]["readings"]), (0, &1_200.into()), "{ledger:#}");
+    assert_eq!(ledger["legs"][0]["dead"], 24, "{ledger:#}");
 }

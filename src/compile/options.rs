@@ -30,6 +30,8 @@ pub struct SourceOptions {
     pub format: Format,
     pub timestamp_format: TimestampFormat,
     pub max_future: Duration,
+    /// `None`: `unbounded`.
+    pub max_jump: Option<Duration>,
     pub idle_timeout: Duration,
     /// `None`: not given, or `unbounded`.
     pub max_drift: Option<Duration>,

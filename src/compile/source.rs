@@ -84,6 +84,7 @@ pub(super) fn source(
         format: options.format,
         timestamp_format: options.timestamp_format,
         max_future: options.max_future,
+        max_jump: options.max_jump,
         idle_timeout: options.idle_timeout,
         max_drift: options.max_drift,
         device: device?,

@@ -77,7 +77,7 @@ fn event_time(text: &mut Text, status: &Status) {
     for source in &status.sources {
         text.known(&[("source", &source.name)], source.lag_event_ms.map(Seconds));
     }
-    text.counter("source_future_records_total", "records ahead of the clock by more than max_future");
+    text.counter("source_future_records_total", "records ahead by more than max_future or max_jump");
     for source in &status.sources {
         for (device, count) in &source.future {
             text.value(&[("source", &source.name), ("device", device)], count);

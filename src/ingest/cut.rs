@@ -5,21 +5,20 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, BooleanArray, RecordBatch, TimestampNanosecondArray, UInt32Array, UInt64Array,
-};
-use arrow::compute::{filter, filter_record_batch};
-use arrow::util::display::array_value_to_string;
+use arrow::array::{ArrayRef, RecordBatch, TimestampNanosecondArray, UInt32Array, UInt64Array};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::align::Standing;
+use super::furthest::Furthest;
 use super::hold::{self, Hold};
 use crate::batch::{Batch, Origin, RowOrigin};
-use crate::dead_letter::{DeadLetter, Reason};
+use crate::dead_letter::DeadLetter;
 use crate::error::{Error, Result};
 use crate::plan::{ColumnOrigin, Metadata, Source};
 use crate::record::Chunk;
 use crate::time::{Binding, EventTime, NANOS_PER_MILLI, Tick, Watermark};
+
+mod guard;
 
 /// What one partition contributes to an epoch.
 #[derive(Debug)]
@@ -34,7 +33,7 @@ pub struct Cut {
     /// Rows at the greatest event time of their partition so far, and of the others how far they are behind it.
     pub in_order: u64,
     pub late_ms: Vec<u64>,
-    /// Whose records were ahead of the clock, once for each.
+    /// Whose records were ahead of the clock, of the time of their record or of the others around, once for each.
     pub future: Vec<String>,
 }
 
@@ -45,7 +44,8 @@ pub struct PartitionCut {
     source_index: u16,
     partition: u32,
     next_offset: u64,
-    max_event_time: Option<EventTime>,
+    /// The greatest event time that counts.
+    furthest: Furthest,
     /// The middle of the last event times.
     stands_at: Option<EventTime>,
     /// Wall clock of the last epoch that brought event time on, or in which nobody knew whether there was more.
@@ -92,11 +92,11 @@ impl PartitionCut {
     /// A partition from which nothing has been cut, and which is read from offset `from` on.
     pub fn new(source: Arc<Source>, source_index: u16, partition: u32, from: u64) -> Self {
         PartitionCut {
+            furthest: Furthest::new(source.max_jump),
             source,
             source_index,
             partition,
             next_offset: from,
-            max_event_time: None,
             stands_at: None,
             last_data_ms: None,
             open: None,
@@ -111,8 +111,7 @@ impl PartitionCut {
 
     /// What is later is no event time, but the time of a broken clock.
     fn clock_limit(&self, tick: &Tick) -> EventTime {
-        let max_future_ns = i64::try_from(self.source.max_future.as_nanos()).unwrap_or(i64::MAX);
-        tick.wall_ms.saturating_mul(NANOS_PER_MILLI).saturating_add(max_future_ns)
+        self.limit(tick.wall_ms)
     }
 
     /// Ends an epoch that was cut in parts.
@@ -145,8 +144,7 @@ impl PartitionCut {
                 rule: reject.rule.clone(),
                 stage: self.source.name.clone(),
             }));
-            let (rows, offsets) = self.guard(tick, chunk, &mut letters, &mut seen_time.future)?;
-            self.observe(&rows, &mut seen_time)?;
+            let (rows, offsets) = self.judge((tick, place), chunk, &mut letters, &mut seen_time)?;
             if rows.num_rows() > 0 {
                 batches.push(self.batch(tick, rows, offsets)?);
             }
@@ -181,83 +179,6 @@ impl PartitionCut {
         RowOrigin { source: self.source_index, partition: self.partition, offset, index: 0 }
     }
 
-    /// Takes out rows that are further ahead of the epoch's clock than `max_future`, before they can move the
-    /// watermark: one broken clock never makes a fleet late.
-    fn guard(
-        &self,
-        tick: &Tick,
-        chunk: &Chunk,
-        letters: &mut Vec<DeadLetter>,
-        devices: &mut Vec<String>,
-    ) -> Result<(RecordBatch, UInt64Array)> {
-        let Chunk { rows, offsets, .. } = chunk;
-        let Some(watermark) = self.source.watermark else { return Ok((rows.clone(), offsets.clone())) };
-        let times = times(rows, watermark.column)?;
-        let limit = self.clock_limit(tick);
-        let is_future = |(row, time): (usize, Option<EventTime>)| Some(row).filter(|_| time > Some(limit));
-        let future: Vec<usize> = times.iter().enumerate().filter_map(is_future).collect();
-        if future.is_empty() {
-            return Ok((rows.clone(), offsets.clone()));
-        }
-        let mut keep = vec![true; rows.num_rows()];
-        let column = &self.source.columns[watermark.column].name;
-        for row in future {
-            keep[row] = false;
-            devices.push(self.device(chunk, row)?);
-            letters.push(DeadLetter {
-                origin: Some(self.origin(offsets.value(row))),
-                row: None,
-                reason: Reason::FutureTime,
-                error: format!(
-                    "field \"{column}\": {} is more than {} ahead of the clock",
-                    chrono::DateTime::from_timestamp_nanos(times.value(row))
-                        .to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
-                    humantime::format_duration(self.source.max_future)
-                ),
-                rule: "max_future".into(),
-                stage: self.source.name.clone(),
-            });
-        }
-        let keep = BooleanArray::from(keep);
-        let offsets = filter(offsets, &keep).map_err(internal)?;
-        Ok((filter_record_batch(rows, &keep).map_err(internal)?, UInt64Array::from(offsets.to_data())))
-    }
-
-    /// Who has sent a row: as the source says, else by the key of the record.
-    fn device(&self, chunk: &Chunk, row: usize) -> Result<String> {
-        let key = match self.source.device {
-            Some(column) => {
-                let column = chunk.rows.column(column);
-                column
-                    .is_valid(row)
-                    .then(|| array_value_to_string(column, row))
-                    .transpose()
-                    .map_err(internal)?
-            }
-            None => {
-                let record = chunk.raw.find(chunk.offsets.value(row));
-                record.and_then(|record| record.key).map(|key| String::from_utf8_lossy(&key).into_owned())
-            }
-        };
-        Ok(key.unwrap_or_else(|| "(unknown)".to_owned()))
-    }
-
-    /// Moves the greatest event time.
-    fn observe(&mut self, rows: &RecordBatch, seen: &mut SeenTime) -> Result<()> {
-        let Some(watermark) = self.source.watermark else { return Ok(()) };
-        let mut greatest = self.max_event_time.unwrap_or(EventTime::MIN);
-        for time in times(rows, watermark.column)?.iter().flatten() {
-            if time >= greatest {
-                greatest = time;
-                seen.in_order += 1;
-            } else {
-                seen.late_ms.push(greatest.abs_diff(time).div_ceil(NANOS_PER_MILLI.unsigned_abs()));
-            }
-        }
-        self.max_event_time = Some(greatest).filter(|greatest| *greatest > EventTime::MIN);
-        Ok(())
-    }
-
     /// Fills in ingestion times and origins.
     fn batch(&self, tick: &Tick, rows: RecordBatch, offsets: UInt64Array) -> Result<Batch> {
         let length = rows.num_rows();
@@ -285,7 +206,7 @@ impl PartitionCut {
     }
 
     fn watermark(&self) -> Watermark {
-        match (self.source.watermark, self.max_event_time) {
+        match (self.source.watermark, self.furthest.time()) {
             (Some(watermark), Some(time)) => Watermark(time.saturating_sub(watermark.delay_ns)),
             _ => Watermark::NONE,
         }

@@ -268,7 +268,11 @@ impl Cutter {
         observed.lateness.record(cut.in_order, &cut.late_ms);
         if let (Some(device), 0) = (cut.future.first(), observed.future.total()) {
             let source = &self.parts.source;
-            tracing::warn!(source = source.name, device, "a clock is ahead by more than max_future");
+            tracing::warn!(
+                source = source.name,
+                device,
+                "a clock is ahead by more than max_future or max_jump"
+            );
         }
         cut.future.iter().for_each(|device| observed.future.add(device));
     }

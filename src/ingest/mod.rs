@@ -27,6 +27,7 @@ pub mod discovery;
 pub mod driver;
 pub mod file;
 pub mod fleet;
+pub mod furthest;
 pub mod hold;
 pub mod kafka;
 pub mod observed;

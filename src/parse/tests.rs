@@ -67,6 +67,7 @@ pub(super) fn source(columns: Vec<Column>, checks: &[(&str, Operator, i64)]) -> 
         format: Format::Json,
         timestamp_format: TimestampFormat::EpochMillis,
         max_future: Duration::from_secs(300),
+        max_jump: None,
         idle_timeout: Duration::from_secs(10),
         computed: Vec::new(),
         max_drift: None,

@@ -152,6 +152,7 @@ pub(super) fn source(
         format: plan::Format::Json,
         timestamp_format: plan::TimestampFormat::EpochMillis,
         max_future: Duration::from_secs(300),
+        max_jump: None,
         idle_timeout: Duration::from_secs(10),
         computed: Vec::new(),
         max_drift: None,

@@ -56,6 +56,7 @@ fn telemetry() -> Source {
         format: Format::Json,
         timestamp_format: TimestampFormat::EpochMillis,
         max_future: Duration::from_secs(300),
+        max_jump: None,
         idle_timeout: Duration::from_secs(10),
         computed: Vec::new(),
         max_drift: None,

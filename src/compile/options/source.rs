@@ -12,6 +12,7 @@ use crate::plan::{
 };
 
 const MAX_FUTURE: Duration = Duration::from_secs(5 * 60);
+const MAX_JUMP: Duration = Duration::from_secs(30 * 86_400);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_RECORD_BYTES: usize = 1 << 20;
 
@@ -22,13 +23,13 @@ pub(in crate::compile) const MAX_DRIFT: &str = "scan.watermark.alignment.max-dri
 const DEVICE: &str = "device";
 
 /// Options that mean something only where event time is declared.
-pub(in crate::compile) const OF_EVENT_TIME: &[&str] = &[MAX_DRIFT, DEVICE];
+pub(in crate::compile) const OF_EVENT_TIME: &[&str] = &["max_jump", MAX_DRIFT, DEVICE];
 
 /// For all connectors.
 const COMMON: &[&str] = &["connector", "format", "timestamp_format", "max_record_bytes", "dead_letters"];
 
 /// For all connectors of sources: what is about event time, which a table has not.
-const TIME: &[&str] = &["max_future", "idle_timeout", MAX_DRIFT, DEVICE];
+const TIME: &[&str] = &["max_future", "max_jump", "idle_timeout", MAX_DRIFT, DEVICE];
 
 /// Options of views that are easily written on a source.
 const OF_VIEWS: &[(&str, &str)] = &[
@@ -43,6 +44,7 @@ const OF_VIEWS: &[(&str, &str)] = &[
 /// Options of sources that are easily written on a table.
 const NOT_OF_TABLES: &[(&str, &str)] = &[
     ("max_future", "remove it: a table has no event time"),
+    ("max_jump", "remove it: a table has no event time"),
     ("idle_timeout", "remove it: a table has no event time"),
     (MAX_DRIFT, "remove it: a table has no event time"),
     (DEVICE, "remove it: a table has no event time"),
@@ -100,6 +102,7 @@ pub(super) fn read(
     };
     let timestamp_format = timestamp_format(&mut reader);
     let max_future = reader.parsed("max_future", MAX_FUTURE, values::duration);
+    let max_jump = reader.parsed("max_jump", Some(MAX_JUMP), max_jump);
     let idle_timeout = reader.parsed("idle_timeout", IDLE_TIMEOUT, values::duration);
     let max_drift = reader.parsed(MAX_DRIFT, None, max_drift);
     let device = reader.entry(DEVICE).is_some().then(|| reader.required(DEVICE, "device_id").cloned());
@@ -112,6 +115,7 @@ pub(super) fn read(
         format,
         timestamp_format,
         max_future,
+        max_jump,
         idle_timeout,
         max_drift,
         device: device.flatten(),
@@ -157,6 +161,18 @@ fn known(kind: Connector, name: &str, reads: Reads) -> Known<'static> {
         later: [OF_VIEWS, later].concat(),
         properties: kind == Connector::Kafka,
     }
+}
+
+fn max_jump(value: &Name) -> Result<Option<Duration>, Diagnostic> {
+    if value.value.trim() == "unbounded" {
+        return Ok(None);
+    }
+    let jump = values::duration(value)?;
+    if jump.is_zero() {
+        let error = Diagnostic::new(value.span, "event time could never go on");
+        return Err(error.hint("max_jump = '1 day', or 'unbounded'"));
+    }
+    Ok(Some(jump))
 }
 
 fn max_drift(value: &Name) -> Result<Option<Duration>, Diagnostic> {

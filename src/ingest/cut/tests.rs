@@ -3,6 +3,7 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
 use super::*;
+use crate::dead_letter::Reason;
 use crate::plan;
 use crate::record::{RawBuilder, Record};
 
@@ -34,6 +35,7 @@ pub fn source() -> Arc<Source> {
         format: plan::Format::Json,
         timestamp_format: plan::TimestampFormat::default(),
         max_future: Duration::from_secs(1),
+        max_jump: None,
         idle_timeout: Duration::from_secs(10),
         computed: Vec::new(),
         max_drift: None,
@@ -79,6 +81,33 @@ fn a_record_from_the_future_is_a_letter_and_moves_no_watermark() {
     let ingestion = cut.batches[0].rows.column(1);
     let ingestion = ingestion.as_any().downcast_ref::<TimestampNanosecondArray>().expect("timestamps");
     assert_eq!(ingestion.value(0), 1_000_000_000);
+}
+
+#[test]
+fn a_record_ahead_of_its_time_in_the_log_is_a_letter_and_one_far_ahead_of_the_others_moves_nothing() {
+    const SECOND: i64 = 1_000_000_000;
+    let source = Source { max_jump: Some(Duration::from_secs(60)), ..(*source()).clone() };
+    let mut partition = PartitionCut::new(Arc::new(source), 0, 0, 0);
+    // Event time and time in the log, in seconds.
+    let records = [(10, 10), (11, 10), (12, 10), (13, 0), (14, -1), (500, 500), (400, 10), (15, 600)];
+    let mut raw = RawBuilder::default();
+    for (offset, (_, logged)) in (0..).zip(records) {
+        raw.push(&Record { key: Some(b"k"), timestamp_ms: Some(logged * 1000), ..Record::of(offset, b"x") });
+    }
+    let times: Vec<i64> = records.iter().map(|(time, _)| time * SECOND).collect();
+    let chunk = Chunk { raw: raw.finish(), ..chunk(&times, 0) };
+    // The clock is a day later: a replay.
+    let cut = partition.cut(&tick(1, 86_400_000), &[chunk], Place::default(), Until::End).expect("cut");
+    let errors: Vec<_> = cut.letters.iter().map(|letter| letter.error.as_str()).collect();
+    assert_eq!(
+        errors,
+        [
+            "field \"ts\": 1970-01-01T00:00:12Z is more than 1s ahead of the time of its record, 1970-01-01T00:00:10Z",
+            "field \"ts\": 1970-01-01T00:06:40Z is more than 1s ahead of the time of its record, 1970-01-01T00:00:10Z",
+        ]
+    );
+    assert_eq!((cut.batches[0].len(), cut.future.len(), cut.in_order), (6, 3, 5));
+    assert_eq!(cut.binding.watermark, Watermark(15 * SECOND - 10), "500 s is a minute and more ahead");
 }
 
 #[test]

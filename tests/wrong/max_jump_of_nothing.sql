@@ -1,0 +1,12 @@
+CREATE SOURCE events (
+    id      BIGINT    NOT NULL,
+    device  TEXT      NOT NULL,
+    value   DOUBLE,
+    ok      BOOLEAN,
+    at      TIMESTAMP NOT NULL,
+    payload JSON      METADATA FROM 'payload',
+    WATERMARK FOR at AS at - INTERVAL '10 seconds'
+) WITH (connector = 'kafka', topic = 'events', max_jump = '0 s');
+
+CREATE SINK out AS SELECT device FROM events
+WITH (connector = 'stdout');
