@@ -47,6 +47,7 @@ use crate::transform::interval_join::IntervalJoin;
 use crate::transform::join::{self, JoinParts, Matcher};
 use crate::transform::lag::LagState;
 use crate::transform::retention::RetainedRows;
+use crate::transform::rank::RankState;
 use crate::transform::session::SessionState;
 use crate::transform::steps::Steps;
 use crate::transform::table::TableRows;
@@ -300,6 +301,7 @@ fn state(operator: &Operator, worker: usize, workers: usize) -> Result<Box<dyn t
         Operator::Lookup(plan) => Box::new(TemporalJoin::new(plan)?),
         Operator::Lag(plan) => Box::new(LagState::new(plan)?),
         Operator::Retention(plan) => Box::new(RetainedRows::new(plan)?),
+        Operator::Rank(plan) => Box::new(RankState::new(plan)?),
         Operator::Join(plan) => return Err(Error::internal(format!("{} reads arrangements", plan.name))),
     })
 }
@@ -327,8 +329,9 @@ fn keys(operator: &Operator) -> Result<Vec<(Vec<Expr>, Vec<DataType>)>> {
         Operator::Lookup(plan) => {
             plan.keys.iter().map(|keys| (keys.clone(), plan.key_types.clone())).collect()
         }
-        Operator::Lag(plan) => vec![(plan.keys.clone(), types(&plan.keys, &plan.input)?)],
-        Operator::Retention(plan) => vec![(plan.keys.clone(), types(&plan.keys, &plan.schema)?)],
+        Operator::Lag(plan) => vec![typed(&plan.keys, &plan.input)?],
+        Operator::Rank(plan) => vec![typed(&plan.keys, &plan.input)?],
+        Operator::Retention(plan) => vec![typed(&plan.keys, &plan.schema)?],
         Operator::Join(_) => Vec::new(),
     })
 }
@@ -360,11 +363,11 @@ fn by_group_or_partial(
     }
 }
 
-/// What expressions over `input` give.
-fn types(exprs: &[Expr], input: &SchemaRef) -> Result<Vec<DataType>> {
-    let types = exprs.iter().map(|expr| expr.physical.data_type(input));
+/// Expressions over a schema, with their types.
+fn typed(keys: &[Expr], input: &SchemaRef) -> Result<(Vec<Expr>, Vec<DataType>)> {
+    let types = keys.iter().map(|key| key.physical.data_type(input));
     let types = types.collect::<std::result::Result<Vec<_>, _>>();
-    types.map_err(|error| Error::internal(error.to_string()))
+    Ok((keys.to_vec(), types.map_err(|error| Error::internal(error.to_string()))?))
 }
 
 /// To the worker of the key group; the slot is the input of the operator.

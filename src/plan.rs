@@ -15,6 +15,7 @@ mod kafka;
 mod lag;
 mod operator;
 mod retention;
+mod rank;
 mod simulator;
 mod table;
 mod window;
@@ -38,6 +39,7 @@ pub use self::kafka::{KafkaSource, StartupMode, TopicPattern, Topics};
 pub use self::lag::{Before, Lag};
 pub use self::operator::{Aggregation, Arrangement, Join, JoinKind, Operator};
 pub use self::retention::Retention;
+pub use self::rank::{Number, Rank};
 pub use self::simulator::{Shape, Simulator};
 pub use self::table::{KeySaid, Lookup, OPERATION, Table, TableSource, record_schema};
 pub use self::window::{Emit, Window, Windowing};
@@ -163,14 +165,15 @@ pub struct Source {
     pub connector: SourceConnector,
     pub format: Format,
     pub timestamp_format: TimestampFormat,
-    /// Skew guard: a record further ahead of the epoch's wall clock than this becomes a dead letter.
+    /// Skew guard: a record further ahead of the epoch's wall clock, or of the time that the log holds for it, than
+    /// this becomes a dead letter.
     pub max_future: Duration,
-    /// How long a partition at the log end has no data before its watermark stops to count.
-    pub idle_timeout: Duration,
-    /// How far ahead of the slowest partition another one may be in event time; `None`: as far as it comes.
     /// An event time further ahead than this of those before it in its partition counts only when most of the last
     /// records are there as well; `None`: it counts at once.
     pub max_jump: Option<Duration>,
+    /// How long a partition at the log end has no data before its watermark stops to count.
+    pub idle_timeout: Duration,
+    /// How far ahead of the slowest partition another one may be in event time; `None`: as far as it comes.
     pub max_drift: Option<Duration>,
     /// The column that names the device of a record, as an index into [`Source::columns`].
     pub device: Option<usize>,

@@ -85,7 +85,7 @@ pub fn run(request: &RunRequest, settings: Settings) -> Result<()> {
 }
 
 /// Reads the sources of a dataflow to their ends and tells what was seen of their event times. Nothing is written.
-pub fn survey(request: &RunRequest, settings: Settings) -> Result<Vec<(Arc<plan::Source>, Seen)>> {
+pub fn survey(request: &RunRequest, settings: Settings) -> Result<(Arc<Plan>, Vec<(usize, Seen)>)> {
     let plan = load(&request.dataflow, &settings)?;
     refuse_what_cannot_run(request, &plan, &settings)?;
     let execution = Arc::new(prepare(request, settings, plan, None, Arc::default())?);
@@ -116,9 +116,9 @@ pub fn survey(request: &RunRequest, settings: Settings) -> Result<Vec<(Arc<plan:
             std::thread::park_timeout(WAIT);
             consumer.take_error().map_or(Ok(()), Err)
         };
-        all.push((source, survey::survey(surveyed, wall_ms, wait)?));
+        all.push((index, survey::survey(surveyed, wall_ms, wait)?));
     }
-    Ok(all)
+    Ok((execution.plan.clone(), all))
 }
 
 /// Refuses what the compiler cannot know.

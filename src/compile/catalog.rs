@@ -18,11 +18,11 @@ use datafusion_sql::sqlparser::ast;
 use super::aggregate;
 use super::ast::{SinkInput, Statement};
 use super::flow::Flow;
-use super::function::{compared, json, lag};
+use super::function::{compared, json, lag, rank};
 use super::refuse::query::normalized;
 use super::types::TIMESTAMP;
 use super::{late, window};
-use crate::plan;
+use crate::plan::{self, Number};
 
 /// The relations that have been compiled so far, and all functions.
 pub(super) struct Catalog {
@@ -202,7 +202,7 @@ impl ContextProvider for Catalog {
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
-        (name == lag::NAME).then(lag::function)
+        (name == lag::NAME).then(lag::function).or_else(|| rank::function(name))
     }
 
     fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {
@@ -226,7 +226,8 @@ impl ContextProvider for Catalog {
     }
 
     fn udwf_names(&self) -> Vec<String> {
-        vec![lag::NAME.to_owned()]
+        let numbers = Number::ALL.iter().map(|number| number.name());
+        std::iter::once(lag::NAME).chain(numbers).map(str::to_owned).collect()
     }
 }
 

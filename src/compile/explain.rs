@@ -6,6 +6,7 @@ mod delivery;
 mod interval;
 mod join;
 mod lag;
+mod rank;
 mod reads;
 mod retention;
 mod source;
@@ -164,6 +165,7 @@ impl Printer<'_> {
             Operator::Lookup(_) => format!("lookup {}", operator.name()),
             Operator::Lag(_) => format!("lag {}", operator.name()),
             Operator::Retention(_) => format!("retention {}", operator.name()),
+            Operator::Rank(_) => format!("rank {}", operator.name()),
         };
         if !self.operators.insert(index) {
             return Node::new(format!("{title} (see above)"));
@@ -178,6 +180,7 @@ impl Printer<'_> {
             Operator::Lookup(lookup) => self.lookup(&mut node, index, lookup),
             Operator::Lag(lag) => self.lag(&mut node, index, lag),
             Operator::Retention(retention) => self.retention(&mut node, index, retention),
+            Operator::Rank(rank) => self.rank(&mut node, index, rank),
         }
         node
     }
@@ -250,6 +253,7 @@ fn operators(plan: &Plan) -> String {
         (count(|operator| matches!(operator, Operator::Table(_))), "table"),
         (count(|operator| matches!(operator, Operator::Lookup(_))), "lookup"),
         (count(|operator| matches!(operator, Operator::Lag(_))), "lag"),
+        (count(|operator| matches!(operator, Operator::Rank(_))), "rank"),
     ];
     all.extend(others.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| counted(count, what)));
     all.join(", ")

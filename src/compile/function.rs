@@ -9,6 +9,7 @@ pub(super) mod interval;
 pub(super) mod json;
 pub(super) mod lag;
 pub(super) mod limit;
+pub(super) mod rank;
 
 /// Whether an operator compares its sides.
 pub(super) fn compares(operator: Operator) -> bool {

@@ -9,7 +9,7 @@ use super::expression::column;
 use super::flow::{Branch, Flow};
 use crate::plan::{
     Aggregation, Arrangement, Deduplication, Downstream, Expr, IntervalJoin, Join, Lag, Leg, Lookup,
-    Operator, Retention, ServedView, Sink, Source, Step, Table, Upstream,
+    Operator, Rank, Retention, ServedView, Sink, Source, Step, Table, Upstream,
 };
 
 /// With what a number of rows grows, beside that of keys.
@@ -121,7 +121,8 @@ impl Graph {
             Operator::Lookup(_)
             | Operator::IntervalJoin(_)
             | Operator::Deduplication(_)
-            | Operator::Lag(_) => legs.map(|leg| self.growth(leg.from)).max().unwrap_or(Growth::Keys),
+            | Operator::Lag(_)
+            | Operator::Rank(_) => legs.map(|leg| self.growth(leg.from)).max().unwrap_or(Growth::Keys),
         }
     }
 
@@ -162,6 +163,12 @@ impl Graph {
     pub fn add_lag(&mut self, owner: &str, lag: Lag) -> usize {
         let name = self.identity(owner, "lag");
         self.add_operator(owner, Operator::Lag(Lag { name, ..lag }))
+    }
+
+    /// Adds what tells the rows of the view or sink `owner` their places, and names it.
+    pub fn add_rank(&mut self, owner: &str, rank: Rank) -> usize {
+        let name = self.identity(owner, "rank");
+        self.add_operator(owner, Operator::Rank(Box::new(Rank { name, ..rank })))
     }
 
     fn add_operator(&mut self, owner: &str, operator: Operator) -> usize {

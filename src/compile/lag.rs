@@ -1,89 +1,84 @@
 //! `lag(x) OVER (PARTITION BY k ORDER BY t)`: rows in the order of event time, with values of those before.
-//!
-//! What is computed for it, keys and values, is computed by a step in front of the operator: a row on which that
-//! fails is a dead letter like any other.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema};
-use datafusion_common::{DFSchema, ScalarValue};
-use datafusion_expr::expr::WindowFunction;
+use arrow::datatypes::{DataType, Schema};
+use datafusion_common::ScalarValue;
+use datafusion_expr::Expr;
+use datafusion_expr::expr::{NullTreatment, WindowFunction};
 use datafusion_expr::logical_plan::Window;
-use datafusion_expr::{Expr, WindowFunctionDefinition};
 
 use super::distinct::incomparable;
-use super::expression::{self, Compiled, Scope, columns_span, compile, unalias};
-use super::flow::{Branch, ColumnInfo, Flow};
-use super::function::lag;
-use super::lower::{Lowering, one};
+use super::expression::{self, Compiled, Scope, cast_to, columns_span, compile, unalias};
+use super::flow::{ColumnInfo, Flow};
+use super::lower::Lowering;
+use super::over::{Input, names, place};
 use super::problem::Problem;
-use super::text;
-use crate::plan::{self, Before, Bound, ChangeMode, Downstream, Lag, Step, Upstream};
+use super::{text, types};
+use crate::plan::{self, Before, Bound, ChangeMode, Lag};
 
 /// A call of `lag`, compiled.
 struct Call {
     value: Compiled,
     rows: usize,
+    ignore_nulls: bool,
+    default: Option<Compiled>,
     text: String,
 }
 
 impl Lowering<'_> {
-    pub(super) fn lag(&mut self, window: &Window) -> Result<Flow, Vec<Problem>> {
+    pub(super) fn lag(
+        &mut self,
+        window: &Window,
+        functions: &[&WindowFunction],
+    ) -> Result<Flow, Vec<Problem>> {
         let mut flow = self.flow(&window.input)?;
         let scope = Scope { no_now: Some("`now()` cannot be used inside `lag`"), ..Scope::over(&flow) };
-        let functions = functions(window).map_err(|problem| vec![problem])?;
         if flow.changes == ChangeMode::Updating {
             let problem =
                 Problem::new("`lag` over an updating relation: the row before could change at any time");
             let hint = "use it over events, or over windows of event time, whose rows are final";
-            let place = functions.first().and_then(|function| arguments_span(function));
-            return Err(vec![problem.hint(hint).near(place)]);
+            return Err(vec![problem.hint(hint).near(functions.first().and_then(|call| place(call)))]);
         }
         let calls = functions.iter().map(|function| call(function, &scope)).collect::<Result<Vec<_>, _>>();
         let calls = calls.map_err(|problem| vec![problem])?;
         let (keys, (time, bound)) = order(functions[0], &scope).map_err(|problem| vec![problem])?;
-        let width = flow.columns.len();
+        let (width, at_end) = (flow.columns.len(), flow.columns[time.0].window_end);
         let mut input = Input::of(&flow);
         let keys: Vec<_> = keys.into_iter().map(|key| input.place(key)).collect();
-        let values: Vec<_> = calls.iter().map(|call| input.place(call.value.clone())).collect();
-        let (schema, computes) = (Arc::new(Schema::new(input.fields)), input.exprs.len() > width);
-        if computes {
-            flow.push(&Step::Project { exprs: input.exprs, schema: Arc::clone(&schema) });
-        }
+        let mut places = |call: &Call| {
+            let default = call.default.clone().map(|default| input.place(default));
+            (input.place(call.value.clone()), default)
+        };
+        let values: Vec<_> = calls.iter().map(&mut places).collect();
+        let (schema, computes) = input.read(&mut flow);
         let at = |(index, text): &(usize, String)| expression::column(*index, &schema, text);
-        let names = window.schema.fields().iter().skip(width).map(|field| field.name().as_str());
-        let fields = calls.iter().zip(names).map(|(call, name)| {
+        let before =
+            |((value, default), call): (&((usize, String), Option<(usize, String)>), &Call)| Before {
+                value: at(value),
+                rows: call.rows,
+                ignore_nulls: call.ignore_nulls,
+                default: default.as_ref().map(at),
+            };
+        let fields = calls.iter().zip(names(window, width)).map(|(call, name)| {
             Arc::new(plan::field(name, call.value.data_type.clone(), true, call.value.json))
         });
         let fields: Vec<_> = fields.collect();
         let leaving = schema.fields().iter().take(width).cloned().chain(fields.iter().cloned());
-        let time_field = schema.field(time.0).clone().with_nullable(false);
         let lag = Lag {
             name: String::new(),
             keys: keys.iter().map(at).collect(),
             time: at(&time),
-            time_field: Arc::new(time_field),
+            time_field: Arc::new(schema.field(time.0).clone().with_nullable(false)),
             bound,
-            values: values.iter().zip(&calls).map(|(v, c)| Before { value: at(v), rows: c.rows }).collect(),
+            at_end,
+            values: values.iter().zip(&calls).map(before).collect(),
             schema: Arc::new(Schema::new(leaving.collect::<Vec<_>>())),
-            input: schema,
+            input: Arc::clone(&schema),
         };
-        let sources = flow.branches.iter().flat_map(|branch| branch.sources.clone()).collect();
-        let input = Arc::clone(&lag.input);
+        let columns = described(&flow.columns, time.0, &calls);
         let index = self.graph.add_lag(self.owner, lag);
-        if self.catalog.statements.late.contains(self.owner) {
-            self.late.push(late(&flow, index, &input, computes));
-        }
-        self.graph.add_legs(flow.branches.drain(..), (Downstream::Operator(index), 0), &input);
-        let qualified = flow.schema.iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)));
-        let qualified = qualified.chain(fields.into_iter().map(|field| (None, field)));
-        let seen = DFSchema::new_with_metadata(qualified.collect(), Default::default()).map_err(one)?;
-        Ok(Flow {
-            schema: Arc::new(seen),
-            columns: described(&flow.columns, time.0, &calls),
-            branches: vec![Branch { from: Upstream::Operator(index), steps: Vec::new(), sources }],
-            ..flow
-        })
+        self.behind(flow, (index, &schema, computes), (fields, columns))
     }
 }
 
@@ -91,8 +86,7 @@ impl Lowering<'_> {
 /// other times have come.
 fn described(columns: &[ColumnInfo], time: usize, calls: &[Call]) -> Vec<ColumnInfo> {
     let kept = columns.iter().enumerate().map(|(index, info)| match index == time {
-        // Rows of one time come by and by.
-        true => ColumnInfo { window_end: false, ..info.clone() },
+        true => info.clone(),
         false => info.without_time(),
     });
     let values = calls.iter().map(|call| ColumnInfo {
@@ -102,64 +96,6 @@ fn described(columns: &[ColumnInfo], time: usize, calls: &[Call]) -> Vec<ColumnI
         ..ColumnInfo::default()
     });
     kept.chain(values).collect()
-}
-
-/// The rows that come too late, without what was computed for the operator.
-fn late(flow: &Flow, index: usize, input: &Schema, computes: bool) -> Flow {
-    let mut late = flow.late(index);
-    if computes {
-        let column = |(index, info): (usize, &ColumnInfo)| expression::column(index, input, &info.text);
-        let exprs = flow.columns.iter().enumerate().map(column).collect();
-        late.push(&Step::Project { exprs, schema: Arc::clone(flow.schema.inner()) });
-    }
-    late
-}
-
-/// What the operator reads: the columns of a relation, and behind them what is computed.
-struct Input {
-    exprs: Vec<plan::Expr>,
-    fields: Vec<Field>,
-}
-
-impl Input {
-    fn of(flow: &Flow) -> Self {
-        let schema = flow.schema.as_arrow();
-        let expr = |(index, info): (usize, &ColumnInfo)| expression::column(index, schema, &info.text);
-        Input {
-            exprs: flow.columns.iter().enumerate().map(expr).collect(),
-            fields: schema.fields().iter().map(|field| field.as_ref().clone()).collect(),
-        }
-    }
-
-    /// Where a value stands, and its text.
-    fn place(&mut self, compiled: Compiled) -> (usize, String) {
-        let text = compiled.expr.text.clone();
-        if let Some(index) = compiled.column {
-            return (index, text);
-        }
-        let number = self.exprs.len();
-        self.fields.push(plan::field(format!("lag.{number}"), compiled.data_type, true, compiled.json));
-        self.exprs.push(compiled.expr);
-        (number, text)
-    }
-}
-
-fn functions(window: &Window) -> Result<Vec<&WindowFunction>, Problem> {
-    let functions = window.window_expr.iter().map(|expr| match unalias(expr) {
-        Expr::WindowFunction(function) if is_lag(function) => Ok(function.as_ref()),
-        _ => Err(Problem::new("window functions (OVER) are not supported yet")
-            .hint("use GROUP BY with first_value or last_value(x ORDER BY t)")),
-    });
-    let functions = functions.collect::<Result<Vec<_>, _>>()?;
-    if functions.is_empty() { Err(Problem::new("OVER without a function")) } else { Ok(functions) }
-}
-
-fn is_lag(function: &WindowFunction) -> bool {
-    matches!(&function.fun, WindowFunctionDefinition::WindowUDF(udf) if udf.name() == lag::NAME)
-}
-
-fn arguments_span(function: &WindowFunction) -> Option<datafusion_sql::sqlparser::tokenizer::Span> {
-    function.params.args.first().and_then(columns_span)
 }
 
 fn call(function: &WindowFunction, scope: &Scope) -> Result<Call, Problem> {
@@ -173,11 +109,45 @@ fn call(function: &WindowFunction, scope: &Scope) -> Result<Call, Problem> {
     let rows = rows.filter(|rows| *rows > 0);
     let rows = rows.ok_or_else(|| Problem::new("`lag` looks back by a whole number of rows"))?;
     let value = compile(value, scope)?;
-    let text = match rows {
-        1 => format!("lag({})", value.expr.text),
-        rows => format!("lag({}, {rows})", value.expr.text),
+    let default = params.args.get(2).filter(|default| !is_null(default));
+    let near = |problem: Problem| problem.near(place(function));
+    let default = default.map(|it| self::default(it, &value, scope).map_err(near)).transpose()?;
+    let ignore_nulls = params.null_treatment == Some(NullTreatment::IgnoreNulls);
+    let more = match (rows, &default) {
+        (1, None) => String::new(),
+        (rows, None) => format!(", {rows}"),
+        (rows, Some(default)) => format!(", {rows}, {}", default.expr.text),
     };
-    Ok(Call { value, rows, text })
+    let text = format!("lag({}{more})", value.expr.text);
+    Ok(Call { value, rows, ignore_nulls, default, text })
+}
+
+fn is_null(expr: &Expr) -> bool {
+    matches!(unalias(expr), Expr::Literal(value, _) if value.is_null())
+}
+
+/// What stands where there is no row before, in the type of the value.
+fn default(default: &Expr, value: &Compiled, scope: &Scope) -> Result<Compiled, Problem> {
+    use DataType::{Float64, Int32, Int64};
+    let compiled = compile(default, scope)?;
+    let fits = match (&compiled.data_type, &value.data_type) {
+        (Int32 | Int64, Float64) | (Int32, Int64) => true,
+        // A constant is in range, or it fails in every row.
+        (Int64, Int32) => matches!(unalias(default), Expr::Literal(..)),
+        (of, to) => of == to && compiled.json == value.json,
+    };
+    if fits {
+        return Ok(cast_to(compiled, &value.data_type));
+    }
+    let kind = |it: &Compiled| if it.json { "JSON".to_owned() } else { types::name(&it.data_type) };
+    let (text, of) = (&compiled.expr.text, &value.expr.text);
+    let message = format!(
+        "the default of `lag` has the type of its value: `{text}` is {}, `{of}` is {}",
+        kind(&compiled),
+        kind(value)
+    );
+    let hint = format!("CAST({text} AS {})", kind(value));
+    Err(Problem::new(message).hint(hint))
 }
 
 type Time = ((usize, String), Bound);

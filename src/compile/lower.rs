@@ -63,7 +63,7 @@ impl Lowering<'_> {
             LogicalPlan::Join(join) => self.join(join, &mut Vec::new()),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Distinct(distinct) => self.distinct(distinct),
-            LogicalPlan::Window(window) => self.lag(window),
+            LogicalPlan::Window(window) => self.over(window),
             other => {
                 let name = other.display().to_string();
                 let name = name.split([':', '(']).next().unwrap_or_default().trim().to_owned();

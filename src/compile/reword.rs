@@ -3,7 +3,7 @@
 use datafusion_common::DataFusionError;
 
 use super::problem::Problem;
-use super::text;
+use super::{refuse, text};
 use crate::wording::{decapitalised, sql_types};
 
 /// What the planner or an expression says.
@@ -59,8 +59,16 @@ fn known(message: &str) -> Option<Problem> {
         return Some(Problem::new("`substr` needs a position").hint("write substr(text, from, length)"));
     }
     if message.contains("annot access field") {
-        let hint = "of JSON write payload -> 'a' ->> 'b'; or declare a column of the source with PATH 'a.b'";
-        return Some(Problem::new("columns have no fields to access").hint(hint));
+        return Some(refuse::function::no_fields());
+    }
+    if let Some(rest) =
+        message.strip_prefix("No field named ").or_else(|| message.strip_prefix("no field named "))
+    {
+        let name = rest.split_whitespace().next().unwrap_or_default().trim_end_matches('.');
+        return Some(
+            Problem::new(format!("there is no column `{name}`"))
+                .hint("name a column of the relations in FROM"),
+        );
     }
     let found = signature(message).or_else(|| operands(message)).or_else(|| constant(message));
     found.or_else(|| clause(message)).or_else(|| other(message))

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::ingest::survey::Seen;
-use crate::plan::Source;
+use crate::plan::{Operator, Plan, Source, Window};
 use crate::time::{EventTime, NANOS_PER_MILLI};
 
 /// Shares of the records that delays are told for.
@@ -24,6 +24,72 @@ struct Delay {
     within_ms: Option<u64>,
     /// Records that come while results wait: on average and at most.
     held: (u64, u64),
+}
+
+/// What a view keeps while it waits for the watermark.
+#[derive(Debug, PartialEq)]
+pub struct Kept {
+    /// Name of the state: `<view>/aggregate`.
+    name: String,
+    what: What,
+}
+
+#[derive(Debug, PartialEq)]
+enum What {
+    /// Windows that begin every `slide_ns` and are open so long behind the newest event time, beside the delay.
+    Windows { slide_ns: i64, open_ns: i64 },
+    /// Rows, one by one, so long beside the delay.
+    Ids { held_ns: i64 },
+}
+
+/// The views that wait for the watermark of a source, as far as the delay alone tells what they keep: how many
+/// sessions are open depends on the rows.
+pub fn kept(plan: &Plan, source: usize) -> Vec<Kept> {
+    let of = |operator: &Operator| match operator {
+        Operator::Aggregation(aggregation) => {
+            let windowing = aggregation.window.as_ref().filter(|window| window.bound.depends_on(source))?;
+            let (slide_ns, size_ns) = match windowing.window {
+                Window::Tumble { size_ns } => (size_ns, size_ns),
+                Window::Hop { slide_ns, size_ns } => (slide_ns, size_ns),
+                Window::Cumulate { step_ns, size_ns } => (step_ns, size_ns),
+                Window::Session { .. } | Window::Given => return None,
+            };
+            Some(What::Windows { slide_ns, open_ns: size_ns.saturating_add(windowing.allowed_lateness_ns) })
+        }
+        Operator::Deduplication(deduplication) => {
+            let horizon = deduplication.horizon.as_ref().filter(|it| it.bound.depends_on(source))?;
+            Some(What::Ids { held_ns: horizon.ns.saturating_mul(2) })
+        }
+        _ => None,
+    };
+    let kept = |operator: &Operator| Some(Kept { name: operator.name().to_owned(), what: of(operator)? });
+    plan.operators.iter().filter_map(kept).collect()
+}
+
+impl Kept {
+    /// How many windows of one key are open at most, or how many rows are remembered at most, with a delay.
+    fn most(&self, seen: &Seen, delay_ms: u64) -> u64 {
+        let delay_ns = i64::try_from(delay_ms).unwrap_or(i64::MAX).saturating_mul(NANOS_PER_MILLI);
+        match self.what {
+            What::Windows { slide_ns, open_ns } => windows(delay_ns.saturating_add(open_ns), slide_ns),
+            What::Ids { held_ns } => {
+                let ms = held_ns.saturating_add(delay_ns) / NANOS_PER_MILLI;
+                seen.density.within(ms.unsigned_abs()).1
+            }
+        }
+    }
+
+    fn unit(&self) -> &'static str {
+        match self.what {
+            What::Windows { .. } => "open windows of each key, most",
+            What::Ids { .. } => "remembered ids, most",
+        }
+    }
+}
+
+/// How many windows begin in a length of time at most.
+fn windows(length_ns: i64, slide_ns: i64) -> u64 {
+    length_ns.unsigned_abs().div_ceil(slide_ns.unsigned_abs())
 }
 
 fn delays(source: &Source, seen: &Seen) -> Vec<Delay> {
@@ -47,7 +113,7 @@ fn delays(source: &Source, seen: &Seen) -> Vec<Delay> {
 }
 
 /// For machines.
-pub fn to_json(source: &Source, seen: &Seen) -> Value {
+pub fn to_json(source: &Source, kept: &[Kept], seen: &Seen) -> Value {
     let time = |time: EventTime| json!(rfc3339(time));
     let delays = delays(source, seen).into_iter().map(|delay| {
         json!({
@@ -58,6 +124,7 @@ pub fn to_json(source: &Source, seen: &Seen) -> Value {
             "within_partitions_ms": delay.within_ms,
             "records_held_mean": delay.held.0,
             "records_held_max": delay.held.1,
+            "kept": kept.iter().map(|kept| (kept.name.clone(), json!(kept.most(seen, delay.delay_ms)))).collect::<Map<_, _>>(),
         })
     });
     json!({
@@ -73,7 +140,7 @@ pub fn to_json(source: &Source, seen: &Seen) -> Value {
 }
 
 /// For people.
-pub fn to_text(source: &Source, seen: &Seen) -> String {
+pub fn to_text(source: &Source, kept: &[Kept], seen: &Seen) -> String {
     let mut text = String::new();
     let mut line =
         |args: std::fmt::Arguments<'_>| writeln!(text, "{args}").expect("a text takes what is written");
@@ -92,7 +159,8 @@ pub fn to_text(source: &Source, seen: &Seen) -> String {
         "  {:<10} {:>14} {:>10} {:>18} {:>14} {:>14}",
         "covers", "delay", "late", "within partitions", "held, mean", "held, most"
     ));
-    for delay in delays(source, seen) {
+    let delays = delays(source, seen);
+    for delay in &delays {
         let share = delay.share.map_or("declared".to_owned(), |share| format!("{} %", share * 100.0));
         let within = delay.within_ms.map_or(String::new(), duration);
         let (mean, most) = delay.held;
@@ -102,6 +170,11 @@ pub fn to_text(source: &Source, seen: &Seen) -> String {
             delay.late
         ));
     }
+    for kept in kept {
+        let most = delays.iter().map(|delay| kept.most(seen, delay.delay_ms).to_string());
+        let most = most.collect::<Vec<_>>().join(", ");
+        line(format_args!("  {}: {}: {most}", kept.name, kept.unit()));
+    }
     text
 }
 
@@ -109,7 +182,8 @@ pub fn to_text(source: &Source, seen: &Seen) -> String {
 pub const LEGEND: &str = "
 delay: WATERMARK FOR t AS t - INTERVAL '<delay>' makes no more records late than told; results wait so long
 within partitions: the same if each partition stood alone; a delay of this length covers any order of reading
-held: records (or remembered ids) that come while results wait, on average and at most
+held: records that come while results wait, on average and at most
+below: what each view keeps, with the delays from above to below
 ";
 
 fn duration(ms: u64) -> String {
@@ -118,4 +192,17 @@ fn duration(ms: u64) -> String {
 
 fn rfc3339(time: EventTime) -> String {
     chrono::DateTime::from_timestamp_nanos(time).to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_open_from_its_start_until_the_delay_behind_its_end() {
+        // Of a minute, with delays of 0, 1, 60 and 61 seconds.
+        assert_eq!([60, 61, 120, 121].map(|length| windows(length, 60)), [1, 2, 2, 3]);
+        // Of a minute, each 20 seconds.
+        assert_eq!([60, 61, 80, 81].map(|length| windows(length, 20)), [3, 4, 4, 5]);
+    }
 }

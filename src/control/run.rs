@@ -121,11 +121,12 @@ fn lateness(args: &LatenessArgs) -> Result<()> {
         profile: None,
         samples: None,
     };
-    let seen = process::survey(&request, settings)?;
-    for (source, seen) in &seen {
+    let (plan, seen) = process::survey(&request, settings)?;
+    for (index, seen) in &seen {
+        let (source, kept) = (&plan.sources[*index], lateness::kept(&plan, *index));
         match args.json {
-            true => progress::say(&format!("{}\n", lateness::to_json(source, seen))),
-            false => progress::say(&lateness::to_text(source, seen)),
+            true => progress::say(&format!("{}\n", lateness::to_json(source, &kept, seen))),
+            false => progress::say(&lateness::to_text(source, &kept, seen)),
         }
     }
     if !args.json {

@@ -20,6 +20,8 @@ pub struct Lag {
     pub time_field: FieldRef,
     /// How far event time has come in that column.
     pub bound: Bound,
+    /// Whether that column is the end of a window: of those at the bound none comes any more.
+    pub at_end: bool,
     pub values: Vec<Before>,
     /// What leaves: the first columns of `input`, then the values.
     pub schema: SchemaRef,
@@ -32,6 +34,10 @@ pub struct Before {
     pub value: Expr,
     /// How many rows before.
     pub rows: usize,
+    /// IGNORE NULLS: rows in which the value is NULL do not count.
+    pub ignore_nulls: bool,
+    /// What stands where there is no such row, of the row itself; else NULL.
+    pub default: Option<Expr>,
 }
 
 impl Lag {

@@ -3,7 +3,7 @@
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::{
-    Aggregate, Bound, Deduplication, Expr, Growth, IntervalJoin, Lag, Lookup, Retention, Table, Window,
+    Aggregate, Bound, Deduplication, Expr, Growth, IntervalJoin, Lag, Lookup, Rank, Retention, Table, Window,
     Windowing,
 };
 
@@ -27,6 +27,8 @@ pub enum Operator {
     Lag(Lag),
     /// Rows that are kept for a time.
     Retention(Retention),
+    /// Places of rows within their window.
+    Rank(Box<Rank>),
 }
 
 impl Operator {
@@ -41,6 +43,7 @@ impl Operator {
             Operator::Lookup(lookup) => &lookup.name,
             Operator::Lag(lag) => &lag.name,
             Operator::Retention(retention) => &retention.name,
+            Operator::Rank(rank) => &rank.name,
         }
     }
 
@@ -63,6 +66,7 @@ impl Operator {
             Operator::Lookup(lookup) => &lookup.schema,
             Operator::Lag(lag) => &lag.schema,
             Operator::Retention(retention) => &retention.schema,
+            Operator::Rank(rank) => &rank.schema,
         }
     }
 
@@ -87,6 +91,7 @@ impl Operator {
             Operator::IntervalJoin(join) => join.sides.iter().map(|side| Some(side.bound.clone())).collect(),
             Operator::Lag(lag) => vec![Some(lag.bound.clone())],
             Operator::Retention(retention) => vec![Some(retention.bound.clone())],
+            Operator::Rank(rank) => vec![Some(rank.bound.clone())],
             _ => vec![None; usize::from(self.ports())],
         }
     }
@@ -94,13 +99,10 @@ impl Operator {
     /// Number of inputs that legs lead into.
     pub fn ports(&self) -> u16 {
         match self {
-            Operator::Aggregation(_) | Operator::Deduplication(_) | Operator::Lag(_) | Operator::Table(_) => {
-                1
-            }
-            Operator::Retention(_) => 1,
-            Operator::Lookup(_) => 2,
+            Operator::Aggregation(_) | Operator::Deduplication(_) | Operator::Table(_) => 1,
+            Operator::Lag(_) | Operator::Rank(_) | Operator::Retention(_) => 1,
+            Operator::Lookup(_) | Operator::IntervalJoin(_) => 2,
             Operator::Join(_) => 0,
-            Operator::IntervalJoin(_) => 2,
         }
     }
 }

@@ -39,7 +39,7 @@ pub(in crate::transform) mod input;
 pub(in crate::transform) mod keyed;
 mod list;
 mod multiset;
-mod order;
+pub(in crate::transform) mod order;
 pub mod partial;
 mod percentile;
 mod pick;

@@ -8,23 +8,22 @@
 //! - So in what leaves the column is a time attribute still, with the same watermark.
 //! - What is kept: the rows that wait, and per key the values that later rows will show.
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{interleave_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, FieldRef, SchemaRef, TimestampNanosecondType};
 
 use crate::batch::{Batch, RowOrigin};
 use crate::canonical::{self, CanonicalRows};
 use crate::error::{Error, Result};
-use crate::plan::{Expr, Lag};
+use crate::plan::{Before, Expr, Lag};
 use crate::time::{Epoch, EpochClose, EventTime, Watermark};
 use crate::transform::eval::Evaluation;
 use crate::transform::lag::keys::{Key, Keys};
-use crate::transform::lag::waiting::{Place, Waiting};
+use crate::transform::waiting::{Place, Waiting, is_passed};
 use crate::transform::{KeyGroup, Operator, Output, Progress, SnapshotKind};
 
 mod keys;
 mod snapshot;
-mod waiting;
 
 /// How many rows leave at a time before others may work; rows of one time and origin are not parted.
 const ROWS_AT_ONCE: usize = 16_384;
@@ -39,6 +38,8 @@ pub struct LagState {
     width: usize,
     keys: Vec<(Expr, DataType)>,
     time: (Expr, FieldRef),
+    /// Whether that is the end of a window.
+    at_end: bool,
     values: Vec<Value>,
     waiting: Waiting,
     known: Keys,
@@ -54,6 +55,10 @@ struct Value {
     data_type: DataType,
     /// How many rows before.
     rows: usize,
+    /// Whether rows in which it is NULL do not count.
+    ignore_nulls: bool,
+    /// What is shown where there is no such row.
+    default: Option<Expr>,
 }
 
 impl LagState {
@@ -66,7 +71,8 @@ impl LagState {
         let keys = plan.keys.iter().map(|key| Ok((key.clone(), type_of(key)?)));
         let values = plan.values.iter().map(|before| {
             let data_type = type_of(&before.value)?;
-            Ok(Value { expr: before.value.clone(), data_type, rows: before.rows })
+            let Before { value, rows, ignore_nulls, default } = before.clone();
+            Ok(Value { expr: value, data_type, rows, ignore_nulls, default })
         });
         let (keys, values) = (keys.collect::<Result<Vec<_>>>()?, values.collect::<Result<Vec<_>>>()?);
         let columns = plan.input.fields().iter().map(|field| field.data_type());
@@ -81,6 +87,7 @@ impl LagState {
             width: plan.width(),
             keys,
             time: (plan.time.clone(), plan.time_field.clone()),
+            at_end: plan.at_end,
             known: Keys::new(values.len()),
             values,
             waiting: Waiting::default(),
@@ -92,13 +99,14 @@ impl LagState {
     /// Puts aside what came too late; gives the rest with its times.
     fn in_time(&self, batch: Batch, times: &ArrayRef, out: &mut Output) -> (Batch, Vec<EventTime>) {
         let times = times.as_primitive::<TimestampNanosecondType>().values();
-        if times.iter().all(|time| *time >= self.passed.0) {
+        let is_late = |time: &EventTime| is_passed(*time, self.passed, self.at_end);
+        if !times.iter().any(is_late) {
             return (batch, times.to_vec());
         }
-        let in_time: BooleanArray = times.iter().map(|time| Some(*time >= self.passed.0)).collect();
-        let late = arrow::compute::not(&in_time).expect("a mask");
+        let late: BooleanArray = times.iter().map(|time| Some(is_late(time))).collect();
+        let in_time = arrow::compute::not(&late).expect("a mask");
         out.late.push(batch.filter(&late).expect("masks of one length"));
-        let kept = times.iter().copied().filter(|time| *time >= self.passed.0).collect();
+        let kept = times.iter().copied().filter(|time| !is_late(time)).collect();
         (batch.filter(&in_time).expect("masks of one length"), kept)
     }
 
@@ -123,14 +131,23 @@ impl LagState {
 
     /// The values that stand before `rows`, which follow each other; keeps theirs for the next.
     fn before(&mut self, number: usize, batch: &Batch, keys: &[Key]) -> ArrayRef {
-        let Value { expr, data_type, rows } = &self.values[number];
-        let values = Evaluation::new(batch).column(expr, data_type);
-        let encoded = canonical::encode(&[values], keys.len());
-        let null = canonical::encode(&[arrow::array::new_null_array(data_type, 1)], 1);
+        let Value { expr, data_type, rows, ignore_nulls, default } = &self.values[number];
+        let mut evaluation = Evaluation::new(batch);
+        let values = evaluation.column(expr, data_type);
+        let encoded = canonical::encode(std::slice::from_ref(&values), keys.len());
+        let default = match default {
+            Some(default) => evaluation.column(default, data_type),
+            None => arrow::array::new_null_array(data_type, keys.len()),
+        };
+        let default = canonical::encode(&[default], keys.len());
         let mut shown: Vec<Box<[u8]>> = Vec::with_capacity(keys.len());
         for (row, key) in keys.iter().enumerate() {
-            let front = self.known.push(*key, number, encoded.row(row), *rows);
-            shown.push(front.unwrap_or_else(|| null.row(0).into()));
+            let stays = *ignore_nulls && values.is_null(row);
+            let front = match stays {
+                true => self.known.first(*key, number, *rows).map(Into::into),
+                false => self.known.push(*key, number, encoded.row(row), *rows),
+            };
+            shown.push(front.unwrap_or_else(|| default.row(row).into()));
         }
         let mut columns = canonical::decode(shown.iter().map(AsRef::as_ref), std::slice::from_ref(data_type))
             .expect("the state holds canonical values");
@@ -190,11 +207,13 @@ impl Operator for LagState {
 
     fn on_epoch(&mut self, close: &EpochClose, out: &mut Output) -> Progress {
         let watermark = close.watermarks[0].max(self.passed);
-        let places = self.waiting.before(watermark, ROWS_AT_ONCE);
+        let at_end = self.at_end;
+        let is_passed = |time: EventTime| is_passed(time, watermark, at_end);
+        let places = self.waiting.passed(is_passed, ROWS_AT_ONCE, |one, other| one == other);
         if !places.is_empty() {
             self.leave(&places, close.wall_ms, out);
         }
-        if self.waiting.any_before(watermark) {
+        if self.waiting.first().is_some_and(is_passed) {
             return Progress::More;
         }
         self.passed = watermark;

@@ -14,11 +14,13 @@ mod keyed_rows;
 pub mod lag;
 mod letter;
 pub mod retention;
+pub mod rank;
 pub mod session;
 pub mod steps;
 pub mod table;
 pub mod temporal;
 pub mod view;
+mod waiting;
 pub mod window;
 
 use arrow::array::RecordBatch;

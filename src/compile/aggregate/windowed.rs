@@ -138,11 +138,20 @@ fn no_time(text: &str, flow: &Flow, column: Option<usize>) -> Problem {
             the time attribute of one: a GROUP BY without window has none"
                 .to_owned()
         }
+        ([], Some(_)) if text == Edge::Start.name() => {
+            "of sessions only window_end is a time attribute: select it in the view as well, and use it"
+                .to_owned()
+        }
         ([], Some(_)) => {
             format!("declare it in the source: WATERMARK FOR {text} AS {text} - INTERVAL '10 seconds'")
         }
         ([], None) => {
             "declare a WATERMARK FOR a column of the source, and use this column as it is".to_owned()
+        }
+        (known, _) if text == Edge::Start.name() && known.contains(&Edge::End.name()) => {
+            "use window_end: how early sessions began that are still open nobody knows. Or group by \
+             date_trunc('hour', window_start), which needs no window: its results change while sessions come"
+                .to_owned()
         }
         (known, _) => format!("use a time attribute as it is, not computed: {}", known.join(", ")),
     })

@@ -10,10 +10,10 @@ impl Printer<'_> {
         node.line("order", format!("by {}, which is event time", expression(&lag.time)));
         for before in &lag.values {
             let rows = if before.rows == 1 { "the row".to_owned() } else { format!("{} rows", before.rows) };
-            node.line(
-                "computes",
-                format!("{} of {rows} before, NULL where there is none", expression(&before.value)),
-            );
+            let nulls = if before.ignore_nulls { " in which it is not NULL" } else { "" };
+            let none = before.default.as_ref().map_or("NULL".to_owned(), expression);
+            let value = expression(&before.value);
+            node.line("computes", format!("{value} of {rows} before{nulls}, {none} where there is none"));
         }
         let (of, exchange) = match lag.keys.is_empty() {
             true => ("one order of all rows, on one worker".to_owned(), "exchange to one worker".to_owned()),

@@ -14,7 +14,7 @@ pub(in crate::compile) const NAME: &str = "lag";
 
 /// The function.
 pub(in crate::compile) fn function() -> Arc<WindowUDF> {
-    let any = [1, 2].map(TypeSignature::Any).to_vec();
+    let any = [1, 2, 3].map(TypeSignature::Any).to_vec();
     Arc::new(WindowUDF::new_from_impl(Lag(Signature::one_of(any, Volatility::Immutable))))
 }
 

@@ -68,13 +68,30 @@ pub(super) fn duration(value: &Name) -> Result<Duration, Diagnostic> {
     if let Some(unit) = units.iter().find(is_calendar) {
         return wrong(format!("'{unit}' is not a fixed length of time"));
     }
-    match humantime::parse_duration(&text.to_lowercase()) {
+    let mut short = text.to_lowercase();
+    for (long, unit) in LONG_UNITS {
+        short = short.replace(long, unit);
+    }
+    match humantime::parse_duration(&short) {
         // Times are nanoseconds in 64 bits everywhere.
         Ok(duration) if i64::try_from(duration.as_nanos()).is_ok() => Ok(duration),
         Ok(_) => wrong(format!("'{text}' is longer than 292 years")),
+        Err(humantime::DurationError::UnknownUnit { unit, .. }) if !unit.is_empty() => wrong(format!(
+            "'{unit}' is no unit of time: there are milliseconds, seconds, minutes, hours, days and weeks"
+        )),
         Err(_) => wrong(format!("expected a length of time, found '{text}'")),
     }
 }
+
+/// Units that the library knows by shorter names only.
+const LONG_UNITS: [(&str, &str); 6] = [
+    ("milliseconds", "ms"),
+    ("millisecond", "ms"),
+    ("microseconds", "us"),
+    ("microsecond", "us"),
+    ("nanoseconds", "ns"),
+    ("nanosecond", "ns"),
+];
 
 /// `'a, b'`: the parts with their places; none of them is empty or stands twice.
 pub(super) fn list(value: &Name, what: &str) -> Result<Vec<Name>, Diagnostic> {
@@ -154,6 +171,13 @@ mod tests {
             assert_eq!(duration(&name(text)), Ok(Duration::from_secs(seconds)), "{text}");
         }
         assert_eq!(duration(&name("500ms")), Ok(Duration::from_millis(500)));
+        for text in
+            ["700 milliseconds", "700 millisecond", "700ms", "700000 microseconds", "0s 700 Milliseconds"]
+        {
+            assert_eq!(duration(&name(text)), Ok(Duration::from_millis(700)), "{text}");
+        }
+        let unknown = duration(&name("3 fortnights")).expect_err("no unit");
+        assert!(unknown.message.starts_with("'fortnights' is no unit of time"), "{}", unknown.message);
         for wrong in ["", "10", "1 month", "2M", "3y", "ten seconds", "-1s", "400000000000s"] {
             assert!(duration(&name(wrong)).is_err(), "{wrong}");
         }

@@ -18,7 +18,7 @@ use crate::compile::diagnostic::Diagnostic;
 use crate::compile::function::lag;
 use crate::compile::problem::or_else;
 use crate::compile::{aggregate, text, window};
-use crate::plan::AggregateFunction;
+use crate::plan::{AggregateFunction, Number};
 
 /// The aggregate function that a call is one of.
 pub(in crate::compile) fn aggregate<'a>(
@@ -46,7 +46,7 @@ pub(super) fn check(catalog: &Catalog, call: &Function, clause: Clause, nested: 
     let Some(name) = name(call) else {
         return error(format!("there is no function `{}`", call.name), "function names have no dots");
     };
-    if call.over.is_some() || name == lag::NAME {
+    if call.over.is_some() || name == lag::NAME || name == "lead" || Number::named(&name).is_some() {
         return over::check(call, &name, clause, nested);
     }
     if matches!(clause, Clause::Select | Clause::Having) && window::edge_of_call(&name).is_some() {
@@ -107,7 +107,7 @@ pub(super) fn check(catalog: &Catalog, call: &Function, clause: Clause, nested: 
 }
 
 fn is_window(name: &str) -> bool {
-    matches!(name, "row_number" | "rank" | "dense_rank" | "lead" | "ntile" | "nth_value")
+    matches!(name, "ntile" | "nth_value" | "percent_rank" | "cume_dist")
 }
 
 fn check_aggregate(call: &Function, name: &str, clause: Clause, nested: bool) -> Option<Diagnostic> {

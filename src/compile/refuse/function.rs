@@ -16,6 +16,10 @@ pub(super) fn call(call: &ScalarFunction, scope: &Scope) -> Result<(), Problem> 
         return reads_json(call, scope);
     }
     let name = call.func.name();
+    if name == "get_field" {
+        // Nobody writes it: the planner makes it of `a.b` where `a` is a column.
+        return Err(no_fields());
+    }
     if let Some((reason, hint)) = reason(name) {
         return Err(Problem::new(format!("`{name}` is not supported: {reason}")).hint(hint));
     }
@@ -34,6 +38,12 @@ pub(super) fn call(call: &ScalarFunction, scope: &Scope) -> Result<(), Problem> 
     }
     let message = format!("`{name}()` gives other results when rows are read again");
     Err(Problem::new(message).hint("only now() is supported, in the SELECT list"))
+}
+
+/// Says that `a.b` is no column.
+pub(in crate::compile) fn no_fields() -> Problem {
+    let hint = "of JSON write payload -> 'a' ->> 'b'; or declare a column of the source with PATH 'a.b'";
+    Problem::new("columns have no fields to access").hint(hint)
 }
 
 fn reads_json(call: &ScalarFunction, scope: &Scope) -> Result<(), Problem> {
@@ -76,7 +86,7 @@ fn reason(name: &str) -> Option<(&'static str, &'static str)> {
         "arrow_typeof" | "arrow_field" | "arrow_metadata" | "with_metadata" | "union_extract"
         | "union_tag" => (INTERNAL, "`tidemill explain` shows the types of columns"),
         "version" => ("its result changes with the version", "remove it"),
-        "named_struct" | "struct" | "row" | "get_field" => {
+        "named_struct" | "struct" | "row" => {
             (PARTS, "use a column for each part, or JSON and payload -> 'field'")
         }
         "random" | "uuid" | "current_date" | "today" | "current_time" => {

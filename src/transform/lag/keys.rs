@@ -64,6 +64,12 @@ impl Keys {
         front
     }
 
+    /// The one that the next value takes the place of.
+    pub fn first(&self, key: Key, number: usize, most: usize) -> Option<&[u8]> {
+        let last = &self.last[key as usize * self.width + number];
+        if last.len() == most { last.front().map(AsRef::as_ref) } else { None }
+    }
+
     /// Bytes of keys and values, and number of the values.
     #[cfg(test)]
     pub fn held(&self) -> (usize, usize) {

@@ -5,36 +5,27 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, RecordBatch, UInt16Array, UInt32Array, UInt64Array, new_null_array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{concat, interleave_record_batch, take_record_batch};
-use arrow::datatypes::{
-    DataType, Field, Schema, SchemaRef, TimestampNanosecondType, UInt16Type, UInt32Type, UInt64Type,
-};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampNanosecondType};
 
 use super::LagState;
 use super::keys::Key;
-use super::waiting::Place;
 use crate::batch::{Batch, RowOrigin};
 use crate::canonical::{KEY_GROUPS, key_group};
 use crate::error::{Error, Result};
 use crate::transform::eval::Evaluation;
+use crate::transform::waiting::{ORIGIN, Place, origin_columns, origins};
 use crate::transform::{KeyGroup, SnapshotKind};
 
+/// Columns in front of the origins.
+const OWN: [(&str, DataType); 2] = [("key", DataType::Binary), ("last", DataType::Binary)];
 /// Columns in front of those of the rows.
-const OWN: [(&str, DataType); 6] = [
-    ("key", DataType::Binary),
-    ("last", DataType::Binary),
-    ("source", DataType::UInt16),
-    ("partition", DataType::UInt32),
-    ("offset", DataType::UInt64),
-    ("index", DataType::UInt32),
-];
+const BEFORE: usize = OWN.len() + ORIGIN.len();
 
 /// Columns of snapshots: the key; its last values, which make the record one of a key; else a row with its origin.
 pub(super) fn state_schema(input: &SchemaRef) -> SchemaRef {
-    let own = OWN.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true));
+    let own = OWN.iter().chain(&ORIGIN).map(|(name, kind)| Field::new(*name, kind.clone(), true));
     let rows = input.fields().iter().map(|field| {
         Field::new(format!("row.{}", field.name()), field.data_type().clone(), true)
             .with_metadata(field.metadata().clone())
@@ -59,20 +50,15 @@ impl LagState {
     fn save(&self, keys: &[Key], places: &[Place]) -> RecordBatch {
         let last: Vec<Vec<u8>> = keys.iter().map(|key| self.known.encode(*key)).collect();
         let all = keys.iter().copied().chain(places.iter().map(|place| place.key));
-        let origin = |place: &Place| place.at.1;
         let origins: Vec<Option<RowOrigin>> =
-            keys.iter().map(|_| None).chain(places.iter().map(origin)).collect();
-        let of = |origin: &Option<RowOrigin>| *origin;
+            keys.iter().map(|_| None).chain(places.iter().map(|place| place.at.1)).collect();
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(BinaryArray::from_iter_values(all.map(|key| self.known.bytes(key)))),
             Arc::new(BinaryArray::from_iter(
                 last.iter().map(Some).chain(places.iter().map(|_| None::<&Vec<u8>>)),
             )),
-            Arc::new(UInt16Array::from_iter(origins.iter().map(|origin| of(origin).map(|o| o.source)))),
-            Arc::new(UInt32Array::from_iter(origins.iter().map(|origin| of(origin).map(|o| o.partition)))),
-            Arc::new(UInt64Array::from_iter(origins.iter().map(|origin| of(origin).map(|o| o.offset)))),
-            Arc::new(UInt32Array::from_iter(origins.iter().map(|origin| of(origin).map(|o| o.index)))),
         ];
+        columns.extend(origin_columns(&origins));
         let rows = match places.is_empty() {
             true => RecordBatch::new_empty(self.input.clone()),
             false => {
@@ -115,24 +101,15 @@ impl LagState {
         let failed = |error: arrow::error::ArrowError| Error::internal(format!("{}: {error}", self.name));
         let indices = UInt32Array::from_iter_values(rows.iter().map(|(row, _)| *row as u32));
         let taken = take_record_batch(state, &indices).map_err(failed)?;
-        let columns = taken.columns()[OWN.len()..].to_vec();
+        let columns = taken.columns()[BEFORE..].to_vec();
         let kept = RecordBatch::try_new(self.input.clone(), columns).map_err(failed)?;
         let batch = Batch::inserts(kept, None, 0);
         let times = Evaluation::new(&batch).column(&self.time.0, self.time.1.data_type());
         let times = times.as_primitive::<TimestampNanosecondType>();
-        let (source, partition) =
-            (taken.column(2).as_primitive::<UInt16Type>(), taken.column(3).as_primitive::<UInt32Type>());
-        let (offset, index) =
-            (taken.column(4).as_primitive::<UInt64Type>(), taken.column(5).as_primitive::<UInt32Type>());
+        let origins = origins(&taken.columns()[OWN.len()..BEFORE]);
         let id = self.waiting.keep(batch.rows.clone());
         for (row, (_, key)) in rows.iter().enumerate() {
-            let origin = source.is_valid(row).then(|| RowOrigin {
-                source: source.value(row),
-                partition: partition.value(row),
-                offset: offset.value(row),
-                index: index.value(row),
-            });
-            self.waiting.insert((times.value(row), origin), (id, row as u32), *key);
+            self.waiting.insert((times.value(row), origins[row]), (id, row as u32), *key);
         }
         Ok(())
     }

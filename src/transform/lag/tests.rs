@@ -35,7 +35,10 @@ fn plan() -> Lag {
         time: column("t", 1),
         time_field: Arc::new(Field::new("t", time, false)),
         bound: Bound::Source(0),
-        values: [1, 2].map(|rows| Before { value: column("v", 2), rows }).to_vec(),
+        at_end: false,
+        values: [1, 2]
+            .map(|rows| Before { value: column("v", 2), rows, ignore_nulls: false, default: None })
+            .to_vec(),
         schema: Arc::new(Schema::new([input.clone(), before.to_vec()].concat())),
         input: Arc::new(Schema::new(input)),
     }
@@ -120,6 +123,41 @@ fn a_row_leaves_when_the_watermark_has_passed_it_and_a_later_one_is_late() {
     state.on_epoch(&close(4, Watermark::END), &mut out);
     assert_eq!(shown(&out)[2..], [a(20, Some(2), None, Some(1))]);
     assert_eq!((state.rows_in_state(), out.emitted, state.waiting.len()), (0, 3, 0));
+}
+
+#[test]
+fn nulls_can_be_passed_over_and_the_first_rows_have_a_default() {
+    let mut plan = plan();
+    plan.values[0].ignore_nulls = true;
+    plan.values[0].default = Some(plan.values[0].value.clone());
+    plan.values[1].ignore_nulls = true;
+    let (mut state, mut out) = (LagState::new(&plan).expect("types"), Output::default());
+    let values = [Some(1), None, Some(2), None, None, Some(3), Some(4)];
+    let rows: Vec<Row> = values
+        .iter()
+        .zip(1_u32..)
+        .map(|(value, at)| ("a", Some(i64::from(at)), *value, u64::from(at)))
+        .collect();
+    state.on_batch(0, 1, &batch(&rows, true), &mut out);
+    state.on_epoch(&close(1, Watermark::END), &mut out);
+    let before: Vec<_> = shown(&out).into_iter().map(|(.., one, two)| (one, two)).collect();
+    // The default is the value of the row itself.
+    let one = [Some(1), Some(1), Some(1), Some(2), Some(2), Some(2), Some(3)];
+    let two = [None, None, None, Some(1), Some(1), Some(1), Some(2)];
+    assert_eq!(before, one.into_iter().zip(two).collect::<Vec<_>>());
+}
+
+#[test]
+fn ends_of_windows_leave_with_the_watermark_that_reaches_them() {
+    let plan = Lag { at_end: true, ..plan() };
+    let (mut state, mut out) = (LagState::new(&plan).expect("types"), Output::default());
+    state.on_batch(0, 1, &batch(&[("a", Some(10), Some(1), 0), ("a", Some(20), Some(2), 1)], true), &mut out);
+    state.on_epoch(&close(1, Watermark(10)), &mut out);
+    assert_eq!(shown(&out).len(), 1);
+    state.on_batch(0, 2, &batch(&[("b", Some(10), Some(1), 2)], true), &mut out);
+    assert_eq!(out.late.len(), 1);
+    state.on_epoch(&close(2, Watermark(20)), &mut out);
+    assert_eq!((shown(&out).len(), state.rows_in_state()), (2, 0));
 }
 
 #[test]

@@ -2,11 +2,12 @@ CREATE SOURCE events (
     id      BIGINT    NOT NULL,
     device  TEXT      NOT NULL,
     value   DOUBLE,
+    ok      BOOLEAN,
     at      TIMESTAMP NOT NULL,
-    seen    TIMESTAMP,
+    payload JSON      METADATA FROM 'payload',
     WATERMARK FOR at AS at - INTERVAL '10 seconds'
 ) WITH (connector = 'kafka', topic = 'events', format = 'json');
 
 CREATE SINK out AS
-SELECT device, lag(value) IGNORE NULLS OVER (PARTITION BY device ORDER BY at) AS before FROM events
+SELECT device, lead(value) OVER (PARTITION BY device ORDER BY at) AS next FROM events
 WITH (connector = 'stdout');

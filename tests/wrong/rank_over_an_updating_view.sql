@@ -2,11 +2,15 @@ CREATE SOURCE events (
     id      BIGINT    NOT NULL,
     device  TEXT      NOT NULL,
     value   DOUBLE,
+    ok      BOOLEAN,
     at      TIMESTAMP NOT NULL,
-    seen    TIMESTAMP,
+    payload JSON      METADATA FROM 'payload',
     WATERMARK FOR at AS at - INTERVAL '10 seconds'
 ) WITH (connector = 'kafka', topic = 'events', format = 'json');
 
+CREATE VIEW v AS
+SELECT device, window_end, count(*) AS n FROM events GROUP BY device, tumble(at, INTERVAL '1 minute') EMIT CHANGES;
+
 CREATE SINK out AS
-SELECT device, lag(value, 1, 0.0) OVER (PARTITION BY device ORDER BY at) AS before FROM events
+SELECT device, rank() OVER (PARTITION BY window_end ORDER BY n DESC) AS place FROM v
 WITH (connector = 'stdout');

@@ -1,10 +1,11 @@
-//! Rows in the order of their event time.
+//! Rows in the order of their event time, as they wait until it has passed them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt16Array, UInt32Array, UInt64Array};
+use arrow::datatypes::{DataType, UInt16Type, UInt32Type, UInt64Type};
 
-use super::keys::Key;
 use crate::batch::RowOrigin;
 use crate::time::{EventTime, Watermark};
 use crate::transform::aggregate::state::tree;
@@ -19,10 +20,12 @@ pub type At = (EventTime, Option<RowOrigin>);
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     pub at: At,
-    number: u64,
+    /// Ascends with the rows as they came.
+    pub number: u64,
     batch: u32,
     row: u32,
-    pub key: Key,
+    /// The number of its key, as it was given.
+    pub key: u32,
 }
 
 /// A batch with the number of its rows that wait, and its bytes.
@@ -36,7 +39,7 @@ struct Kept {
 #[derive(Default)]
 pub struct Waiting {
     /// By place and a number of their own, since several rows can have one place.
-    rows: BTreeMap<(At, u64), (u32, u32, Key)>,
+    rows: BTreeMap<(At, u64), (u32, u32, u32)>,
     batches: HashMap<u32, Kept>,
     /// Bytes of the batches.
     batch_bytes: usize,
@@ -56,7 +59,7 @@ impl Waiting {
     }
 
     /// A row of a batch.
-    pub fn insert(&mut self, at: At, (batch, row): (u32, u32), key: Key) {
+    pub fn insert(&mut self, at: At, (batch, row): (u32, u32), key: u32) {
         self.rows.insert((at, self.next_row), (batch, row, key));
         self.next_row += 1;
         if let Some(kept) = self.batches.get_mut(&batch) {
@@ -64,27 +67,38 @@ impl Waiting {
         }
     }
 
-    /// The first rows before `watermark`: about `limit`, and all of the last place.
-    pub fn before(&self, watermark: Watermark, limit: usize) -> Vec<Place> {
+    /// The first rows that event time has passed: about `limit`, and all that are `together` with the last.
+    pub fn passed(
+        &self,
+        is_passed: impl Fn(EventTime) -> bool,
+        limit: usize,
+        together: impl Fn(&At, &At) -> bool,
+    ) -> Vec<Place> {
         let mut places: Vec<Place> = Vec::new();
-        for ((at, number), (batch, row, key)) in &self.rows {
-            let full = places.len() >= limit && places.last().is_some_and(|last| last.at != *at);
-            if full || !is_before(at.0, watermark) {
+        for place in self.iter() {
+            let full =
+                places.len() >= limit && places.last().is_some_and(|last| !together(&last.at, &place.at));
+            if full || !is_passed(place.at.0) {
                 break;
             }
-            places.push(Place { at: *at, number: *number, batch: *batch, row: *row, key: *key });
+            places.push(place);
         }
         places
     }
 
-    /// Whether any row is before `watermark`.
-    pub fn any_before(&self, watermark: Watermark) -> bool {
-        self.rows.first_key_value().is_some_and(|((at, _), _)| is_before(at.0, watermark))
+    /// The time of the first row.
+    pub fn first(&self) -> Option<EventTime> {
+        self.rows.first_key_value().map(|((at, _), _)| at.0)
+    }
+
+    /// The number of the next row.
+    pub fn next_number(&self) -> u64 {
+        self.next_row
     }
 
     /// All rows, in order.
     pub fn iter(&self) -> impl Iterator<Item = Place> {
-        let place = |((at, number), (batch, row, key)): (&(At, u64), &(u32, u32, Key))| Place {
+        let place = |((at, number), (batch, row, key)): (&(At, u64), &(u32, u32, u32))| Place {
             at: *at,
             number: *number,
             batch: *batch,
@@ -127,7 +141,7 @@ impl Waiting {
 
     /// About how many bytes of memory it takes.
     pub fn bytes(&self) -> usize {
-        let rows = tree(self.rows.len(), size_of::<(At, u64)>() + size_of::<(u32, u32, Key)>());
+        let rows = tree(self.rows.len(), size_of::<(At, u64)>() + size_of::<(u32, u32, u32)>());
         rows + self.batches.capacity() * size_of::<(u32, Kept)>() + self.batch_bytes
     }
 
@@ -137,7 +151,47 @@ impl Waiting {
     }
 }
 
-/// At the end of the input everything has been seen.
-fn is_before(time: EventTime, watermark: Watermark) -> bool {
-    watermark == Watermark::END || time < watermark.0
+/// Columns that hold origins in snapshots.
+pub const ORIGIN: [(&str, DataType); 4] = [
+    ("source", DataType::UInt16),
+    ("partition", DataType::UInt32),
+    ("offset", DataType::UInt64),
+    ("index", DataType::UInt32),
+];
+
+/// Origins as the columns of [`ORIGIN`].
+pub fn origin_columns(origins: &[Option<RowOrigin>]) -> [ArrayRef; 4] {
+    let of = || origins.iter().copied();
+    [
+        Arc::new(UInt16Array::from_iter(of().map(|origin| origin.map(|it| it.source)))),
+        Arc::new(UInt32Array::from_iter(of().map(|origin| origin.map(|it| it.partition)))),
+        Arc::new(UInt64Array::from_iter(of().map(|origin| origin.map(|it| it.offset)))),
+        Arc::new(UInt32Array::from_iter(of().map(|origin| origin.map(|it| it.index)))),
+    ]
+}
+
+/// What [`origin_columns`] has written.
+pub fn origins(columns: &[ArrayRef]) -> Vec<Option<RowOrigin>> {
+    let (source, partition) =
+        (columns[0].as_primitive::<UInt16Type>(), columns[1].as_primitive::<UInt32Type>());
+    let (offset, index) = (columns[2].as_primitive::<UInt64Type>(), columns[3].as_primitive::<UInt32Type>());
+    let origin = |row: usize| {
+        source.is_valid(row).then(|| RowOrigin {
+            source: source.value(row),
+            partition: partition.value(row),
+            offset: offset.value(row),
+            index: index.value(row),
+        })
+    };
+    (0..source.len()).map(origin).collect()
+}
+
+/// Whether no row of this time can come any more, when event time has come so far: of the ends of windows
+/// (`at_end`) those at the watermark are out as well. At the end of the input everything has been seen.
+pub fn is_passed(time: EventTime, watermark: Watermark, at_end: bool) -> bool {
+    match watermark {
+        Watermark::NONE => false,
+        Watermark::END => true,
+        Watermark(reached) => time < reached || at_end && time == reached,
+    }
 }

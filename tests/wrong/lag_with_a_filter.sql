@@ -1,0 +1,12 @@
+CREATE SOURCE events (
+    id      BIGINT    NOT NULL,
+    device  TEXT      NOT NULL,
+    value   DOUBLE,
+    at      TIMESTAMP NOT NULL,
+    seen    TIMESTAMP,
+    WATERMARK FOR at AS at - INTERVAL '10 seconds'
+) WITH (connector = 'kafka', topic = 'events', format = 'json');
+
+CREATE SINK out AS
+SELECT device, lag(value) FILTER (WHERE ok) OVER (PARTITION BY device ORDER BY at) AS before FROM events
+WITH (connector = 'stdout');
