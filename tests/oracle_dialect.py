@@ -139,7 +139,7 @@ def translated(select: str, scope: Scope, clock: str, options: dict[str, str], s
 
 def scalar(expression: str, clock: str) -> str:
     """An expression over the columns of one relation."""
-    return Query({}, clock, None).expression(tree([named(token) for token in TOKEN.findall(expression)]))
+    return Query({}, clock, {}, []).expression(tree([named(token) for token in TOKEN.findall(expression)]))
 
 
 def named(token: str) -> str:
