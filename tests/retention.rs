@@ -1,8 +1,8 @@
 //! `state_retention`: what live views and joins keep of windows, judged from the outside, with any number of workers.
 
+#[expect(dead_code, reason = "no shipped dataflow is run here")]
 #[path = "support/bounded.rs"]
 mod bounded;
-#[expect(dead_code, reason = "nothing runs for long here")]
 #[path = "support/process.rs"]
 mod process;
 
@@ -79,7 +79,7 @@ fn a_join_keeps_windows_as_long_as_is_said() {
             .collect();
         assert_eq!(rows, expected, "{mode:?}");
         assert_eq!(lines(output.path(), "all_minutes.jsonl").len(), 22, "the view itself has them all");
-        let kept = leg(&ledger, "minutes->minutes/retention");
+        let kept = leg(&ledger, "minutes->shares/retention");
         assert_eq!(kept["in_state"], 8, "{ledger:#}");
         assert_eq!(kept["emitted"].as_i64(), Some(22 - 8), "{ledger:#}");
     }

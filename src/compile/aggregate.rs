@@ -267,6 +267,7 @@ fn described(
             transport: key.compiled.transport,
             time: key.compiled.time.clone(),
             window_end: false,
+            retention: Default::default(),
         };
         columns.push(window.map_or_else(|| info.without_time(), |window| window.key_info(info.clone())));
     }
@@ -284,6 +285,7 @@ fn described(
             transport: reads(call, flow, |column| column.transport),
             time: None,
             window_end: false,
+            retention: Default::default(),
         });
     }
     (fields, columns)

@@ -158,6 +158,7 @@ impl Columns {
             transport: info.transport,
             time: info.time.clone(),
             window_end: info.window_end,
+            retention: info.retention,
         });
         if let Some(output) = self.visible.get_mut(time) {
             output.compiled.nullable = false;

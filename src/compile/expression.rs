@@ -14,6 +14,7 @@ use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_physical_expr::expressions::{CastExpr, Column as PhysicalColumn, Literal};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
+use super::aggregate::Retention;
 use super::flow::{ColumnInfo, Flow};
 use super::function::{compared, correct, double, interval, json};
 use super::guard;
@@ -54,6 +55,8 @@ pub(super) struct Compiled {
     pub time: Option<plan::Bound>,
     /// See [`ColumnInfo::window_end`].
     pub window_end: bool,
+    /// See [`ColumnInfo::retention`].
+    pub retention: Retention,
 }
 
 impl<'a> Scope<'a> {
@@ -105,6 +108,7 @@ pub(super) fn compile(expr: &Expr, scope: &Scope) -> Result<Compiled, Problem> {
         transport,
         window_end: time.is_some() && of_row.is_some_and(|of_row| of_row.edge == Edge::End),
         time,
+        retention: Default::default(),
     })
 }
 
@@ -147,6 +151,7 @@ pub(super) fn cast_to(compiled: Compiled, data_type: &DataType) -> Compiled {
         json: false,
         time: None,
         window_end: false,
+        retention: Default::default(),
         ..compiled
     }
 }
@@ -216,6 +221,7 @@ fn column_itself(column: &Column, scope: &Scope) -> Result<Compiled, Problem> {
         transport: info.transport,
         time: info.time.clone(),
         window_end: info.window_end,
+        retention: info.retention,
     })
 }
 

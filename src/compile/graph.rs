@@ -173,7 +173,12 @@ impl Graph {
 
     fn add_operator(&mut self, owner: &str, operator: Operator) -> usize {
         // The first of a view goes by the view's name.
-        let title = if self.titles.iter().any(|title| title == owner) { operator.name() } else { owner };
+        let is_first = !self.titles.iter().any(|title| title == owner);
+        let title = match &operator {
+            Operator::Retention(_) => operator.name(),
+            _ if is_first => owner,
+            _ => operator.name(),
+        };
         self.titles.push(title.to_owned());
         self.operators.push(operator);
         self.operators.len() - 1

@@ -131,6 +131,7 @@ pub(super) fn described(outputs: &[Output]) -> Result<(DFSchemaRef, Vec<ColumnIn
         transport: output.compiled.transport,
         time: output.compiled.time.clone(),
         window_end: output.compiled.window_end,
+        retention: output.compiled.retention,
     };
     Ok((Arc::new(schema), outputs.iter().map(info).collect()))
 }
@@ -151,6 +152,7 @@ pub(super) fn renamed(mut flow: Flow, names: &[&str]) -> Result<Flow, DataFusion
             transport: flow.columns[index].transport,
             time: flow.columns[index].time.clone(),
             window_end: flow.columns[index].window_end,
+            retention: flow.columns[index].retention,
         },
     });
     let outputs: Vec<_> = outputs.collect();

@@ -40,10 +40,12 @@ impl Compiler {
     /// that could be forgotten is told so.
     pub(super) fn with_retention(&mut self, mut flow: Flow, used: bool, options: &ViewOptions) -> Flow {
         if let Retention::Unbounded | Retention::Period(_) = self.retention {
-            let times = flow.columns.iter_mut().filter(|column| column.time.is_some());
-            let times: Vec<_> = times.map(|column| column.retention = self.retention).collect();
-            if let (Retention::Period(_), true, Some((_, span))) =
-                (self.retention, times.is_empty() && !used, options.retention)
+            let mut used = used;
+            for column in flow.columns.iter_mut().filter(|column| column.time.is_some()) {
+                column.retention = self.retention;
+                used = true;
+            }
+            if let (Retention::Period(_), false, Some((_, span))) = (self.retention, used, options.retention)
             {
                 let message = "`state_retention` as a length of time says how long rows are kept when event time has \
                                passed them, and no column of this view is event time";

@@ -168,6 +168,7 @@ fn flow(create: &CreateSource, index: usize, diagnostics: &mut Vec<Diagnostic>) 
         transport: column.metadata.is_some_and(|of| !matches!(of, Metadata::Key | Metadata::Payload)),
         time: None,
         window_end: false,
+        retention: Default::default(),
     };
     Some(Flow {
         schema,

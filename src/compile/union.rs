@@ -9,6 +9,7 @@ use datafusion_expr::expr::Cast;
 use datafusion_expr::logical_plan::{Distinct, Projection, Union};
 use datafusion_expr::{Expr, LogicalPlan};
 
+use super::aggregate::Retention;
 use super::expression::{self, Compiled, Scope};
 use super::flow::{Branch, ColumnInfo, Flow};
 use super::lower::{Lowering, one};
@@ -44,6 +45,7 @@ impl Lowering<'_> {
                 transport: flows.iter().any(|flow| flow.columns[index].transport),
                 time: time(&flows, index),
                 window_end: flows.iter().all(|flow| flow.columns[index].window_end),
+                retention: retention(&flows, index),
             });
         }
         let schema = DFSchema::new_with_metadata(fields, Default::default()).map_err(one)?;
@@ -135,6 +137,13 @@ fn common_type(flows: &[Flow], index: usize, name: &str) -> Result<(DataType, bo
     Ok((data_type, nullable))
 }
 
+/// What all branches say of how long rows of a column are kept, if they say the same.
+fn retention(flows: &[Flow], index: usize) -> Retention {
+    let mut said = flows.iter().map(|flow| flow.columns[index].retention);
+    let first = said.next().unwrap_or_default();
+    if said.all(|other| other == first) { first } else { Retention::default() }
+}
+
 /// How far event time has come in column `index`, if it is a time attribute of all branches.
 fn time(flows: &[Flow], index: usize) -> Option<Bound> {
     let bounds = flows.iter().map(|flow| flow.columns[index].time.clone());
@@ -159,6 +168,7 @@ fn aligned(flow: Flow, schema: &Arc<Schema>) -> Vec<Branch> {
             transport: false,
             time: None,
             window_end: false,
+            retention: Default::default(),
         };
         expression::cast_to(compiled, field.data_type()).expr
     });

@@ -191,7 +191,7 @@ impl Operator for IntervalJoin {
             *before = (*before).max(*now);
         }
         self.groups.trim();
-        self.new.iter_mut().for_each(|new| give_back(new, 0));
+        self.new.iter_mut().for_each(give_back);
         Progress::Done
     }
 

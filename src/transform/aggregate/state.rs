@@ -117,11 +117,11 @@ pub fn fit<T>(values: &mut Vec<T>, slots: usize, empty: impl FnMut() -> T) {
     }
 }
 
-/// Gives back memory of an empty vector that is far too much for the `used` values that it has held last.
-pub fn give_back<T>(values: &mut Vec<T>, used: usize) {
+/// Gives back the memory of an empty vector that has held many values.
+pub fn give_back<T>(values: &mut Vec<T>) {
     debug_assert!(values.is_empty());
-    if values.capacity() / 4 > used.max(SLOTS_MIN) {
-        values.shrink_to(used.max(SLOTS_MIN));
+    if values.capacity() / 4 > SLOTS_MIN {
+        values.shrink_to(SLOTS_MIN);
     }
 }
 

@@ -108,11 +108,10 @@ impl Touched {
 
     /// Ends the epoch.
     pub fn clear(&mut self) {
-        let used = self.list.len();
         for (group, _) in self.list.drain(..) {
             self.places[group as usize] = UNTOUCHED;
         }
-        give_back(&mut self.list, used);
+        give_back(&mut self.list);
         self.chunks.clear();
         self.closing = None;
     }

