@@ -102,7 +102,7 @@ fn real_mongodb_beside_a_loop_of_bulk_writes() {
     let services = Services::new("bench_mongodb");
     let load =
         ["--events", "3000", "--keys", "200", "--epoch", "1000", "--repetitions", "2", "--in-flight", "2"];
-    let report = report(tidemill(&[&["bench", "mongodb"], &load[..]].concat()), Some(&services));
+    let report = report(tidemill(&[&["bench", "mongodb"][..], &load].concat()), Some(&services));
     for (sink, documents) in [("history", 3_000), ("upsert", 600)] {
         let figures = &report["sinks"][sink];
         assert_eq!(figures["documents"], documents, "{report:#}");

@@ -68,7 +68,7 @@ pub fn run(args: &FloorArgs, settings: &Settings) -> Result<()> {
     }
     let began = Instant::now();
     let failed = AtomicBool::new(false);
-    let read = |(connector, source, partitions)| {
+    let read = |(connector, source, partitions): (Arc<dyn Connector>, Arc<Source>, Vec<FoundPartition>)| {
         let read = match args.reading {
             Reading::Poll => poll(&source, &partitions, settings),
             reading => read(connector, source, partitions, reading == Reading::Consume, &failed),

@@ -11,7 +11,6 @@ use rand::{RngCore, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::args::{MemoryArgs, MemoryOf};
-use crate::control::samples::resident;
 use crate::error::Result;
 
 const SEED: u64 = 1;
