@@ -173,7 +173,7 @@ pub(super) fn settings(state_dir: &Path) -> Settings {
             sink_buffer_bytes: 64 << 20,
             max_epoch_records: 10_000,
             read_ahead_records: 10_000,
-            rows_per_partial: 8,
+            rows_per_partial: 16,
         },
         kafka: Kafka::default(),
         mongodb: MongoDb { uri: None, database: "tidemill".into() },

@@ -88,7 +88,7 @@ pub fn settings(kafka: Option<String>, mongodb: Option<String>) -> Settings {
             sink_buffer_bytes: 64 << 20,
             max_epoch_records: 10_000,
             read_ahead_records: 10_000,
-            rows_per_partial: 8,
+            rows_per_partial: 16,
         },
         kafka: Kafka { bootstrap_servers: kafka, properties: BTreeMap::new() },
         mongodb: MongoDb { uri: mongodb.map(Secret::new), database: "tidemill_tests".into() },
