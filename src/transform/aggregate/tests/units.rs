@@ -218,7 +218,7 @@ fn the_memory_of_groups_that_are_gone_is_given_back() {
     }
     let mut plan = sums();
     plan.keys = vec![column("i")];
-    let fields = plan.schema.fields().iter().cloned().skip(1);
+    let fields = plan.schema.fields().iter().skip(1).cloned();
     plan.schema = Arc::new(Schema::new(
         [Arc::new(Field::new("k", DataType::Int64, true))].into_iter().chain(fields).collect::<Vec<_>>(),
     ));
