@@ -8,9 +8,9 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::bounded::{Mode, run_with_ledger, shipped};
-use crate::seed::seed;
 use crate::generated::{DATAFLOWS, covers_every_feature, generate, late, texts};
 use crate::python;
+use crate::seed::seed;
 
 const SCRIPT: &str = "oracle_late.py";
 /// One to six of [`generated!`], of [`DATAFLOWS`] dataflows with ten queries each.

@@ -31,6 +31,10 @@ fn held_ns(operator: &Operator) -> i64 {
         }),
         Operator::Retention(retention) => retention.period_ns,
         Operator::IntervalJoin(join) => join.upper_ns.saturating_sub(join.lower_ns),
-        Operator::Join(_) | Operator::Table(_) | Operator::Lookup(_) | Operator::Lag(_) | Operator::Rank(_) => 0,
+        Operator::Join(_)
+        | Operator::Table(_)
+        | Operator::Lookup(_)
+        | Operator::Lag(_)
+        | Operator::Rank(_) => 0,
     }
 }
