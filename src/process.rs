@@ -84,8 +84,11 @@ pub fn run(request: &RunRequest, settings: Settings) -> Result<()> {
     Ok(())
 }
 
+/// What was seen of sources, which are named by their places in the plan.
+pub type Surveys = Vec<(usize, Seen)>;
+
 /// Reads the sources of a dataflow to their ends and tells what was seen of their event times. Nothing is written.
-pub fn survey(request: &RunRequest, settings: Settings) -> Result<(Arc<Plan>, Vec<(usize, Seen)>)> {
+pub fn survey(request: &RunRequest, settings: Settings) -> Result<(Arc<Plan>, Surveys)> {
     let plan = load(&request.dataflow, &settings)?;
     refuse_what_cannot_run(request, &plan, &settings)?;
     let execution = Arc::new(prepare(request, settings, plan, None, Arc::default())?);

@@ -17,6 +17,9 @@ use super::problem::Problem;
 use super::{text, types};
 use crate::plan::{self, Before, Bound, ChangeMode, Lag};
 
+/// The place of a value in what is read, and that of its default, each with its text.
+type Places = ((usize, String), Option<(usize, String)>);
+
 /// A call of `lag`, compiled.
 struct Call {
     value: Compiled,
@@ -53,13 +56,12 @@ impl Lowering<'_> {
         let values: Vec<_> = calls.iter().map(&mut places).collect();
         let (schema, computes) = input.read(&mut flow);
         let at = |(index, text): &(usize, String)| expression::column(*index, &schema, text);
-        let before =
-            |((value, default), call): (&((usize, String), Option<(usize, String)>), &Call)| Before {
-                value: at(value),
-                rows: call.rows,
-                ignore_nulls: call.ignore_nulls,
-                default: default.as_ref().map(at),
-            };
+        let before = |(place, call): (&Places, &Call)| Before {
+            value: at(&place.0),
+            rows: call.rows,
+            ignore_nulls: call.ignore_nulls,
+            default: place.1.as_ref().map(at),
+        };
         let fields = calls.iter().zip(names(window, width)).map(|(call, name)| {
             Arc::new(plan::field(name, call.value.data_type.clone(), true, call.value.json))
         });

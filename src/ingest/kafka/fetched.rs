@@ -29,7 +29,7 @@ pub(super) struct FetchQueue {
     /// Room for what one call takes.
     messages: Vec<*mut sys::rd_kafka_message_t>,
     /// The queue calls with this when something comes into it.
-    reading: Box<Reading>,
+    _reading: Box<Reading>,
     /// The queue must not outlive its client.
     _client: Arc<Client>,
 }
@@ -63,7 +63,7 @@ impl FetchQueue {
             sys::rd_kafka_queue_forward(queue.as_ptr(), ptr::null_mut());
             sys::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(wake), opaque.cast_mut().cast());
         }
-        Ok(FetchQueue { queue, messages: Vec::with_capacity(TOGETHER), reading, _client: client.clone() })
+        Ok(FetchQueue { queue, messages: Vec::with_capacity(TOGETHER), _reading: reading, _client: client.clone() })
     }
 
     /// Takes at most about `limit` things out of the queue, in order, without waiting. Whether there may be more.
@@ -94,7 +94,6 @@ impl Drop for FetchQueue {
             sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut());
             sys::rd_kafka_queue_destroy(self.queue.as_ptr());
         }
-        self.reading = Box::default();
     }
 }
 
