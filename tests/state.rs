@@ -63,13 +63,18 @@ fn sizes(address: &str) -> BTreeMap<String, u64> {
     values.collect()
 }
 
+#[expect(clippy::disallowed_methods, reason = "what arrives is as old as the clock of the run says")]
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    i64::try_from(now.as_millis()).expect("a time")
+}
+
 #[test]
 fn states_tell_their_bytes_and_give_them_back() {
     let folder = tempfile::tempdir().expect("a folder");
     let (dataflow, state) = (folder.path().join("states.sql"), folder.path().join("state"));
     std::fs::write(&dataflow, DATAFLOW).expect("a file");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    let start = i64::try_from(now.as_millis()).expect("a time") - 3 * HOUR_MS;
+    let start = now_ms() - 3 * HOUR_MS;
     append(&state, (0..20_000).map(|number| (number, start + number as i64 % 10 * SECOND_MS)));
 
     let (port, _taken) = free_port();

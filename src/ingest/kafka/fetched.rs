@@ -63,7 +63,12 @@ impl FetchQueue {
             sys::rd_kafka_queue_forward(queue.as_ptr(), ptr::null_mut());
             sys::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(wake), opaque.cast_mut().cast());
         }
-        Ok(FetchQueue { queue, messages: Vec::with_capacity(TOGETHER), _reading: reading, _client: client.clone() })
+        Ok(FetchQueue {
+            queue,
+            messages: Vec::with_capacity(TOGETHER),
+            _reading: reading,
+            _client: client.clone(),
+        })
     }
 
     /// Takes at most about `limit` things out of the queue, in order, without waiting. Whether there may be more.
