@@ -16,7 +16,7 @@ use super::dialect::TidemillDialect;
 
 /// Rewrites a query and those inside of it; `span` is its place.
 pub(super) fn query(catalog: &Catalog, query: &mut ast::Query, span: Span) {
-    let mut rewriting = Rewriting { catalog, span, values: 0 };
+    let mut rewriting = Rewriting { catalog, span, values: 0, with: Vec::new() };
     let _ = ast::VisitMut::visit(query, &mut rewriting);
 }
 
@@ -25,13 +25,21 @@ struct Rewriting<'a> {
     span: Span,
     /// Number of subqueries that have become relations.
     values: usize,
+    /// Per query around the one at hand the relations of its WITH, with their columns where those can be told.
+    with: Vec<Vec<(String, Option<Vec<String>>)>>,
 }
 
 impl ast::VisitorMut for Rewriting<'_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+        self.enter(query);
         self.set_operation(query.body.as_mut());
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut ast::Query) -> ControlFlow<()> {
+        self.with.pop();
         ControlFlow::Continue(())
     }
 

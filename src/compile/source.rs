@@ -1,6 +1,7 @@
 //! `CREATE SOURCE` and `CREATE TABLE`: columns, rules and the watermark.
 
 mod computed;
+mod watermark;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,9 +12,9 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Schema};
 use datafusion_common::DFSchema;
 use datafusion_expr::Expr;
-use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr as Ast, Spanned, Value};
+use datafusion_sql::sqlparser::ast::{Expr as Ast, Value};
 
-use super::ast::{ColumnDefinition, CreateSource, Expression, Name, OptionEntry, WatermarkDefinition};
+use super::ast::{ColumnDefinition, CreateSource, Expression, Name, OptionEntry};
 use super::catalog::Catalog;
 use super::diagnostic::Diagnostic;
 use super::expression::{Scope, compile, condition};
@@ -21,11 +22,11 @@ use super::flow::{Branch, ColumnInfo, Flow};
 use super::options::{OF_EVENT_TIME, Reads, SourceOptions, source_options};
 use super::problem::Problem;
 use super::reword::failed;
-use super::{guard, interval, locate, query, refuse, table, text, types};
+use super::{guard, locate, query, refuse, table, text, types};
 use crate::json;
 use crate::plan::{
     ArrayRef1, Bound, ChangeMode, Column, ColumnOrigin, ColumnType, Computed, Expr as PlanExpr, Format,
-    Metadata, Source, TableSource, Upstream, WatermarkColumn, record_schema,
+    Metadata, Source, TableSource, Upstream, record_schema,
 };
 
 /// The least bound that is taken without being asked for.
@@ -50,7 +51,7 @@ pub(super) fn source(
     let computed: Vec<Computed> = computed::columns(create, catalog, &flow, diagnostics);
     let checks = create.checks.iter().filter_map(|check| self::check(check, catalog, &flow, diagnostics));
     let checks = checks.collect();
-    let watermark = create.watermark.as_ref().map(|it| watermark(it, create, catalog));
+    let watermark = create.watermark.as_ref().map(|it| watermark::column(it, create, catalog));
     let watermark = match watermark.transpose() {
         Ok(watermark) => watermark,
         Err(diagnostic) => {
@@ -337,65 +338,4 @@ fn planned(expression: &Expression, catalog: &Catalog, flow: &Flow) -> Result<Ex
 fn placed(problem: Problem, expression: &Expression, catalog: &Catalog, flow: &Flow) -> Diagnostic {
     let culprits = locate::in_expression(catalog, &expression.ast, &flow.schema);
     problem.into_diagnostic(&culprits, None, expression.span)
-}
-
-fn watermark(
-    definition: &WatermarkDefinition,
-    create: &CreateSource,
-    catalog: &Catalog,
-) -> Result<WatermarkColumn, Diagnostic> {
-    let WatermarkDefinition { column, expression } = definition;
-    let names = || create.columns.iter().map(|column| column.name.value.as_str());
-    let Some(index) = names().position(|name| name == column.value) else {
-        let message = format!("there is no column `{}`", text::name(&column.value));
-        let mut diagnostic = Diagnostic::new(column.span, message);
-        diagnostic.hint = text::did_you_mean(&column.value, names()).or_else(|| {
-            Some(format!("the columns are {}", names().map(text::name).collect::<Vec<_>>().join(", ")))
-        });
-        return Err(diagnostic);
-    };
-    let declared = &create.columns[index];
-    if declared.kind != ColumnType::Timestamp {
-        let message =
-            format!("the column is {}, but a watermark needs a TIMESTAMP", declared.kind.sql_name());
-        let hint = format!("declare it as {} TIMESTAMP", text::name(&column.value));
-        return Err(Diagnostic::new(column.span, message).hint(hint));
-    }
-    if declared.metadata == Some(Metadata::IngestionTime) {
-        let message = "the ingestion time is no event time";
-        return Err(Diagnostic::new(column.span, message).hint("use a TIMESTAMP of the record"));
-    }
-    let is_column = |ast: &Ast| match ast {
-        Ast::Identifier(ident) if ident.quote_style.is_some() => ident.value == column.value,
-        Ast::Identifier(ident) => ident.value.to_lowercase() == column.value,
-        _ => false,
-    };
-    let shape = || {
-        let name = text::name(&column.value);
-        Diagnostic::new(expression.span, "a watermark is the column, or the column minus a constant INTERVAL")
-            .hint(format!("write WATERMARK FOR {name} AS {name} - INTERVAL '10 seconds'"))
-    };
-    let delay_ns = match &expression.ast {
-        ast if is_column(ast) => 0,
-        Ast::BinaryOp { left, op: BinaryOperator::Minus, right } if is_column(left) => {
-            let planned = query::expression(catalog, right, &DFSchema::empty()).map_err(|_| shape())?;
-            let span = super::problem::or_else(right.span(), expression.span);
-            delay(&planned, span)?.ok_or_else(shape)?
-        }
-        _ => return Err(shape()),
-    };
-    Ok(WatermarkColumn { column: index, delay_ns })
-}
-
-/// Nanoseconds of a constant interval of 0 or more; `None` if it is none.
-fn delay(
-    planned: &Expr,
-    span: datafusion_sql::sqlparser::tokenizer::Span,
-) -> Result<Option<i64>, Diagnostic> {
-    let delay = interval::constant(planned, span)?;
-    if delay.is_some_and(|delay| delay < 0) {
-        let error = Diagnostic::new(span, "a watermark cannot be ahead of the event time");
-        return Err(error.hint("write an interval of 0 or more"));
-    }
-    Ok(delay)
 }

@@ -12,6 +12,9 @@ use crate::compile::problem::or_else;
 use crate::compile::refuse;
 use crate::compile::{names, query};
 
+/// The column of a relation that stands for a subquery.
+const COLUMN: &str = "_value";
+
 impl Rewriting<'_> {
     /// Joins the values that a SELECT takes from subqueries as relations of one row: aggregates without GROUP BY that
     /// see nothing of the outer query.
@@ -106,7 +109,7 @@ impl Rewriting<'_> {
         }
         let place = or_else(subquery.span(), self.span);
         let name = format!("_value{}", self.values);
-        let text = format!("SELECT {0}.{1} FROM (SELECT 1 AS a) AS {0}", quoted(&name), quoted("value"));
+        let text = format!("SELECT {0}.{1} FROM (SELECT 1 AS a) AS {0}", quoted(&name), quoted(COLUMN));
         let ast::Query { body, .. } = *parsed(&text, place)?;
         let SetExpr::Select(ours) = *body else { return None };
         let ast::Select { mut from, mut projection, .. } = *ours;
@@ -133,12 +136,12 @@ impl Rewriting<'_> {
     }
 }
 
-/// The SELECT with `value` as the name of its column.
+/// The SELECT with a name for its column that nobody else gives.
 fn named(select: &ast::Select) -> SetExpr {
     let mut select = select.clone();
     for item in &mut select.projection {
         if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
-            let alias = Ident { quote_style: Some('"'), ..Ident::new("value") };
+            let alias = Ident { quote_style: Some('"'), ..Ident::new(COLUMN) };
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
         }
     }

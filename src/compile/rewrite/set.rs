@@ -39,6 +39,16 @@ impl Rewriting<'_> {
         }
     }
 
+    /// Notes the relations of a WITH. Each may be read by those behind it.
+    pub(super) fn enter(&mut self, query: &ast::Query) {
+        self.with.push(Vec::new());
+        for relation in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let names = renamed(&relation.alias).or_else(|| self.names(&relation.query.body));
+            let name = normalized(&relation.alias.name);
+            self.with.last_mut().into_iter().for_each(|frame| frame.push((name.clone(), names.clone())));
+        }
+    }
+
     /// The names of the columns of a query, if they can be told from its text.
     fn names(&self, body: &SetExpr) -> Option<Vec<String>> {
         match body {
@@ -65,16 +75,36 @@ impl Rewriting<'_> {
     /// The columns of the one relation in FROM.
     fn columns(&self, from: &[ast::TableWithJoins]) -> Option<Vec<String>> {
         let [ast::TableWithJoins { relation, joins }] = from else { return None };
+        if !joins.is_empty() {
+            return None;
+        }
+        let (TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. }) = relation else {
+            return None;
+        };
+        if let Some(names) = alias.as_ref().and_then(renamed) {
+            return Some(names);
+        }
         match relation {
-            TableFactor::Table { name, args: None, .. } if joins.is_empty() => {
+            TableFactor::Table { name, args: None, .. } => {
                 let [part] = name.0.as_slice() else { return None };
-                let flow = self.catalog.relation(&normalized(part.as_ident()?))??;
+                let name = normalized(part.as_ident()?);
+                let mut with = self.with.iter().rev().flat_map(|frame| frame.iter().rev());
+                if let Some((_, columns)) = with.find(|(known, _)| *known == name) {
+                    return columns.clone();
+                }
+                let flow = self.catalog.relation(&name)??;
                 Some(flow.schema.fields().iter().map(|field| field.name().clone()).collect())
             }
-            TableFactor::Derived { subquery, .. } if joins.is_empty() => self.names(&subquery.body),
+            TableFactor::Derived { subquery, .. } => self.names(&subquery.body),
             _ => None,
         }
     }
+}
+
+/// The names that an alias gives to the columns of its relation: all of them, if it is right.
+fn renamed(alias: &ast::TableAlias) -> Option<Vec<String>> {
+    let names: Vec<String> = alias.columns.iter().map(|column| normalized(&column.name)).collect();
+    if names.is_empty() { None } else { Some(names) }
 }
 
 /// The subquery that is the one relation in FROM.

@@ -44,8 +44,14 @@ impl PartitionCut {
                 record += 1;
             }
             let Some(time) = time else { continue };
-            // Logs without times hold 0 or -1.
-            let logged = raw.timestamp_ms(record).filter(|logged| *logged > 0);
+            let certain = fresh.is_some_and(|fresh| time >= fresh);
+            // Logs without times hold 0 or -1. Who has sent the record may have given a time that is long behind
+            // what has counted already, or behind what is new: then it is that one which is wrong.
+            let believed = |logged: &i64| {
+                let counted = self.furthest.time();
+                !certain && *logged > 0 && counted.is_none_or(|counted| counted <= self.limit(*logged))
+            };
+            let logged = raw.timestamp_ms(record).filter(believed);
             if time > clock || logged.is_some_and(|logged| time > self.limit(logged)) {
                 let ahead_of = logged.filter(|_| time <= clock);
                 future.push(row);
@@ -53,7 +59,7 @@ impl PartitionCut {
                 letters.push(self.letter(offsets.value(row), watermark.column, time, ahead_of));
                 continue;
             }
-            match self.furthest.see(time, fresh.is_some_and(|fresh| time >= fresh)) {
+            match self.furthest.see(time, certain) {
                 Seen::InOrder => seen.in_order += 1,
                 Seen::Behind(ns) => seen.late_ms.push(ns.div_ceil(NANOS_PER_MILLI.unsigned_abs())),
                 Seen::Ahead => seen.future.push(self.device(chunk, row)?),

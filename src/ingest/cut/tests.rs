@@ -99,14 +99,14 @@ fn a_record_ahead_of_its_time_in_the_log_is_a_letter_and_one_far_ahead_of_the_ot
     // The clock is a day later: a replay.
     let cut = partition.cut(&tick(1, 86_400_000), &[chunk], Place::default(), Until::End).expect("cut");
     let errors: Vec<_> = cut.letters.iter().map(|letter| letter.error.as_str()).collect();
+    // Behind 14 s a record of 10 s is not believed any more, so that 400 s is only far ahead.
     assert_eq!(
         errors,
         [
-            "field \"ts\": 1970-01-01T00:00:12Z is more than 1s ahead of the time of its record, 1970-01-01T00:00:10Z",
-            "field \"ts\": 1970-01-01T00:06:40Z is more than 1s ahead of the time of its record, 1970-01-01T00:00:10Z",
+            "field \"ts\": 1970-01-01T00:00:12Z is more than 1s ahead of the time of its record, 1970-01-01T00:00:10Z"
         ]
     );
-    assert_eq!((cut.batches[0].len(), cut.future.len(), cut.in_order), (6, 3, 5));
+    assert_eq!((cut.batches[0].len(), cut.future.len(), cut.in_order), (7, 3, 5));
     assert_eq!(cut.binding.watermark, Watermark(15 * SECOND - 10), "500 s is a minute and more ahead");
 }
 

@@ -1,6 +1,7 @@
 //! The client library: its settings, its log, and what its errors mean for us.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -123,6 +124,8 @@ pub(super) struct Context {
     silence: Duration,
     /// What the client last heard of the partitions, by number, until somebody asks.
     told: Mutex<BTreeMap<i32, Told>>,
+    /// Something is wrong with a partition, which the client only writes into its log.
+    complained: AtomicBool,
 }
 
 /// What the client knows of a partition.
@@ -135,6 +138,16 @@ pub(super) struct Told {
 }
 
 impl Context {
+    /// Whether something was wrong with a partition since it was last [`settled`](Self::settle).
+    pub(super) fn has_complained(&self) -> bool {
+        self.complained.load(Ordering::Acquire)
+    }
+
+    /// It is known what was wrong.
+    pub(super) fn settle(&self) {
+        self.complained.store(false, Ordering::Release);
+    }
+
     /// What was heard of the partitions since the last call, by number.
     pub(super) fn take_told(&self) -> BTreeMap<i32, Told> {
         std::mem::take(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
@@ -143,6 +156,10 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // What stands in the queue of a partition as an error of its own, not as one of a record, comes here.
+        if facility == "ERROR" {
+            self.complained.store(true, Ordering::Release);
+        }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::warn!(target: "librdkafka", facility, "{message}");

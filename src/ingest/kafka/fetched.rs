@@ -71,6 +71,12 @@ impl FetchQueue {
         })
     }
 
+    /// Whether nothing is there now.
+    pub fn is_empty(&self) -> bool {
+        // SAFETY: the queue lives.
+        unsafe { sys::rd_kafka_queue_length(self.queue.as_ptr()) == 0 }
+    }
+
     /// Takes at most about `limit` things out of the queue, in order, without waiting. Whether there may be more.
     pub fn take(&mut self, limit: usize, headers: bool, mut each: impl FnMut(Fetched<'_>)) -> bool {
         let room = limit.min(TOGETHER);

@@ -197,6 +197,9 @@ impl Topic {
                 }
             }
         }
+        if self.state.gone {
+            self.slots.iter_mut().for_each(|slot| slot.lost(call));
+        }
         // Another partition has the first turn next time.
         let turn = self.slots.len().min(1);
         self.slots.rotate_left(turn);
@@ -223,7 +226,19 @@ impl State {
                 }
             }
         }
-        Ok(())
+        if self.client.context().has_complained() { self.look() } else { Ok(()) }
+    }
+
+    /// The client has complained of a partition: asks what is wrong with the topic.
+    fn look(&mut self) -> Result<()> {
+        let Ok(metadata) = self.client.fetch_metadata(Some(&self.name), PROBE_TIMEOUT) else {
+            return Ok(()); // The brokers are away; it is asked again.
+        };
+        self.client.context().settle();
+        let found = metadata.topics().iter().find(|topic| topic.name() == self.name);
+        let code = found.and_then(|topic| topic.error()).map(RDKafkaErrorCode::from);
+        // What did not exist a moment ago and does now is another topic, see `is_same`.
+        self.error(code.unwrap_or(RDKafkaErrorCode::UnknownTopicOrPartition)).map(drop)
     }
 
     /// Has the client fetch no more of a partition that was read to its end.

@@ -23,6 +23,8 @@ pub(super) struct Stand {
     /// Offset at which a bounded input ends.
     end: Option<u64>,
     pub ended: bool,
+    /// The topic was deleted, and that was told.
+    lost: bool,
 }
 
 /// One call of `read`.
@@ -69,13 +71,20 @@ impl Slot {
         });
         result.map(|()| more && !stand.ended)
     }
+
+    /// The topic was deleted: there is no more than what was fetched before.
+    pub fn lost(&mut self, call: &mut Call<'_>) {
+        if !self.stand.lost && !self.stand.ended && self.queue.is_empty() {
+            self.stand.lost(call);
+        }
+    }
 }
 
 impl Stand {
     fn new(index: usize, found: &FoundPartition) -> Self {
         let FoundPartition { partition, from, to } = found;
         let number = i32::try_from(partition.number).unwrap_or(i32::MAX);
-        Stand { index, number, next: *from, end: *to, ended: false }
+        Stand { index, number, next: *from, end: *to, ended: false, lost: false }
     }
 
     fn hear(&mut self, fetched: Fetched<'_>, call: &mut Call<'_>, watch: &mut impl Watch) -> Result<()> {
@@ -124,6 +133,7 @@ impl Stand {
 
     /// The topic was deleted: there is no more.
     fn lost(&mut self, call: &mut Call<'_>) {
+        self.lost = true;
         call.out.gone(self.index);
         self.reached_end(self.next, call);
     }

@@ -58,6 +58,11 @@ pub fn add_up<'s>(
                 let mut session = parts.session(&capability);
                 batches.into_iter().for_each(|batch| session.give_iterator(phase.add_up(batch).into_iter()));
             }
+            // Where no rows come the closes must not pile up.
+            let due = |epoch: &Epoch| waiting.is_empty() && !frontiers[0].less_equal(epoch);
+            while let Some(close) = closed.first_entry().filter(|close| due(close.key())) {
+                phase.pass(close.remove());
+            }
         }
     });
     parts_stream
