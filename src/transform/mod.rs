@@ -19,6 +19,8 @@ pub mod session;
 pub mod steps;
 pub mod table;
 pub mod temporal;
+#[cfg(test)]
+mod testing;
 pub mod view;
 mod waiting;
 pub mod window;

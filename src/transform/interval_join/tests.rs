@@ -17,6 +17,7 @@ use rand_pcg::Pcg64Mcg;
 use self::model::Run;
 use super::*;
 use crate::plan::{Bound, Expr, JoinKind, JoinSide};
+use crate::transform::testing::Snapshots;
 
 /// Key, time and value.
 type Row = (Option<i64>, Option<i64>, i64);
@@ -78,24 +79,11 @@ fn snapshots_and_restores_at_any_point_change_nothing_that_follows() {
                 let mut random = Pcg64Mcg::seed_from_u64(seed);
                 let case = case(&mut random, kind, condition);
                 let mut run = Run::new(&case);
-                let mut saved = Vec::new();
+                let mut saved = Snapshots::default();
                 for epoch in 0..case.epochs.len() {
                     run.epoch(epoch, &mut random, &name);
-                    if random.random_bool(0.4) {
-                        continue;
-                    }
-                    let full = saved.is_empty() || random.random_bool(0.3);
-                    let kind = if full { SnapshotKind::Full } else { SnapshotKind::Delta };
-                    let snapshot = run.operator.snapshot(kind);
-                    if random.random_bool(0.3) {
-                        run.operator.snapshot_failed();
-                        continue;
-                    }
-                    if full {
-                        saved.clear();
-                    }
-                    saved.push(snapshot);
-                    if random.random_bool(0.5) {
+                    let snapshot = !random.random_bool(0.4) && saved.take(&mut run.operator, &mut random);
+                    if snapshot && random.random_bool(0.5) {
                         run.restart(epoch, &saved, &name);
                     }
                 }

@@ -13,6 +13,7 @@ use rand_pcg::Pcg64Mcg;
 use super::*;
 use crate::batch::Origin;
 use crate::plan::{Before, Bound};
+use crate::transform::testing::Snapshots;
 
 /// Key, time, value, offset.
 type Row = (&'static str, Option<i64>, Option<i64>, u64);
@@ -176,7 +177,7 @@ fn a_close_is_left_in_parts_where_much_leaves() {
 /// One run over rows that come in epochs, in batches; the state is taken down and put back in between.
 fn run(rows: &[Row], rng: &mut Pcg64Mcg, with_origins: bool, interrupted: bool) -> Vec<Shown> {
     let (mut state, mut out, mut epoch, mut rest) = (state(), Output::default(), 1, rows);
-    let (mut watermark, mut snapshots) = (Watermark::NONE, Vec::new());
+    let (mut watermark, mut snapshots) = (Watermark::NONE, Snapshots::default());
     while !rest.is_empty() {
         for _ in 0..rng.random_range(1..3) {
             let (now, later) = rest.split_at(rng.random_range(0..=rest.len().min(9)));
@@ -188,23 +189,10 @@ fn run(rows: &[Row], rng: &mut Pcg64Mcg, with_origins: bool, interrupted: bool) 
         watermark = watermark.max(Watermark(next - rng.random_range(0..3)));
         while state.on_epoch(&close(epoch, watermark), &mut out) == Progress::More {}
         epoch += 1;
-        if interrupted && rng.random_bool(0.5) {
-            let full = snapshots.is_empty() || rng.random_bool(0.3);
-            let taken = state.snapshot(if full { SnapshotKind::Full } else { SnapshotKind::Delta });
-            if rng.random_bool(0.3) {
-                state.snapshot_failed();
-            } else {
-                if full {
-                    snapshots.clear();
-                }
-                snapshots.extend(taken.into_iter().map(|(_, batch)| batch));
-                if rng.random_bool(0.5) {
-                    state = self::state();
-                    snapshots.iter().for_each(|batch| state.restore(batch).expect("restored"));
-                    state.on_epoch(&close(epoch, watermark), &mut Output::default());
-                    snapshots.clear();
-                }
-            }
+        if interrupted && rng.random_bool(0.5) && snapshots.take(&mut state, rng) && rng.random_bool(0.5) {
+            state = self::state();
+            snapshots.restore(&mut state);
+            state.on_epoch(&close(epoch, watermark), &mut Output::default());
         }
     }
     state.on_epoch(&close(epoch, Watermark::END), &mut out);

@@ -11,6 +11,7 @@ use rand_pcg::Pcg64Mcg;
 
 use super::*;
 use crate::plan::Bound;
+use crate::transform::testing::Snapshots;
 
 /// Key and time.
 type Row = (i64, i64);
@@ -88,7 +89,7 @@ fn rows_are_there_until_event_time_has_passed_them_by_the_retention() {
     for seed in 0..300 {
         let random = &mut Pcg64Mcg::seed_from_u64(seed);
         let mut state = state();
-        let mut saved: Vec<Vec<(KeyGroup, RecordBatch)>> = Vec::new();
+        let mut saved = Snapshots::default();
         // All that has come, what is shown, and what the words say is shown.
         let (mut all, mut view) = (BTreeMap::<Row, i64>::new(), BTreeMap::new());
         let (mut watermark, mut came, mut ended) = (0, 0, 0);
@@ -123,19 +124,9 @@ fn rows_are_there_until_event_time_has_passed_them_by_the_retention() {
             assert_eq!(view, all, "seed {seed}, epoch {epoch}");
             assert_eq!(state.rows_in_state(), all.values().sum::<i64>(), "seed {seed}, epoch {epoch}");
             assert_eq!(ended + state.rows_in_state(), came, "seed {seed}: every row has one fate");
-            let full = saved.is_empty() || random.random_bool(0.3);
-            let snapshot = state.snapshot(if full { SnapshotKind::Full } else { SnapshotKind::Delta });
-            if random.random_bool(0.3) {
-                state.snapshot_failed();
-                continue;
-            }
-            if full {
-                saved.clear();
-            }
-            saved.push(snapshot);
-            if random.random_bool(0.5) {
+            if saved.take(&mut state, random) && random.random_bool(0.5) {
                 state = self::state();
-                saved.iter().flatten().for_each(|(_, part)| state.restore(part).expect("its own state"));
+                saved.restore(&mut state);
                 let (nothing, ..) = run(&mut state, epoch, &[], Watermark(watermark));
                 assert!(nothing.is_empty(), "seed {seed}: what is outside is not given out again");
                 assert_eq!(state.rows_in_state(), all.values().sum::<i64>(), "seed {seed}, epoch {epoch}");

@@ -65,12 +65,10 @@ impl<'a> Run<'a> {
         assert_eq!(out.letters.len(), self.failing(epoch), "letters: {name}");
     }
 
-    pub fn restart(&mut self, epoch: usize, saved: &[Vec<(KeyGroup, RecordBatch)>], name: &str) {
+    pub fn restart(&mut self, epoch: usize, saved: &Snapshots, name: &str) {
         let before = self.operator.rows_in_state();
         self.operator = IntervalJoin::new(&plan(self.case)).expect("an operator");
-        for (_, state) in saved.iter().flatten() {
-            self.operator.restore(state).expect("a snapshot");
-        }
+        saved.restore(&mut self.operator);
         let mut out = Output::default();
         while self.operator.on_epoch(&self.close(epoch), &mut out) == Progress::More {}
         assert!(out.batches.is_empty() && out.emitted == 0, "{name}, epoch {epoch}: {out:?}");
