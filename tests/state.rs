@@ -12,7 +12,6 @@ use process::{Process, free_port, tidemill, until};
 use tidemill::topic_log::{TopicWriter, topic_directory};
 
 const PATIENCE: Duration = Duration::from_secs(40);
-const SECOND_MS: i64 = 1_000;
 const HOUR_MS: i64 = 3_600_000;
 
 const DATAFLOW: &str = r#"
@@ -36,6 +35,12 @@ CREATE MATERIALIZED VIEW latest AS SELECT device, max(ts) AS ts FROM events GROU
 const FORGET: [&str; 5] =
     ["events/deduplicate", "minutes/aggregate", "bursts/aggregate", "steps/lag", "pairs/join"];
 const KEEP: [&str; 2] = ["latest/aggregate", "latest/view"];
+
+const EVENTS: u64 = 40_000;
+/// What a state holds that is at least half full. (The bounds do not depend on when one looks while it grows.)
+const FULL_BYTES: u64 = EVENTS / 2 * 40;
+/// What it may keep for the next keys when all are forgotten.
+const EMPTY_BYTES: u64 = 200_000;
 
 fn append(state: &Path, events: impl Iterator<Item = (u64, i64)>) {
     let directory = topic_directory(state, "readings").expect("a name");
@@ -75,7 +80,8 @@ fn states_tell_their_bytes_and_give_them_back() {
     let (dataflow, state) = (folder.path().join("states.sql"), folder.path().join("state"));
     std::fs::write(&dataflow, DATAFLOW).expect("a file");
     let start = now_ms() - 3 * HOUR_MS;
-    append(&state, (0..20_000).map(|number| (number, start + number as i64 % 10 * SECOND_MS)));
+    // All at one time: however the epochs are cut, none of them is late, and none can be forgotten yet.
+    append(&state, (0..EVENTS).map(|number| (number, start)));
 
     let (port, _taken) = free_port();
     let address = format!("127.0.0.1:{port}");
@@ -84,7 +90,7 @@ fn states_tell_their_bytes_and_give_them_back() {
     command.args(["--set", &format!("http.listen={address}")]);
     let process = Process::spawn(&mut command);
     let full = |sizes: &BTreeMap<String, u64>| {
-        FORGET.iter().all(|name| sizes.get(*name).is_some_and(|bytes| *bytes > 50_000))
+        FORGET.iter().all(|name| sizes.get(*name).is_some_and(|bytes| *bytes > FULL_BYTES))
             && KEEP.iter().all(|name| sizes.get(*name).is_some_and(|bytes| *bytes > 500))
     };
     let log = || format!("{:#?}\n{}", sizes(&address), process.log());
@@ -96,12 +102,12 @@ fn states_tell_their_bytes_and_give_them_back() {
 
     let fell = |names: &[&str]| {
         let after = sizes(&address);
-        names.iter().all(|name| after.get(*name).is_some_and(|bytes| *bytes < before[*name] / 5))
+        names.iter().all(|name| after.get(*name).is_some_and(|bytes| *bytes < EMPTY_BYTES))
     };
     // The first event opens windows behind all that close with it; their places are the last to be given back.
-    append(&state, std::iter::once((20_000, start + HOUR_MS)));
+    append(&state, std::iter::once((EVENTS, start + HOUR_MS)));
     until("ids are forgotten", PATIENCE, log, || fell(&FORGET[..1]));
-    append(&state, std::iter::once((20_001, start + 2 * HOUR_MS)));
+    append(&state, std::iter::once((EVENTS + 1, start + 2 * HOUR_MS)));
     until("what is forgotten is given back", PATIENCE, log, || fell(&FORGET));
     let after = sizes(&address);
     assert!(KEEP.iter().all(|name| after[*name] > before[*name] / 2), "keys stay: {before:#?}\n{after:#?}");
