@@ -147,7 +147,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The value that comes next. `depth` is the number of containers that are open.
-    #[inline]
+    #[inline(always)]
     pub fn value(&mut self, depth: u32) -> Result<Token> {
         match self.next_byte() {
             b'{' | b'[' => self.container(depth),
@@ -172,7 +172,7 @@ impl<'a> Scanner<'a> {
         if self.at < self.bytes.len() { self.fail("something follows the end of the object") } else { Ok(()) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn scalar(&mut self) -> Result<Token> {
         match self.byte(self.at) {
             b'"' => self.string(),
@@ -242,7 +242,7 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
-    #[inline]
+    #[inline(always)]
     fn string(&mut self) -> Result<Token> {
         let start = self.at + 1;
         let mut escaped = false;

@@ -30,7 +30,7 @@ pub(super) struct Scratch {
 }
 
 /// The value of a field for a column of type `kind`; `None` if the column cannot hold it.
-#[inline]
+#[inline(always)]
 pub(super) fn coerce<'t>(
     token: Token,
     kind: ColumnType,

@@ -51,7 +51,7 @@ impl ColumnBuilder {
     }
 
     /// Appends a value. `false` if it is of another type, or if texts of a column grow beyond 2 GiB.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub(super) fn push(&mut self, datum: Datum<'_>) -> bool {
         match (&mut self.values, datum) {

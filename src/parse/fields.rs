@@ -1,7 +1,5 @@
 //! Which fields of a record are wanted, and finding them.
 
-use std::collections::HashMap;
-
 use super::outline::{Outline, Outlines, Place};
 use crate::json::{Malformed, Scanner, Token};
 
@@ -19,10 +17,8 @@ pub(super) struct Fields {
 #[derive(Debug, Default)]
 struct Node {
     members: Vec<Member>,
-    /// Bit n: there is a name of n bytes (63: or more). Most unknown names are dismissed by it.
-    lengths: u64,
-    /// Index of `members` by name, where a search would take long.
-    index: HashMap<String, usize>,
+    /// By the hash of a name the number of its member, from 1; 0 where there is none. What is taken is passed over.
+    buckets: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -36,9 +32,6 @@ struct Member {
     /// All slots of these, which a second value of the same name makes void.
     below: Vec<usize>,
 }
-
-/// More members than this are found by the index.
-const SEARCHED_MEMBERS_MAX: usize = 16;
 
 impl Fields {
     pub(super) fn new() -> Self {
@@ -193,13 +186,20 @@ impl Reading<'_, '_> {
 impl Node {
     /// Index of the member of this name, which is made if it is new.
     fn member(&mut self, name: &str) -> usize {
-        if let Some(index) = self.index.get(name) {
-            return *index;
+        if let Some(index) = self.find(name) {
+            return index;
         }
-        self.lengths |= length_bit(name);
-        self.index.insert(name.to_owned(), self.members.len());
         let plain = !name.contains(|c: char| c.is_control() || c == '"' || c == '\\');
         self.members.push(Member { name: name.to_owned(), plain, slot: None, node: None, below: Vec::new() });
+        // Three quarters and more are empty, so that a look at one bucket mostly is enough.
+        self.buckets = vec![0; (4 * self.members.len()).next_power_of_two().max(64)];
+        for (number, member) in (1..).zip(&self.members) {
+            let mut bucket = hash(&member.name) & (self.buckets.len() - 1);
+            while self.buckets[bucket] != 0 {
+                bucket = (bucket + 1) & (self.buckets.len() - 1);
+            }
+            self.buckets[bucket] = number;
+        }
         self.members.len() - 1
     }
 
@@ -220,18 +220,25 @@ impl Node {
 
     #[inline]
     fn find(&self, name: &str) -> Option<usize> {
-        if self.lengths & length_bit(name) == 0 {
-            return None;
+        let last = self.buckets.len().checked_sub(1)?;
+        let mut bucket = hash(name) & last;
+        loop {
+            let member = (self.buckets[bucket] as usize).checked_sub(1)?;
+            if self.members[member].name == name {
+                return Some(member);
+            }
+            bucket = (bucket + 1) & last;
         }
-        if self.members.len() > SEARCHED_MEMBERS_MAX {
-            return self.index.get(name).copied();
-        }
-        self.members.iter().position(|member| member.name == name)
     }
 }
 
-fn length_bit(name: &str) -> u64 {
-    1 << name.len().min(63)
+/// Tells the names of fields apart, mostly. Those that are looked for are the user's.
+#[inline]
+fn hash(name: &str) -> usize {
+    let bytes = name.as_bytes();
+    let byte = |at: usize| usize::from(bytes.get(at).copied().unwrap_or_default());
+    let (middle, last) = (byte(bytes.len() / 2), byte(bytes.len().saturating_sub(1)));
+    ((byte(0) * 31 + middle) * 31 + last) * 31 + bytes.len()
 }
 
 #[cfg(test)]

@@ -118,15 +118,13 @@ pub(super) fn append<'t>(
     value: Option<Datum<'_>>,
     found: impl FnOnce() -> Found<'t>,
 ) -> Result<(), Fault> {
-    let value = match (value, &column.default) {
-        (Some(Datum::Null), Some(default)) => Some(datum(&default.0, column.kind)),
-        (value, _) => value,
+    let is_null = matches!(value, Some(Datum::Null));
+    // What stands in a register is not moved through memory.
+    let fits = match (&column.default, value) {
+        (Some(default), Some(_)) if is_null => builder.push(datum(&default.0, column.kind)),
+        (None, Some(_)) if is_null && !column.nullable => return Err(fault::not_null(column, found())),
+        (_, Some(value)) => builder.push(value),
+        (_, None) => false,
     };
-    if value == Some(Datum::Null) && !column.nullable {
-        return Err(fault::not_null(column, found()));
-    }
-    if !value.is_some_and(|value| builder.push(value)) {
-        return Err(fault::wrong_type(column, found()));
-    }
-    Ok(())
+    if fits { Ok(()) } else { Err(fault::wrong_type(column, found())) }
 }
