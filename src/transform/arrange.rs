@@ -10,6 +10,8 @@
 //! comes straight from a source (`state_retention = 'unbounded'`) has no operator in front: its arrangement
 //! has to be saved as rows, by key group, which is what a cursor over it gives.
 
+mod flat;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,8 +23,11 @@ use arrow::downcast_primitive_array;
 use arrow::row::{RowConverter, Rows, SortField};
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
+use differential_dataflow::trace::implementations::ValBatcher;
 use differential_dataflow::trace::implementations::chunker::ContainerChunker;
-use differential_dataflow::trace::implementations::{ValBatcher, ValBuilder, ValSpine};
+use differential_dataflow::trace::implementations::ord_neu::{OrdValBatch, OrdValBuilder};
+use differential_dataflow::trace::implementations::spine_fueled::Spine;
+use differential_dataflow::trace::rc_blanket_impls::RcBuilder;
 use differential_dataflow::trace::{Cursor, Navigable, TraceReader};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -30,6 +35,7 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::{Operator, OutputBuilder};
 
+use self::flat::Flat;
 use crate::batch::Batch;
 use crate::canonical;
 use crate::dead_letter::DeadLetter;
@@ -44,7 +50,8 @@ use crate::transform::eval::Evaluation;
 pub type Bytes = Vec<u8>;
 type Update = ((Bytes, Bytes), Epoch, isize);
 /// A handle of an arrangement. It keeps the past from the epoch that it was last told.
-pub type Trace = TraceAgent<ValSpine<Bytes, Bytes, Epoch, isize>>;
+pub type Trace = TraceAgent<Merged>;
+type Merged = Spine<Rc<OrdValBatch<Flat>>>;
 /// Updates of some epochs, as they were added.
 pub type Sealed = <Trace as TraceReader>::Batch;
 
@@ -105,8 +112,8 @@ pub fn arrange<'s>(
         _,
         ContainerChunker<Vec<Update>>,
         ValBatcher<Bytes, Bytes, Epoch, isize>,
-        ValBuilder<Bytes, Bytes, Epoch, isize>,
-        ValSpine<Bytes, Bytes, Epoch, isize>,
+        RcBuilder<OrdValBuilder<Flat, Vec<Update>>>,
+        Merged,
     >(updates_stream, Pipeline, &plan.name);
     let fate = if plan.served { Fate::Emitted } else { Fate::InState };
     let counted = count(arranged.stream.clone(), (account, fate), ledger);
@@ -139,7 +146,7 @@ fn count<'s>(
 }
 
 /// Goes over updates in the order of their keys: key, row, epoch, diff.
-pub fn each(batch: &Sealed, mut take: impl FnMut(&Bytes, &Bytes, Epoch, i64)) {
+pub fn each(batch: &Sealed, mut take: impl FnMut(&[u8], &[u8], Epoch, i64)) {
     let mut cursor = batch.cursor();
     while let Some(key) = cursor.get_key(batch) {
         while let Some(row) = cursor.get_val(batch) {

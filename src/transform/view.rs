@@ -39,9 +39,8 @@ impl ViewReader {
     /// The row with this key (canonical bytes) as of the epochs before `released`, if there is one.
     pub fn get(&mut self, key: &[u8], released: Epoch) -> Result<Option<RecordBatch>> {
         let (mut cursor, storage) = self.trace.cursor();
-        let key = key.to_vec();
-        cursor.seek_key(&storage, &key);
-        if cursor.get_key(&storage) != Some(&key) {
+        cursor.seek_key(&storage, key);
+        if cursor.get_key(&storage) != Some(key) {
             return Ok(None);
         }
         while let Some(row) = cursor.get_val(&storage) {

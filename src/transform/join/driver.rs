@@ -115,11 +115,11 @@ impl Driver {
             let changes = self.changed.entry(epoch).or_default();
             // Looked up by reference first: most keys of an epoch have several updates.
             match changes.get_mut(key) {
-                Some(deltas) => deltas[side].push((row.clone(), diff)),
+                Some(deltas) => deltas[side].push((row.to_vec(), diff)),
                 None => {
                     let mut deltas: [Delta; 2] = Default::default();
-                    deltas[side].push((row.clone(), diff));
-                    changes.insert(key.clone(), deltas);
+                    deltas[side].push((row.to_vec(), diff));
+                    changes.insert(key.to_vec(), deltas);
                 }
             }
         });

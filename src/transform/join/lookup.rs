@@ -138,6 +138,7 @@ impl SideCursor {
 
     /// Goes to the first row of a key; false if there is none.
     fn seek(&mut self, key: &Bytes) -> bool {
+        let key = key.as_slice();
         self.cursor.seek_key(&self.storage, key);
         let found = self.cursor.get_key(&self.storage) == Some(key);
         if found {
@@ -185,7 +186,7 @@ impl SideCursor {
             return rows;
         }
         while let Some(bytes) = self.cursor.get_val(&self.storage) {
-            let bytes = bytes.clone();
+            let bytes = bytes.to_vec();
             let counts = self.counts(epoch);
             if counts != Both::default() {
                 rows.push(KeyRow { bytes, counts, found: Found::default() });
