@@ -10,8 +10,8 @@ use crate::batch::RowOrigin;
 use crate::error::Result;
 use crate::transform::aggregate::groups::Group;
 use crate::transform::aggregate::state::{Arguments, Rows, State, fit, two, vector};
-use crate::transform::aggregate::ties::Ties;
-use crate::transform::aggregate::values::Values;
+use crate::transform::aggregate::ties::{Lane, Ties};
+use crate::transform::aggregate::values::{Bits, Values};
 
 /// The value of the row with the least or greatest (order key, origin). Rows with a NULL order key are not
 /// selected; a NULL value is a value.
@@ -22,15 +22,39 @@ pub struct Pick<K: Values, V: Values> {
     slots: Vec<Slot<K::Owned, V::Owned>>,
 }
 
-/// The best row of a group so far; 32 bytes for a number ordered by a time.
+/// The best row of a group so far; 28 bytes for a number ordered by a time.
 #[derive(Clone, Default)]
 struct Slot<K, V> {
     order: K,
     value: V,
-    offset: u64,
-    /// Number of the rest of the origin plus one; 0 means that there is no row yet.
+    offset: Bits,
+    /// Number of the rest of the origin plus one, shifted by one bit, which says whether the value is NULL. 0 means
+    /// that there is no row yet.
     lane: u32,
-    is_null: bool,
+}
+
+impl<K: Default, V: Default> Slot<K, V> {
+    fn new(order: K, value: Option<V>, lane: Lane, offset: u64) -> Self {
+        let lane = (lane + 1) << 1 | u32::from(value.is_none());
+        Slot { order, value: value.unwrap_or_default(), offset: Bits::of(offset as i64), lane }
+    }
+
+    fn is_held(&self) -> bool {
+        self.lane != 0
+    }
+
+    fn is_null(&self) -> bool {
+        self.lane & 1 == 1
+    }
+
+    /// Of the row that is held.
+    fn lane(&self) -> Lane {
+        (self.lane >> 1) - 1
+    }
+
+    fn offset(&self) -> u64 {
+        self.offset.get() as u64
+    }
 }
 
 impl<K: Values, V: Values> Pick<K, V> {
@@ -66,19 +90,13 @@ impl<K: Values, V: Values> State for Pick<K, V> {
         arguments.each(rows.groups, |row, group| {
             let slot = &mut self.slots[group];
             let order = orders.get(row);
-            let wins = slot.lane == 0 || {
+            let wins = !slot.is_held() || {
                 let compared = order.cmp(&K::view(&slot.order));
-                compared.then_with(|| ties.compare(row, slot.lane - 1, slot.offset)) == better
+                compared.then_with(|| ties.compare(row, slot.lane(), slot.offset())) == better
             };
             if wins {
                 let value = values.is_valid(row).then(|| V::own(values.get(row)));
-                *slot = Slot {
-                    order: K::own(order),
-                    is_null: value.is_none(),
-                    value: value.unwrap_or_default(),
-                    offset: ties.offsets[row],
-                    lane: ties.lanes[row] + 1,
-                };
+                *slot = Slot::new(K::own(order), value, ties.lanes[row], ties.offsets[row]);
             }
         });
     }
@@ -92,16 +110,17 @@ impl<K: Values, V: Values> State for Pick<K, V> {
         let (slot, best) = two(&mut self.slots, from, into);
         let wins = |slot: &Slot<K::Owned, V::Owned>| {
             let compared = K::view(&slot.order).cmp(&K::view(&best.order));
-            let origin = |slot: &Slot<K::Owned, V::Owned>| ties.known.origin(slot.lane - 1, slot.offset);
+            let origin = |slot: &Slot<K::Owned, V::Owned>| ties.known.origin(slot.lane(), slot.offset());
             compared.then_with(|| origin(slot).cmp(&origin(best))) == better
         };
-        if slot.lane != 0 && (best.lane == 0 || wins(slot)) {
+        if slot.is_held() && (!best.is_held() || wins(slot)) {
             *best = slot.clone();
         }
     }
 
     fn evaluate(&self, groups: &[Group], _: &mut Vec<(usize, String)>) -> ArrayRef {
-        let values = self.slots(groups).map(|slot| (slot.lane != 0 && !slot.is_null).then_some(&slot.value));
+        let values =
+            self.slots(groups).map(|slot| (slot.is_held() && !slot.is_null()).then_some(&slot.value));
         V::array(values, &self.value_type)
     }
 
@@ -121,10 +140,10 @@ impl<K: Values, V: Values> State for Pick<K, V> {
         let none = RowOrigin { source: 0, partition: 0, offset: 0, index: 0 };
         let origins: Vec<RowOrigin> = self
             .slots(groups)
-            .map(|slot| slot.lane.checked_sub(1).map_or(none, |lane| ties.known.origin(lane, slot.offset)))
+            .map(|slot| if slot.is_held() { ties.known.origin(slot.lane(), slot.offset()) } else { none })
             .collect();
-        let orders = self.slots(groups).map(|slot| (slot.lane != 0).then_some(&slot.order));
-        let held: BooleanArray = self.slots(groups).map(|slot| Some(slot.lane != 0)).collect();
+        let orders = self.slots(groups).map(|slot| slot.is_held().then_some(&slot.order));
+        let held: BooleanArray = self.slots(groups).map(|slot| Some(slot.is_held())).collect();
         vec![
             K::array(orders, &self.order_type),
             self.evaluate(groups, &mut Vec::new()),
@@ -149,13 +168,8 @@ impl<K: Values, V: Values> State for Pick<K, V> {
                 index: columns[6].as_primitive::<UInt32Type>().value(row),
             };
             let value = values.is_valid(row).then(|| V::own(values.get(row)));
-            self.slots[*group as usize] = Slot {
-                order: K::own(orders.get(row)),
-                is_null: value.is_none(),
-                value: value.unwrap_or_default(),
-                offset: origin.offset,
-                lane: ties.known.number(origin) + 1,
-            };
+            let lane = ties.known.number(origin);
+            self.slots[*group as usize] = Slot::new(K::own(orders.get(row)), value, lane, origin.offset);
         }
         Ok(())
     }

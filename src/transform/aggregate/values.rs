@@ -42,6 +42,22 @@ pub struct Fixed {
     nulls: Option<NullBuffer>,
 }
 
+/// 64 bits of a state, at any multiple of four bytes: beside smaller fields eight would leave holes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bits([u32; 2]);
+
+impl Bits {
+    /// The bits of a number.
+    pub fn of(value: i64) -> Self {
+        Bits([value as u32, (value >> 32) as u32])
+    }
+
+    /// The number.
+    pub fn get(self) -> i64 {
+        i64::from(self.0[1] as i32) << 32 | i64::from(self.0[0])
+    }
+}
+
 /// Texts.
 pub struct Text(StringArray);
 
@@ -65,7 +81,7 @@ pub fn fixed_to_float(value: i64) -> f64 {
 
 impl Values for Fixed {
     type Ref<'a> = i64;
-    type Owned = i64;
+    type Owned = Bits;
 
     fn of(array: &ArrayRef) -> Self {
         let values = match array.data_type() {
@@ -93,28 +109,27 @@ impl Values for Fixed {
         self.values[row]
     }
 
-    fn own(value: i64) -> i64 {
-        value
+    fn own(value: i64) -> Bits {
+        Bits::of(value)
     }
 
-    fn bytes(_value: &i64) -> usize {
+    fn bytes(_value: &Bits) -> usize {
         0
     }
 
-    fn view(value: &i64) -> i64 {
-        *value
+    fn view(value: &Bits) -> i64 {
+        value.get()
     }
 
-    fn array<'a>(values: impl Iterator<Item = Option<&'a i64>>, data_type: &DataType) -> ArrayRef {
+    fn array<'a>(values: impl Iterator<Item = Option<&'a Bits>>, data_type: &DataType) -> ArrayRef {
+        let values = values.map(|value| value.map(|value| value.get()));
         match data_type {
-            DataType::Boolean => Arc::new(values.map(|v| v.map(|v| *v != 0)).collect::<BooleanArray>()),
-            DataType::Int32 => Arc::new(values.map(|v| v.map(|v| *v as i32)).collect::<Int32Array>()),
-            DataType::Date32 => Arc::new(values.map(|v| v.map(|v| *v as i32)).collect::<Date32Array>()),
-            DataType::Float64 => {
-                Arc::new(values.map(|v| v.map(|v| fixed_to_float(*v))).collect::<Float64Array>())
-            }
-            DataType::Int64 => Arc::new(values.map(|v| v.copied()).collect::<Int64Array>()),
-            _ => Arc::new(values.map(|v| v.copied()).collect::<TimestampNanosecondArray>()),
+            DataType::Boolean => Arc::new(values.map(|v| v.map(|v| v != 0)).collect::<BooleanArray>()),
+            DataType::Int32 => Arc::new(values.map(|v| v.map(|v| v as i32)).collect::<Int32Array>()),
+            DataType::Date32 => Arc::new(values.map(|v| v.map(|v| v as i32)).collect::<Date32Array>()),
+            DataType::Float64 => Arc::new(values.map(|v| v.map(fixed_to_float)).collect::<Float64Array>()),
+            DataType::Int64 => Arc::new(values.collect::<Int64Array>()),
+            _ => Arc::new(values.collect::<TimestampNanosecondArray>()),
         }
     }
 }
@@ -182,5 +197,18 @@ impl Values for Packed {
 
     fn array<'a>(values: impl Iterator<Item = Option<&'a Box<[u8]>>>, _: &DataType) -> ArrayRef {
         Arc::new(values.collect::<BinaryArray>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_those_of_the_number() {
+        for value in [0, 1, -1, i64::MIN, i64::MAX, 1 << 31, -1 << 31, 1 << 32, 0xffff_ffff, -0xffff_ffff] {
+            assert_eq!(Bits::of(value).get(), value);
+        }
+        assert_eq!((size_of::<Option<Bits>>(), size_of::<(Bits, u32)>()), (12, 12));
     }
 }
