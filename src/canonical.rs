@@ -17,20 +17,20 @@
 //! do, column by column, NULL first. -0.0 is 0.0; there is one NaN, above all numbers. The encoding is part
 //! of what is stored: it never changes, and the vectors in the tests hold it still.
 
+mod decode;
+
 use std::ops::Range;
-use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, Date32Array, Date32Builder, Float64Array,
-    Float64Builder, Int32Array, Int32Builder, Int64Array, Int64Builder, NullArray, StringArray,
-    StringBuilder, TimestampNanosecondArray, TimestampNanosecondBuilder,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, StringArray,
+    TimestampNanosecondArray,
 };
 use arrow::datatypes::{
     DataType, Date32Type, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampNanosecondType,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::error::{Error, Result};
+pub use decode::decode;
 
 /// How many key groups there are.
 pub const KEY_GROUPS: usize = 256;
@@ -128,6 +128,7 @@ impl CanonicalRows {
         self.bytes.clear();
         self.ends.clear();
         self.ends.reserve(rows);
+        self.bytes.reserve(columns.iter().map(|column| column.most_bytes(rows)).sum());
         for row in 0..rows {
             for column in &columns {
                 column.push(row, &mut self.bytes);
@@ -170,7 +171,11 @@ enum Column<'a> {
     Int64(&'a Int64Array),
     Float64(&'a Float64Array),
     Timestamp(&'a TimestampNanosecondArray),
-    Utf8(&'a StringArray),
+    /// `plain`: no text has a zero byte, so that none has to be looked at.
+    Utf8 {
+        array: &'a StringArray,
+        plain: bool,
+    },
     Date(&'a Date32Array),
 }
 
@@ -185,15 +190,36 @@ impl<'a> Column<'a> {
             DataType::Timestamp(TimeUnit::Nanosecond, None) => {
                 Column::Timestamp(array.as_primitive::<TimestampNanosecondType>())
             }
-            DataType::Utf8 => Column::Utf8(array.as_string::<i32>()),
+            DataType::Utf8 => {
+                let array = array.as_string::<i32>();
+                Column::Utf8 { array, plain: !texts(array).contains(&0) }
+            }
             DataType::Date32 => Column::Date(array.as_primitive::<Date32Type>()),
             other => panic!("values of type {other} have no canonical encoding"),
         }
     }
 
+    /// How many bytes the rows take, unless texts have zero bytes.
+    fn most_bytes(&self, rows: usize) -> usize {
+        match self {
+            Column::Utf8 { array, .. } => texts(array).len() + 2 * rows,
+            _ => 9 * rows,
+        }
+    }
+
+    #[inline]
     fn push(&self, row: usize, bytes: &mut Vec<u8>) {
         match self {
-            Column::Utf8(array) if array.is_valid(row) => push_text(array.value(row).as_bytes(), bytes),
+            Column::Utf8 { array, plain } if array.is_valid(row) => {
+                let text = array.value(row).as_bytes();
+                bytes.push(UTF8);
+                if *plain {
+                    bytes.extend_from_slice(text)
+                } else {
+                    push_escaped(text, bytes)
+                }
+                bytes.push(0);
+            }
             Column::Int64(array) if array.is_valid(row) => push_i64(INT64, array.value(row), bytes),
             Column::Timestamp(array) if array.is_valid(row) => push_i64(TIMESTAMP, array.value(row), bytes),
             Column::Float64(array) if array.is_valid(row) => {
@@ -222,19 +248,20 @@ fn push_i64(tag: u8, value: i64, bytes: &mut Vec<u8>) {
     push_fixed(tag, (value ^ i64::MIN).to_be_bytes(), bytes);
 }
 
-fn push_text(text: &[u8], bytes: &mut Vec<u8>) {
-    bytes.push(UTF8);
-    if text.contains(&0) {
-        for &byte in text {
-            bytes.push(byte);
-            if byte == 0 {
-                bytes.push(ESCAPED);
-            }
+fn push_escaped(text: &[u8], bytes: &mut Vec<u8>) {
+    for &byte in text {
+        bytes.push(byte);
+        if byte == 0 {
+            bytes.push(ESCAPED);
         }
-    } else {
-        bytes.extend_from_slice(text);
     }
-    bytes.push(0);
+}
+
+/// All texts of a column, one behind the other.
+fn texts(array: &StringArray) -> &[u8] {
+    let (offsets, values) = (array.value_offsets(), array.value_data());
+    let end = |at: Option<&i32>| at.map_or(0, |offset| *offset as usize);
+    &values[end(offsets.first())..end(offsets.last())]
 }
 
 /// Length of a TIMESTAMP that is not NULL.
@@ -255,124 +282,6 @@ pub fn timestamp(time: i64) -> [u8; TIMESTAMP_BYTES] {
 pub fn leading_timestamp(bytes: &[u8]) -> i64 {
     let value = bytes[1..TIMESTAMP_BYTES].try_into().expect("eight bytes");
     i64::from_be_bytes(value) ^ i64::MIN
-}
-
-/// Turns canonical rows back into columns of the given types.
-///
-/// Doubles come back as they were, except that -0.0 is 0.0 and every NaN the same.
-pub fn decode<'a>(rows: impl Iterator<Item = &'a [u8]>, types: &[DataType]) -> Result<Vec<ArrayRef>> {
-    let mut builders = types.iter().map(Builder::of).collect::<Result<Vec<_>>>()?;
-    for mut row in rows {
-        for builder in &mut builders {
-            builder.read(&mut row).ok_or_else(|| Error::internal("broken canonical bytes"))?;
-        }
-        if !row.is_empty() {
-            return Err(Error::internal("canonical bytes of more columns than expected"));
-        }
-    }
-    Ok(builders.into_iter().map(Builder::finish).collect())
-}
-
-enum Builder {
-    Null(usize),
-    Boolean(BooleanBuilder),
-    Int32(Int32Builder),
-    Int64(Int64Builder),
-    Float64(Float64Builder),
-    Timestamp(TimestampNanosecondBuilder),
-    Utf8(StringBuilder, Vec<u8>),
-    Date(Date32Builder),
-}
-
-impl Builder {
-    fn of(data_type: &DataType) -> Result<Self> {
-        Ok(match data_type {
-            DataType::Null => Builder::Null(0),
-            DataType::Boolean => Builder::Boolean(BooleanBuilder::new()),
-            DataType::Int32 => Builder::Int32(Int32Builder::new()),
-            DataType::Int64 => Builder::Int64(Int64Builder::new()),
-            DataType::Float64 => Builder::Float64(Float64Builder::new()),
-            DataType::Timestamp(TimeUnit::Nanosecond, None) => {
-                Builder::Timestamp(TimestampNanosecondBuilder::new())
-            }
-            DataType::Utf8 => Builder::Utf8(StringBuilder::new(), Vec::new()),
-            DataType::Date32 => Builder::Date(Date32Builder::new()),
-            other => {
-                return Err(Error::internal(format!("values of type {other} have no canonical encoding")));
-            }
-        })
-    }
-
-    /// Moves one value from the front of `row`; `None` if it is not one of this type.
-    fn read(&mut self, row: &mut &[u8]) -> Option<()> {
-        let (&tag, rest) = row.split_first()?;
-        *row = rest;
-        match (self, tag) {
-            (Builder::Null(rows), NULL) => *rows += 1,
-            (Builder::Boolean(builder), NULL) => builder.append_null(),
-            (Builder::Boolean(builder), BOOLEAN) => builder.append_value(fixed::<1>(row)? == [1]),
-            (Builder::Int32(builder), NULL) => builder.append_null(),
-            (Builder::Int32(builder), INT32) => {
-                builder.append_value(i32::from_be_bytes(fixed(row)?) ^ i32::MIN);
-            }
-            (Builder::Date(builder), NULL) => builder.append_null(),
-            (Builder::Date(builder), DATE) => {
-                builder.append_value(i32::from_be_bytes(fixed(row)?) ^ i32::MIN);
-            }
-            (Builder::Int64(builder), NULL) => builder.append_null(),
-            (Builder::Int64(builder), INT64) => builder.append_value(read_i64(row)?),
-            (Builder::Float64(builder), NULL) => builder.append_null(),
-            (Builder::Float64(builder), FLOAT64) => {
-                builder.append_value(from_ordered_bits(u64::from_be_bytes(fixed(row)?)));
-            }
-            (Builder::Timestamp(builder), NULL) => builder.append_null(),
-            (Builder::Timestamp(builder), TIMESTAMP) => builder.append_value(read_i64(row)?),
-            (Builder::Utf8(builder, _), NULL) => builder.append_null(),
-            (Builder::Utf8(builder, text), UTF8) => {
-                text.clear();
-                read_text(row, text)?;
-                builder.append_value(std::str::from_utf8(text).ok()?);
-            }
-            _ => return None,
-        }
-        Some(())
-    }
-
-    fn finish(self) -> ArrayRef {
-        match self {
-            Builder::Null(rows) => Arc::new(NullArray::new(rows)),
-            Builder::Boolean(mut builder) => Arc::new(builder.finish()),
-            Builder::Int32(mut builder) => Arc::new(builder.finish()),
-            Builder::Int64(mut builder) => Arc::new(builder.finish()),
-            Builder::Float64(mut builder) => Arc::new(builder.finish()),
-            Builder::Timestamp(mut builder) => Arc::new(builder.finish()),
-            Builder::Utf8(mut builder, _) => Arc::new(builder.finish()),
-            Builder::Date(mut builder) => Arc::new(builder.finish()),
-        }
-    }
-}
-
-fn fixed<const N: usize>(row: &mut &[u8]) -> Option<[u8; N]> {
-    let (value, rest) = row.split_first_chunk::<N>()?;
-    *row = rest;
-    Some(*value)
-}
-
-fn read_i64(row: &mut &[u8]) -> Option<i64> {
-    Some(i64::from_be_bytes(fixed(row)?) ^ i64::MIN)
-}
-
-fn read_text(row: &mut &[u8], text: &mut Vec<u8>) -> Option<()> {
-    loop {
-        let end = row.iter().position(|&byte| byte == 0)?;
-        text.extend_from_slice(&row[..end]);
-        *row = &row[end + 1..];
-        if row.first() != Some(&ESCAPED) {
-            return Some(());
-        }
-        text.push(0);
-        *row = &row[1..];
-    }
 }
 
 #[cfg(test)]

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use arrow::array::NullArray;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
