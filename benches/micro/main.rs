@@ -5,6 +5,7 @@ mod arrangement;
 mod codec;
 mod common;
 mod decoder;
+mod keys;
 mod mongodb;
 mod split;
 mod state;
@@ -15,5 +16,14 @@ use criterion::{criterion_group, criterion_main};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-criterion_group!(benches, decoder::all, split::all, codec::all, state::all, arrangement::all, mongodb::all);
+criterion_group!(
+    benches,
+    decoder::all,
+    keys::all,
+    split::all,
+    codec::all,
+    state::all,
+    arrangement::all,
+    mongodb::all
+);
 criterion_main!(benches);
