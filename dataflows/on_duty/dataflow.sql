@@ -21,9 +21,11 @@ SELECT * FROM (SELECT driver, class FROM shifts INTERSECT SELECT driver, class F
 WHERE class IS NOT NULL
 WITH (connector = 'mongodb', collection = 'licensed', mode = 'upsert');
 
--- Classes of licences that nobody has driven.
+-- Licences of drivers who have not driven, or classes that nobody has driven.
 CREATE SINK idle AS
-SELECT class FROM licences EXCEPT SELECT class FROM shifts
+SELECT 'driver' AS kind, driver AS name FROM licences EXCEPT SELECT 'driver', driver FROM shifts
+UNION
+(SELECT 'class' AS kind, class AS name FROM licences EXCEPT SELECT 'class' AS kind, class FROM shifts)
 WITH (connector = 'file', path = 'idle.jsonl');
 
 CREATE MATERIALIZED VIEW worked AS
@@ -33,3 +35,8 @@ CREATE SINK overtime AS
 SELECT * FROM worked
 WHERE hours > 1.25 * (SELECT avg(hours) FROM worked) AND shifts > (SELECT min(shifts) FROM worked)
 WITH (connector = 'file', path = 'overtime.jsonl');
+
+CREATE SINK shares AS
+SELECT driver, hours / (SELECT sum(hours) FROM worked) AS share, (SELECT max(hours) AS most FROM worked) - hours AS behind
+FROM worked
+WITH (connector = 'mongodb', collection = 'shares', mode = 'upsert');

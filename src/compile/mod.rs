@@ -279,12 +279,15 @@ impl Compiler {
         let (span, emit, system_times) = (query.span, query.emit, &query.system_times);
         self.timing.emit = emit.map(|(emit, _)| emit).unwrap_or_default();
         let mut query = query.ast.clone();
-        rewrite::query(&self.catalog, &mut query, span);
+        let mut found = rewrite::query(&self.catalog, &mut query, span);
         let findings = refuse::query::query(&self.catalog, &query, span, later);
         let reads_broken = findings.reads_broken;
-        let mut found = findings.diagnostics;
+        found.extend(findings.diagnostics);
         found.extend(names::columns(&mut query, span, renamed));
         found.extend(window::rewrite(&self.catalog, &mut query, span));
+        if found.is_empty() && !reads_broken {
+            found = findings.unnamed;
+        }
         if reads_broken || !found.is_empty() {
             self.diagnostics.extend(found);
             return None;

@@ -51,8 +51,11 @@ fn known(message: &str) -> Option<Problem> {
         let message = format!("a condition has to be BOOLEAN, this one is {}", sql_types(found.trim()));
         return Some(Problem::new(message).hint("compare it with something"));
     }
+    if let Some((_, name)) = message.split_once("uplicate qualified field name ") {
+        return Some(twice(name.trim().rsplit('.').next().unwrap_or(name)));
+    }
     if message.contains("different number of columns") {
-        let problem = Problem::new("the branches of UNION ALL have different numbers of columns");
+        let problem = Problem::new("the branches of UNION have different numbers of columns");
         return Some(problem.hint("add what is missing, for example CAST(NULL AS TEXT) AS name"));
     }
     if message.starts_with("Substring without for/from") {
@@ -306,6 +309,10 @@ fn other(message: &str) -> Option<Problem> {
     }
     if message.starts_with("Negation only supports") {
         return Some(Problem::new("`-` needs a number").hint("numbers in texts need CAST(... AS DOUBLE)"));
+    }
+    if message.starts_with("Unsupported ast node") {
+        let problem = Problem::new("this expression is not supported");
+        return Some(problem.hint("docs/sql.md has all operators, docs/functions.md all functions"));
     }
     if let Some((_, operator)) = message.split_once("nsupported binary operator: ") {
         let (written, instead) = match operator.trim() {

@@ -12,21 +12,33 @@ use datafusion_sql::sqlparser::parser::Parser;
 use datafusion_sql::sqlparser::tokenizer::Span;
 
 use super::catalog::Catalog;
+use super::diagnostic::Diagnostic;
 use super::dialect::TidemillDialect;
 
-/// Rewrites a query and those inside of it; `span` is its place.
-pub(super) fn query(catalog: &Catalog, query: &mut ast::Query, span: Span) {
-    let mut rewriting = Rewriting { catalog, span, values: 0, with: Vec::new() };
+/// Rewrites a query and those inside of it, and says what is wrong with what it rewrites; `span` is its place.
+pub(super) fn query(catalog: &Catalog, query: &mut ast::Query, span: Span) -> Vec<Diagnostic> {
+    let mut rewriting =
+        Rewriting { catalog, span, checking: false, with: Vec::new(), diagnostics: Vec::new() };
     let _ = ast::VisitMut::visit(query, &mut rewriting);
+    rewriting.diagnostics
 }
 
 struct Rewriting<'a> {
     catalog: &'a Catalog,
     span: Span,
-    /// Number of subqueries that have become relations.
-    values: usize,
-    /// Per query around the one at hand the relations of its WITH, with their columns where those can be told.
-    with: Vec<Vec<(String, Option<Vec<String>>)>>,
+    /// Whether this is only to see if a subquery can be planned: those inside of it are not tried one by one.
+    checking: bool,
+    /// Per query around the one at hand the relations of its WITH.
+    with: Vec<Vec<Common>>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// A relation of a WITH.
+struct Common {
+    name: String,
+    /// Its columns, where they can be told.
+    columns: Option<set::Columns>,
+    cte: ast::Cte,
 }
 
 impl ast::VisitorMut for Rewriting<'_> {

@@ -3,6 +3,7 @@
 //! So one mistake costs one statement, and inside brackets one column or option: a file's mistakes are
 //! reported together, not one per run.
 
+mod clauses;
 #[cfg(test)]
 mod corpus;
 mod explain;

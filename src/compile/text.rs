@@ -3,6 +3,7 @@
 use datafusion_common::ScalarValue;
 use datafusion_expr::expr::{AggregateFunction, Case, InList, NullTreatment, ScalarFunction, Sort};
 use datafusion_expr::{Expr, Operator};
+use datafusion_sql::sqlparser::ast;
 
 use super::aggregate::functions;
 use super::expression::Scope;
@@ -15,7 +16,26 @@ pub(super) fn name(name: &str) -> String {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     match name.chars().next() {
         Some(first) if !first.is_ascii_digit() && name.chars().all(plain) => name.to_owned(),
+        Some('(') if SUBQUERIES.iter().any(|start| name.starts_with(start)) => shortened(name),
         _ => format!("\"{}\"", name.replace('"', "\"\"")),
+    }
+}
+
+/// How the name begins of what stands for a subquery.
+const SUBQUERIES: [&str; 2] = ["(SELECT ", "(WITH "];
+
+/// The name of what stands for a subquery: its text, so that messages show what was written.
+pub(super) fn subquery(query: &ast::Query) -> String {
+    format!("({query})")
+}
+
+/// At most so many characters of a subquery are shown.
+const SHOWN_MAX: usize = 60;
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{} ...)", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

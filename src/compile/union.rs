@@ -129,7 +129,7 @@ fn common_type(flows: &[Flow], index: usize, name: &str) -> Result<(DataType, bo
                 false => (types::of_field(first), types::of_field(field)),
             };
             let name = text::name(name);
-            let message = format!("column `{name}` is {left} in one branch of UNION and {right} in another");
+            let message = format!("column `{name}` is {left} in one branch and {right} in another");
             let problem = Problem::new(message).hint("CAST one of them");
             vec![Problem { column: Some(field.name().clone()), ..problem }]
         })?;

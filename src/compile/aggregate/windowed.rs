@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion_expr::Expr;
 
 use crate::compile::expression::{Scope, columns_span, compile, unalias};
@@ -10,7 +10,7 @@ use crate::compile::flow::{ColumnInfo, Flow};
 use crate::compile::lower::Lowering;
 use crate::compile::options::DeduplicateHorizon;
 use crate::compile::problem::Problem;
-use crate::compile::types::TIMESTAMP;
+use crate::compile::types::{self, TIMESTAMP};
 use crate::compile::window::{self, Edge};
 use crate::plan::{ChangeMode, Emit, Window, Windowing};
 
@@ -53,7 +53,8 @@ impl Lowering<'_> {
         let Some((_, (_, kind, time))) = found.first() else { return Ok(self.given(groups, flow, scope)) };
         let compiled = compile(time, scope).map_err(|problem| vec![problem])?;
         let Some(bound) = compiled.time.clone() else {
-            return Err(vec![no_time(&compiled.expr.text, flow, compiled.column).near(columns_span(time))]);
+            let of = (compiled.column, &compiled.data_type);
+            return Err(vec![no_time(&compiled.expr.text, flow, of).near(columns_span(time))]);
         };
         if let (Window::Session { .. }, ChangeMode::Updating) = (*kind, flow.changes) {
             let problem = Problem::new("`session` needs rows that are only added, and these are replaced");
@@ -126,12 +127,29 @@ fn edge_info(edge: Edge, windowing: &Windowing) -> ColumnInfo {
 }
 
 /// Says that windows cannot be over a column.
-fn no_time(text: &str, flow: &Flow, column: Option<usize>) -> Problem {
+fn no_time(text: &str, flow: &Flow, (column, kind): (Option<usize>, &DataType)) -> Problem {
+    let known: Vec<&str> =
+        flow.columns.iter().filter(|info| info.time.is_some()).map(|info| info.text.as_str()).collect();
+    if *kind != TIMESTAMP {
+        let problem =
+            Problem::new(format!("`{text}` is {}, and windows are over event time", types::name(kind)));
+        let made = match kind {
+            DataType::Int32 | DataType::Int64 | DataType::Float64 => format!("to_timestamp_millis({text})"),
+            DataType::Utf8 => format!("to_timestamp({text})"),
+            _ => "expression".to_owned(),
+        };
+        return problem.hint(match (known.as_slice(), column) {
+            ([], Some(_)) => format!(
+                "if it is a time, make one of it in the source, at TIMESTAMP AS {made}, and WATERMARK FOR at AS at - \
+                 INTERVAL '10 seconds'"
+            ),
+            ([], None) => "declare a WATERMARK FOR a TIMESTAMP of the source, and use that".to_owned(),
+            (known, _) => format!("use {}", known.join(" or ")),
+        });
+    }
     let problem = Problem::new(format!(
         "`{text}` is no time attribute: nobody knows how far event time has come in it"
     ));
-    let known: Vec<&str> =
-        flow.columns.iter().filter(|info| info.time.is_some()).map(|info| info.text.as_str()).collect();
     problem.hint(match (known.as_slice(), column) {
         ([], _) if flow.changes == ChangeMode::Updating => {
             "windows are over sources, or over views that have kept \

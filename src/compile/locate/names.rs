@@ -91,6 +91,9 @@ impl ast::Visitor for Names<'_> {
                 problem.hint = Some(hint.to_owned());
             } else if let Some(hint) = refuse::elsewhere::column(&ident.value.to_lowercase()) {
                 problem.hint = Some(hint.to_owned());
+            } else if ident.value.len() > 1 && is_constant(ident) {
+                let columns = problem.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+                problem.hint = Some(format!("a text stands in single quotes: '{}'{columns}", ident.value));
             } else if ident.quote_style == Some('"') {
                 let text = ident.value.replace('\'', "''");
                 problem.hint =
@@ -100,6 +103,11 @@ impl ast::Visitor for Names<'_> {
         self.found.push(problem.into_diagnostic(&[], None, expr.span()));
         ControlFlow::Continue(())
     }
+}
+
+/// Whether a name is written as constants are: `PAID`.
+fn is_constant(name: &ast::Ident) -> bool {
+    name.quote_style.is_none() && name.value.chars().all(|c| c.is_ascii_uppercase() || c == '_')
 }
 
 /// What stands in front of the name of a column.

@@ -93,15 +93,21 @@ pub(super) fn check(catalog: &Catalog, call: &Function, clause: Clause, nested: 
             return None;
         }
         if clause == Clause::Rule {
-            let hint = "a rule must give the same answer every time";
-            return error(format!("`{name}()` cannot be used in a rule of a source"), hint);
+            let hint = "for the time at which a record is read declare a column: name TIMESTAMP METADATA FROM 'ingestion_time'";
+            return error(format!("`{name}()` cannot be used in a source"), hint);
         }
         let hint = "select now() AS t in a view and use t behind it, or use METADATA FROM 'ingestion_time'";
         return error(format!("`{name}()` can only be used in the SELECT list"), hint);
     }
     if function.signature().volatility != Volatility::Immutable {
         let message = format!("`{name}()` would give another result when rows are read again");
-        return error(message, "only now() is supported, in the SELECT list");
+        let hint = match clause {
+            Clause::Rule => {
+                "a source gives the same rows each time that it is read: send the value in the record"
+            }
+            _ => "only now() is supported, in the SELECT list",
+        };
+        return error(message, hint);
     }
     None
 }

@@ -50,6 +50,14 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("json_extract_path_text", "write column -> 'a' ->> 'b', or declare a column with PATH 'a.b'"),
     ("jsonb_extract_path_text", "write column -> 'a' ->> 'b', or declare a column with PATH 'a.b'"),
     ("get_json_object", "write column ->> 'field', or declare a column with PATH 'a.b'"),
+    ("cardinality", "columns have no arrays: send the number of elements as a field"),
+    ("array_length", "columns have no arrays: send the number of elements as a field"),
+    ("json_array_length", "send the number of elements as a field"),
+    ("array_contains", "columns have no arrays: send one record per element"),
+    (
+        "from_unixtime",
+        "write to_timestamp_seconds(number), and to_char(time, '%Y-%m-%d %H:%M:%S') for a text",
+    ),
     ("parse_json", "declare the column of the source as JSON"),
     ("string_to_array", "the n-th part is split_part(text, ',', n)"),
     ("split", "the n-th part is split_part(text, ',', n)"),
@@ -112,6 +120,10 @@ const FUNCTIONS: &[(&str, &str)] = &[
 /// Columns that other systems have without a declaration.
 const COLUMNS: &[(&str, &str)] = &[
     ("rowtime", "declare it in the source: rowtime TIMESTAMP METADATA FROM 'timestamp'"),
+    (
+        "window_time",
+        "leave it out, or write window_end, which is a time attribute (window_time is one millisecond before it)",
+    ),
     ("_rw_timestamp", "declare it in the source: rowtime TIMESTAMP METADATA FROM 'ingestion_time'"),
     ("proctime", "declare it in the source: proctime TIMESTAMP METADATA FROM 'ingestion_time'"),
     ("rowpartition", "declare it in the source: rowpartition BIGINT METADATA FROM 'partition'"),

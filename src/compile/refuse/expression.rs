@@ -91,7 +91,12 @@ impl<'a> Walk<'a> {
             return Some(unknown);
         }
         let (what, hint) = refused(expr)?;
-        Some(Diagnostic::new(expr.span(), format!("{what} is not supported yet")).hint(hint))
+        let place = match expr {
+            // The parser does not know it.
+            ast::Expr::RLike { expr: left, .. } => left.span(),
+            _ => expr.span(),
+        };
+        Some(Diagnostic::new(place, format!("{what} is not supported yet")).hint(hint))
     }
 }
 
@@ -155,22 +160,27 @@ fn refused(expr: &ast::Expr) -> Option<(&'static str, &'static str)> {
     const FIELD: &str = "write payload -> 'a' ->> 'b', or declare a column of the source with PATH 'a.b'";
     Some(match expr {
         E::Subquery(_) => {
-            let hint =
-                "join a relation that has one row: FROM a, (SELECT max(x) AS m FROM b) AS c WHERE a.x = c.m";
-            ("a subquery as a value", hint)
+            let hint = "it needs an aggregate function, may name nothing of the query around it, and that one reads one \
+                        relation without GROUP BY; else join it: FROM a, (SELECT max(x) AS m FROM b) AS c WHERE a.x = c.m";
+            ("such a subquery as a value", hint)
         }
         E::Exists { .. } | E::InSubquery { .. } => {
             let hint = "IN and EXISTS stand in WHERE or HAVING, alone or joined by AND; for OR write a UNION, for \
                         a value a LEFT JOIN with IS NOT NULL";
             ("a subquery inside an expression", hint)
         }
-        E::AnyOp { .. } | E::AllOp { .. } | E::InUnnest { .. } => ("ANY, ALL or UNNEST", "use IN (...)"),
+        E::AnyOp { .. } | E::AllOp { .. } | E::InUnnest { .. } => {
+            let hint = "write x IN (...) for = ANY, x > (SELECT max(y) FROM b) for > ALL";
+            ("ANY, ALL or UNNEST", hint)
+        }
+        E::RLike { .. } => ("RLIKE", "write regexp_like(text, 'pattern')"),
         E::GroupingSets(_) => ("GROUPING SETS", "write one view per grouping"),
         E::Cube(_) => ("CUBE", "write one view per grouping"),
         E::Rollup(_) => ("ROLLUP", "write one view per grouping"),
         E::JsonAccess { .. } | E::CompoundFieldAccess { .. } => (
             "access to a part of a value",
-            "of JSON write payload -> 'a' ->> 'b', of a text substr(text, from, length)",
+            "of JSON write payload -> 'a' ->> 'b' or payload ->> 0, which is the first element; of a text \
+             substr(text, from, length)",
         ),
         E::BinaryOp { op, .. } => {
             use ast::BinaryOperator as O;

@@ -18,7 +18,7 @@ pub(super) fn wrong(call: &ScalarFunction) -> Option<Problem> {
     }
 }
 
-/// Other systems write formats of times as `yyyy-MM-dd`, which would come out as it stands.
+/// Other systems write formats of times as `yyyy-MM-dd`, which would come out as it stands, and match nothing else.
 fn without_parts(format: &str) -> Option<Problem> {
     let problem = Problem::new(format!("the format '{format}' has no % in it"));
     let problem = problem.hint("parts of a time are written as in '%Y-%m-%d %H:%M:%S'");
@@ -32,6 +32,9 @@ fn incomplete(name: &str, format: &Expr) -> Option<Problem> {
         return Some(problem.hint("write it in single quotes, as in '%Y-%m-%d %H:%M:%S'"));
     };
     let format = value.try_as_str()??;
+    if let Some(problem) = without_parts(format) {
+        return Some(problem);
+    }
     let parts = Parts::of(format);
     let missing = match parts {
         Parts { whole: true, .. } | Parts { hour: false, twelve: false, minute: false, less: false, .. } => {

@@ -19,6 +19,8 @@ use crate::compile::{late, text, window};
 #[derive(Debug, Default)]
 pub(in crate::compile) struct Findings {
     pub diagnostics: Vec<Diagnostic>,
+    /// What is wrong if nothing else is: then its columns could be told, but for this.
+    pub unnamed: Vec<Diagnostic>,
     /// Whether the query reads a relation that is wrong and reported itself.
     pub reads_broken: bool,
 }
@@ -93,7 +95,7 @@ impl Look<'_> {
             SetExpr::Select(select) => self.select(select),
             SetExpr::Query(query) => self.query(query),
             SetExpr::SetOperation { left, op, set_quantifier, right } => {
-                self.set_operation(*op, *set_quantifier, or_else(right.span(), body.span()));
+                self.set_operation(*op, *set_quantifier, (left.span(), or_else(right.span(), body.span())));
                 self.body(left);
                 self.body(right);
             }
@@ -102,21 +104,23 @@ impl Look<'_> {
         }
     }
 
-    fn set_operation(&mut self, op: SetOperator, quantifier: SetQuantifier, span: Span) {
+    /// Refuses what has not become a GROUP BY.
+    fn set_operation(&mut self, op: SetOperator, quantifier: SetQuantifier, (first, span): (Span, Span)) {
         use SetQuantifier as Q;
         let hint = match (op, quantifier) {
             (SetOperator::Union, Q::All | Q::Distinct | Q::None) => return,
             (SetOperator::Union, _) => "columns match by their position: name them in the same order",
-            (SetOperator::Intersect, _) => {
-                "write INTERSECT, which gives each row once; its columns have to be named in the first SELECT"
+            (_, Q::Distinct | Q::None) => {
+                let message =
+                    format!("the columns of {op} are those of its first SELECT, which does not tell them");
+                let error = Diagnostic::new(or_else(first, self.span), message);
+                let hint = "name them there, one by one, with AS where they are computed";
+                return self.findings.unnamed.push(error.hint(hint));
             }
-            _ => "write EXCEPT, which gives each row once; its columns have to be named in the first SELECT",
+            (SetOperator::Intersect, _) => "write INTERSECT, which gives each row once",
+            _ => "write EXCEPT, which gives each row once",
         };
-        let what = match quantifier {
-            Q::None => op.to_string(),
-            quantifier => format!("{op} {quantifier}"),
-        };
-        self.refuse(span, &what, hint);
+        self.refuse(span, &format!("{op} {quantifier}"), hint);
     }
 
     fn select(&mut self, select: &ast::Select) {
@@ -261,6 +265,10 @@ impl Look<'_> {
                 self.refuse(factor.span(), "LATERAL", "write a JOIN with an equality");
             }
             TableFactor::NestedJoin { table_with_joins, .. } => self.nested(factor, table_with_joins),
+            TableFactor::UNNEST { .. } => {
+                let hint = "a record is one row: send one record per element";
+                self.refuse(factor.span(), "UNNEST in FROM", hint);
+            }
             other => self.refuse(other.span(), "this in FROM", from_one),
         }
     }

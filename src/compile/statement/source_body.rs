@@ -4,7 +4,7 @@ use datafusion_sql::sqlparser::tokenizer::Token;
 
 use super::Context;
 use super::tokens::Tokens;
-use super::{table, types};
+use super::{clauses, table, types};
 use crate::compile::ast::{ColumnDefinition, Expression, Name, WatermarkDefinition};
 use crate::compile::diagnostic::Diagnostic;
 use crate::plan::{ColumnType, Metadata};
@@ -156,14 +156,16 @@ fn column(
     item: Tokens<'_>,
 ) -> Result<ColumnDefinition, Diagnostic> {
     let name = item.name(0, "the name of a column")?;
-    let starts = clause_starts(item);
+    let starts = clauses::starts(item);
     let kind_tokens = item.range(1, starts.first().copied().unwrap_or(item.len()));
     if kind_tokens.is_empty() && (item.is(1, "AS") || item.is(1, "GENERATED")) {
         let message = format!("column `{}` has no type", name.value);
         let hint = if item.is(2, "PROCTIME") {
             format!("write {} TIMESTAMP METADATA FROM 'ingestion_time'", name.value)
         } else {
-            format!("write the type of what is computed, as in {} BIGINT AS expression", name.value)
+            let of_time = item.word(2).is_some_and(|word| word.to_uppercase().starts_with("TO_TIMESTAMP"));
+            let kind = if of_time { "TIMESTAMP" } else { "BIGINT" };
+            format!("write the type of what is computed, as in {} {kind} AS expression", name.value)
         };
         return Err(Diagnostic::new(name.span, message).hint(hint));
     }
@@ -210,38 +212,6 @@ fn column(
         context.take(consistent(&column));
     }
     Ok(column)
-}
-
-/// Where the clauses behind the type start.
-fn clause_starts(item: Tokens<'_>) -> Vec<usize> {
-    const WORDS: &[&str] = &[
-        "DEFAULT",
-        "PATH",
-        "METADATA",
-        "CHECK",
-        "PRIMARY",
-        "UNIQUE",
-        "REFERENCES",
-        "CONSTRAINT",
-        "GENERATED",
-        "AS",
-        "COLLATE",
-        "COMMENT",
-    ];
-    let starts = |index: usize| {
-        let before = |word: &str| index > 1 && item.is(index - 1, word);
-        if item.is(index, "NOT") {
-            return item.is(index + 1, "NULL") && !before("IS");
-        }
-        if item.is(index, "NULL") {
-            return !before("NOT") && !before("IS") && !before("DEFAULT");
-        }
-        let of_generated = (item.is(index, "AS") && (before("ALWAYS") || before("DEFAULT")))
-            || (item.is(index, "DEFAULT") && before("BY"));
-        !of_generated && WORDS.iter().any(|word| item.is(index, word))
-    };
-    let outside = item.depths().filter(|(index, depth, _)| *depth == 0 && *index > 0);
-    outside.map(|(index, _, _)| index).filter(|index| starts(*index)).collect()
 }
 
 fn parse_clause(

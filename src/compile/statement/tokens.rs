@@ -1,9 +1,9 @@
 //! The tokens of a file, cut into pieces that know their place and their text.
 
 use datafusion_sql::sqlparser::ast;
-use datafusion_sql::sqlparser::keywords::Keyword;
+use datafusion_sql::sqlparser::keywords::Keyword as K;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
-use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
+use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Word};
 
 use super::explain;
 use crate::compile::ast::{Expression, Name};
@@ -12,7 +12,7 @@ use crate::compile::dialect::TidemillDialect;
 
 /// Nested brackets and subqueries; deeper ones would need more stack than a thread may have.
 pub(super) const DEPTH_MAX: usize = 64;
-/// Operators in one expression and branches in one UNION: planning recurses over them.
+/// Operators in one expression and branches of UNION, INTERSECT and EXCEPT in one query: planning recurses over them.
 const OPERATORS_MAX: usize = 200;
 
 /// The text of a file, addressed by line and column.
@@ -334,7 +334,9 @@ impl<'a> Tokens<'a> {
             match token {
                 Token::Comma => *count = 0,
                 token if is_operator(token) => *count += 1,
-                Token::Word(word) if word.keyword == Keyword::UNION => unions += 1,
+                Token::Word(Word { keyword: K::UNION | K::INTERSECT | K::EXCEPT | K::MINUS, .. }) => {
+                    unions += 1
+                }
                 _ => {}
             }
             if (*count).max(unions) > OPERATORS_MAX {
@@ -354,22 +356,22 @@ fn closes(token: &Token) -> bool {
     matches!(token, Token::RParen | Token::RBracket | Token::RBrace)
 }
 
-fn is_operator(token: &Token) -> bool {
+pub(super) fn is_operator(token: &Token) -> bool {
     match token {
         Token::Word(word) => {
             matches!(
                 word.keyword,
-                Keyword::AND
-                    | Keyword::OR
-                    | Keyword::NOT
-                    | Keyword::JOIN
-                    | Keyword::IS
-                    | Keyword::IN
-                    | Keyword::BETWEEN
-                    | Keyword::LIKE
-                    | Keyword::ILIKE
-                    | Keyword::AT
-                    | Keyword::COLLATE
+                K::AND
+                    | K::OR
+                    | K::NOT
+                    | K::JOIN
+                    | K::IS
+                    | K::IN
+                    | K::BETWEEN
+                    | K::LIKE
+                    | K::ILIKE
+                    | K::AT
+                    | K::COLLATE
             )
         }
         Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod | Token::StringConcat => true,

@@ -19,6 +19,7 @@ use crate::compile::dialect::TidemillDialect;
 use crate::compile::problem::or_else;
 use crate::compile::refuse;
 use crate::compile::refuse::query::normalized;
+use crate::compile::text;
 use crate::plan::Window;
 
 /// Windows that hold one row, where each gives a row.
@@ -218,11 +219,32 @@ impl Rewriting<'_> {
     /// Puts the rows of a relation, once for each window that holds them, in the place of a window in FROM.
     pub(super) fn rows_from(&mut self, factor: &mut TableFactor) {
         let Some(found) = in_from(factor) else { return };
-        let rows = found.source(self).and_then(|source| rows(&source));
+        let rows = found.source(self).and_then(|source| {
+            self.edges_are_new(&source)?;
+            rows(&source)
+        });
         match rows {
             Ok(rows) => *factor = rows,
             Err(diagnostic) => self.diagnostics.push(diagnostic),
         }
+    }
+}
+
+impl Rewriting<'_> {
+    /// Refuses windows over a relation that has columns of their names: nobody could tell them apart.
+    fn edges_are_new(&self, source: &Source) -> Result<(), Diagnostic> {
+        let relation = normalized(&source.relation);
+        let Some(Some(flow)) = self.catalog.relation(&relation) else { return Ok(()) };
+        let has = |edge: &Edge| flow.column(edge.name()).is_some();
+        let Some(edge) = [Edge::Start, Edge::End].into_iter().find(has) else { return Ok(()) };
+        let (relation, edge, kind) = (text::name(&relation), edge.name(), &source.called.kind);
+        let message =
+            format!("`{relation}` has a column `{edge}`, and `{kind}` in FROM would add another one");
+        let hint = format!(
+            "group in the same SELECT: GROUP BY window_start, window_end; or give the column another name in a view \
+             in between: SELECT {edge} AS inner_{edge}"
+        );
+        Err(Diagnostic::new(source.called.place, message).hint(hint))
     }
 }
 

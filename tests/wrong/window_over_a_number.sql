@@ -1,0 +1,10 @@
+CREATE SOURCE events (
+    id      BIGINT    NOT NULL,
+    device  TEXT      NOT NULL,
+    value   DOUBLE,
+    at      TIMESTAMP NOT NULL,
+    WATERMARK FOR at AS at - INTERVAL '10 seconds'
+) WITH (connector = 'kafka', topic = 'events', format = 'json');
+
+CREATE SINK out AS SELECT device, count(*) AS n FROM events GROUP BY device, tumble(value, INTERVAL '1 minute')
+WITH (connector = 'file', path = 'out.jsonl');
