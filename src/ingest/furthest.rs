@@ -17,10 +17,24 @@ pub struct Furthest {
     /// `None`: the greatest of all counts.
     max_jump_ns: Option<i64>,
     time: Option<EventTime>,
-    /// The last event times, from `next` on the oldest ones.
-    around: Vec<EventTime>,
-    next: usize,
+    around: Around,
 }
+
+/// The last event times. They are in order only while records come that are far ahead: then each replaces one among
+/// those in order, and only the first of them has to sort.
+#[derive(Debug, Default)]
+struct Around {
+    /// From `next` on the oldest ones.
+    times: Vec<EventTime>,
+    next: usize,
+    /// The same in order as of some records ago; empty where it is not known.
+    sorted: Vec<EventTime>,
+    /// What has come since then, and what it has replaced.
+    changes: Vec<(Option<EventTime>, EventTime)>,
+}
+
+/// With more changes than that it is faster to sort again.
+const CHANGES_MAX: usize = 64;
 
 /// What the event time of a record is beside those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +51,7 @@ impl Furthest {
     /// Nothing was seen.
     pub fn new(max_jump: Option<Duration>) -> Self {
         let max_jump_ns = max_jump.map(|jump| i64::try_from(jump.as_nanos()).unwrap_or(i64::MAX));
-        Furthest { max_jump_ns, time: None, around: Vec::new(), next: 0 }
+        Furthest { max_jump_ns, time: None, around: Around::default() }
     }
 
     /// How far event time has come.
@@ -48,13 +62,13 @@ impl Furthest {
     /// Takes the event time of the next record; `certain`, if the clock says that it can be right.
     pub fn see(&mut self, time: EventTime, certain: bool) -> Seen {
         if let Some(jump_ns) = self.max_jump_ns {
-            self.remember(time);
+            self.around.remember(time);
             if let Some(furthest) = self.time.filter(|_| !certain) {
                 let is_ahead = time > furthest.saturating_add(jump_ns);
                 // At the beginning it may be the first ones that are ahead.
-                let is_behind = self.around.len() < AROUND && time < furthest.saturating_sub(jump_ns);
+                let is_behind = self.around.times.len() < AROUND && time < furthest.saturating_sub(jump_ns);
                 if is_ahead || is_behind {
-                    let counts = self.what_counts(jump_ns);
+                    let counts = self.around.what_counts(jump_ns);
                     self.time = Some(if is_behind { counts } else { furthest.max(counts) });
                 }
                 if is_ahead && self.time < Some(time) {
@@ -70,30 +84,70 @@ impl Furthest {
             }
         }
     }
+}
 
+impl Around {
     fn remember(&mut self, time: EventTime) {
-        if self.around.len() < AROUND {
-            self.around.push(time);
+        let replaced = if self.times.len() < AROUND {
+            self.times.push(time);
+            None
         } else {
-            self.around[self.next] = time;
+            let replaced = std::mem::replace(&mut self.times[self.next], time);
             self.next = (self.next + 1) % AROUND;
+            Some(replaced)
+        };
+        if self.sorted.is_empty() {
+            return;
+        }
+        if self.changes.len() == CHANGES_MAX {
+            // None was far ahead for a while: let go of it, so that those who are not cost nothing.
+            self.sorted = Vec::new();
+            self.changes = Vec::new();
+        } else {
+            self.changes.push((replaced, time));
         }
     }
 
     /// The greatest of the last event times that most of them have reached, or come near to: between it and those
     /// that are too few lies more than `jump_ns`.
-    fn what_counts(&self, jump_ns: i64) -> EventTime {
-        let mut times = self.around.clone();
-        times.sort_unstable();
+    fn what_counts(&mut self, jump_ns: i64) -> EventTime {
+        self.sort();
+        let times = &self.sorted;
         let far = |pair: &[EventTime]| pair[0].saturating_add(jump_ns) < pair[1];
-        let too_few = |behind: usize| 4 * (times.len() - behind) < 3 * times.len();
-        let last = (1..times.len()).find(|at| far(&times[at - 1..=*at]) && too_few(*at));
+        // Three quarters of them are no too few, wherever the gap is.
+        let first = times.len() / 4 + 1;
+        let last = (first..times.len()).find(|at| far(&times[at - 1..=*at]));
         times[last.unwrap_or(times.len()) - 1]
+    }
+
+    fn sort(&mut self) {
+        if self.sorted.is_empty() {
+            self.sorted.clone_from(&self.times);
+            self.sorted.sort_unstable();
+        }
+        for (replaced, time) in self.changes.drain(..) {
+            let to = self.sorted.partition_point(|other| *other < time);
+            let Some(replaced) = replaced else {
+                self.sorted.insert(to, time);
+                continue;
+            };
+            let from = self.sorted.partition_point(|other| *other < replaced);
+            // What lies between the two moves by one place.
+            if from < to {
+                self.sorted[from..to].rotate_left(1);
+                self.sorted[to - 1] = time;
+            } else {
+                self.sorted[to..=from].rotate_right(1);
+                self.sorted[to] = time;
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rand::{Rng, SeedableRng};
+
     use super::*;
 
     const YEAR: i64 = 365;
@@ -158,5 +212,41 @@ mod tests {
             see(&mut all, [0, i64::MAX, 5]),
             [Seen::InOrder, Seen::InOrder, Seen::Behind(i64::MAX.unsigned_abs() - 5)]
         );
+    }
+
+    /// The definition: what counts is found among all of the last event times, in order.
+    fn as_defined(around: &[EventTime], jump_ns: i64) -> EventTime {
+        let mut times = around.to_vec();
+        times.sort_unstable();
+        let far = |pair: &[EventTime]| pair[0].saturating_add(jump_ns) < pair[1];
+        let too_few = |behind: usize| 4 * (times.len() - behind) < 3 * times.len();
+        let last = (1..times.len()).find(|at| far(&times[at - 1..=*at]) && too_few(*at));
+        times[last.unwrap_or(times.len()) - 1]
+    }
+
+    #[test]
+    fn what_counts_is_what_the_definition_says_however_many_are_far_ahead() {
+        for seed in 0..12 {
+            let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+            let mut around = Around::default();
+            let mut last: Vec<EventTime> = Vec::new();
+            let (ahead, asked) = (random.random_range(0.0..1.0), random.random_range(0.002..0.3));
+            for n in 0..3_000_i64 {
+                let time = match random.random_bool(ahead) {
+                    // Some of those who are ahead are so by different lengths, and some at the ends of time.
+                    true => YEAR * random.random_range(1..4) + random.random_range(0..40),
+                    false => n / 100 + random.random_range(-3..3),
+                };
+                let time = if n % 997 == 0 { [i64::MIN, i64::MAX][usize::from(n % 2 == 0)] } else { time };
+                around.remember(time);
+                last.push(time);
+                let from = last.len().saturating_sub(AROUND);
+                if random.random_bool(asked) {
+                    let jump_ns = random.random_range(1..60);
+                    let expected = as_defined(&last[from..], jump_ns);
+                    assert_eq!(around.what_counts(jump_ns), expected, "seed {seed}, record {n}");
+                }
+            }
+        }
     }
 }
