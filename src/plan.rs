@@ -30,7 +30,7 @@ use datafusion_physical_expr::PhysicalExpr;
 
 use crate::csv::Dialect;
 
-pub use self::aggregate::{Aggregate, AggregateFunction, Growth, OrderBy, Parameter};
+pub use self::aggregate::{Aggregate, AggregateFunction, Growth, OfPairs, OrderBy, Parameter};
 pub use self::bound::Bound;
 pub use self::column::{ArrayRef1, Column, ColumnOrigin, ColumnType, JSON_TYPE, Metadata, field, is_json};
 pub use self::deduplication::{Deduplication, Horizon};

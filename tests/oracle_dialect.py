@@ -24,6 +24,11 @@ ROUNDED = {"sum": SUM_ERROR, "avg": SUM_ERROR, "mean": SUM_ERROR} | dict.fromkey
 APPROXIMATE_ERROR = 0.08
 ROUNDED["approx_distinct"] = APPROXIMATE_ERROR
 ROUNDED |= dict.fromkeys(["median", "percentile_cont", "quantile_cont", "sigma_clipped_percentile"], SUM_ERROR)
+ROUNDED |= dict.fromkeys(
+    ["corr", "covar_pop", "covar_samp", "covar", "regr_slope", "regr_intercept", "regr_r2", "regr_avgx", "regr_avgy"]
+    + ["regr_sxx", "regr_sxy", "regr_syy", "regr_count"],
+    VARIANCE_ERROR,
+)
 # approx_percentile_cont against percentile_cont, up to 4096 buckets.
 ROUNDED["approx_percentile_cont"] = 2**-8
 
@@ -76,6 +81,7 @@ MACROS = [
     "CREATE MACRO _try_text(x) AS _text(x)",
     # DuckDB 2.0 does not find its own nullif in some groupings.
     "CREATE MACRO _nullif(x, y) AS CASE WHEN x = y THEN NULL ELSE x END",
+    "CREATE MACRO _no_nan(x) AS CASE WHEN isnan(x) THEN NULL ELSE x END",
     "CREATE MACRO btrim(x) AS trim(x)",
     "CREATE MACRO char_length(x) AS length(x)",
     "CREATE MACRO character_length(x) AS length(x)",
@@ -89,7 +95,7 @@ MACROS = [
     f"CREATE MACRO _field(x, k) AS '{JSON_MARK}' || json_extract(substr(x, {len(JSON_MARK) + 1}), k)",
     f"CREATE MACRO _field_text(x, k) AS json_extract_string(substr(x, {len(JSON_MARK) + 1}), k)",
 ]
-RENAMED = {"nullif": "_nullif", "var": "var_samp", "var_sample": "var_samp", "mean": "avg", "approx_percentile_cont": "quantile_cont"}
+RENAMED = {"nullif": "_nullif", "var": "var_samp", "var_sample": "var_samp", "mean": "avg", "covar": "covar_samp", "approx_percentile_cont": "quantile_cont"}
 # These have a form with WITHIN GROUP, which DuckDB has for percentile_cont only.
 PERCENTILES = ("approx_percentile_cont", "sigma_clipped_percentile")
 
@@ -733,6 +739,9 @@ class Query:
         else:
             text = f"{RENAMED.get(name, name)}({self.expression(group)})"
         text += f" FILTER (WHERE {condition})" if condition else ""
+        if name in ("corr", "regr_slope"):
+            # Of values that do not vary; PostgreSQL has NULL, DuckDB NaN.
+            text = f"_no_nan({text})"
         return f"('{JSON_MARK}' || to_json({text}))" if name == "array_agg" else text
 
     def ordered(self, group: Group) -> tuple[str, str | None]:

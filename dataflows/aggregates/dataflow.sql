@@ -81,16 +81,39 @@ SELECT known_driver                                              AS driver,
        bit_or(trips)                                             AS bits_or,
        bit_xor(trips)                                            AS bits_xor,
        min(stop_deviation)                                       AS steadiest,
+       corr(most_stops_km, trips)                                AS related,
+       regr_slope(most_stops_km, trips)                          AS slope,
+       covar_pop(trips, drivers)                                 AS drivers_by_trip,
        first_value(vehicle ORDER BY trips DESC, vehicle)         AS busiest
 FROM per_vehicle
 GROUP BY known_driver;
 
+-- What kilometres and stops of a trip have to do with each other.
+CREATE MATERIALIZED VIEW pairs AS
+SELECT vehicle,
+       corr(km, stops)                                           AS related,
+       corr(km, stops) FILTER (WHERE late)                       AS related_if_late,
+       covar_pop(km, stops)                                      AS covariance,
+       covar_samp(km, stops)                                     AS sample_covariance,
+       regr_slope(km, stops)                                     AS slope,
+       regr_intercept(km, stops)                                 AS intercept,
+       regr_r2(km, stops)                                        AS determination,
+       regr_count(km, stops)                                     AS pairs,
+       regr_avgx(km, stops)                                      AS mean_stops,
+       regr_avgy(km, stops)                                      AS mean_km,
+       regr_sxx(km, stops)                                       AS sxx,
+       regr_syy(km, stops)                                       AS syy,
+       regr_sxy(km, stops)                                       AS sxy
+FROM trips
+GROUP BY vehicle;
+
 CREATE MATERIALIZED VIEW overall AS
 SELECT count(*) AS trips, count(DISTINCT vehicle) AS vehicles, approx_distinct(driver) AS drivers,
-       stddev_pop(km) AS deviation, bool_or(late) AS late
+       stddev_pop(km) AS deviation, bool_or(late) AS late, corr(stops, km) AS related
 FROM trips;
 
 CREATE SINK logs_out FROM logs WITH (connector = 'mongodb', collection = 'logs', mode = 'upsert');
 CREATE SINK vehicles_out FROM per_vehicle WITH (connector = 'mongodb', collection = 'vehicles', mode = 'upsert');
+CREATE SINK pairs_out FROM pairs WITH (connector = 'mongodb', collection = 'pairs', mode = 'upsert');
 CREATE SINK drivers_out FROM per_driver WITH (connector = 'kafka', topic = 'drivers', mode = 'upsert');
 CREATE SINK overall_out FROM overall WITH (connector = 'kafka', topic = 'everything', mode = 'upsert');

@@ -163,6 +163,7 @@ impl Lowering<'_> {
             Arc::new(aggregation.input.project(&keep).expect("expressions read columns of the input"));
         let aggregates = aggregation.aggregates.into_iter().map(|aggregate| Aggregate {
             argument: aggregate.argument.map(narrow),
+            second: aggregate.second.map(narrow),
             order_by: aggregate.order_by.into_iter().map(ordered).collect(),
             filter: aggregate.filter.map(narrow),
             ..aggregate
@@ -210,7 +211,7 @@ fn expressions(aggregation: &Aggregation) -> impl Iterator<Item = &PlanExpr> {
 
 fn read_by(call: &Aggregate) -> impl Iterator<Item = &PlanExpr> {
     let orders = call.order_by.iter().map(|order| &order.expr);
-    call.argument.iter().chain(orders).chain(&call.filter)
+    call.argument.iter().chain(&call.second).chain(orders).chain(&call.filter)
 }
 
 /// The keys among the groups, without the columns of the window.

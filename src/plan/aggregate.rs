@@ -12,6 +12,8 @@ pub struct Aggregate {
     pub distinct: bool,
     /// `None` only for `count(*)`. Of the type that the function works on (sum of INT: cast to BIGINT).
     pub argument: Option<Expr>,
+    /// The second argument of functions of pairs, a DOUBLE: x of `corr(y, x)`.
+    pub second: Option<Expr>,
     pub parameter: Option<Parameter>,
     /// `ORDER BY` of first_value, last_value, string_agg and array_agg, the most significant first.
     pub order_by: Vec<OrderBy>,
@@ -86,6 +88,26 @@ pub enum AggregateFunction {
     ApproxPercentileCont,
     /// DOUBLE: that value, of the values near the mean.
     SigmaClippedPercentile,
+    /// DOUBLE, or BIGINT of `regr_count`: what two values of each row have to do with each other. Rows in which one of
+    /// them is NULL do not count.
+    OfPairs(OfPairs),
+}
+
+/// Functions of pairs (y, x), as PostgreSQL has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OfPairs {
+    Corr,
+    CovarPop,
+    CovarSamp,
+    RegrAvgx,
+    RegrAvgy,
+    RegrCount,
+    RegrIntercept,
+    RegrR2,
+    RegrSlope,
+    RegrSxx,
+    RegrSxy,
+    RegrSyy,
 }
 
 /// What the state of an aggregate grows with, besides the number of groups.
@@ -107,7 +129,7 @@ impl AggregateFunction {
             F::Count | F::Sum | F::Avg | F::VarPop | F::VarSamp | F::StddevPop | F::StddevSamp => {
                 "accumulable"
             }
-            F::BoolAnd | F::BoolOr | F::BitAnd | F::BitOr | F::BitXor => "accumulable",
+            F::BoolAnd | F::BoolOr | F::BitAnd | F::BitOr | F::BitXor | F::OfPairs(_) => "accumulable",
             F::Min | F::Max | F::FirstValue | F::LastValue => "ordered",
             F::ApproxDistinct | F::StringAgg | F::ArrayAgg => "holistic",
             F::Median | F::PercentileCont | F::ApproxPercentileCont | F::SigmaClippedPercentile => "holistic",

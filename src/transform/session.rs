@@ -166,6 +166,7 @@ fn last(windowing: &Windowing) -> Aggregate {
         function: AggregateFunction::Max,
         distinct: false,
         argument: Some(windowing.time.clone()),
+        second: None,
         parameter: None,
         order_by: Vec::new(),
         ignore_nulls: false,

@@ -29,7 +29,8 @@ fn compiled(call: &Call, expr: &Expr, scope: &Scope) -> Result<Aggregate, Proble
     let scope =
         &Scope { no_now: Some("`now()` cannot be used inside an aggregate function"), ..scope.clone() };
     let params = &call.params;
-    let (argument, parameter) = arguments(function, name, &params.args, &params.order_by)?;
+    let (args, second) = pair(function, name, &params.args)?;
+    let (argument, parameter) = arguments(function, name, args, &params.order_by)?;
     let counts_rows = function == AggregateFunction::Count
         && matches!(argument, Expr::Literal(value, _) if !value.is_null());
     if counts_rows && params.distinct {
@@ -47,6 +48,7 @@ fn compiled(call: &Call, expr: &Expr, scope: &Scope) -> Result<Aggregate, Proble
         return Err(incomparable(&json.expr.text));
     }
     let (argument, result) = typed(function, argument, &text)?;
+    let second = second.map(|second| typed(function, Some(compile(second, scope)?), &text)).transpose()?;
     let filter = params.filter.as_deref().map(|filter| condition(filter, scope, "FILTER")).transpose()?;
     let ordered = function.picks() || function.lists();
     let orders = params.order_by.iter().filter(|_| ordered);
@@ -64,6 +66,7 @@ fn compiled(call: &Call, expr: &Expr, scope: &Scope) -> Result<Aggregate, Proble
         function,
         distinct: params.distinct && differs_by_distinct(function),
         argument: argument.map(|argument| argument.expr),
+        second: second.and_then(|(second, _)| second).map(|second| second.expr),
         parameter,
         order_by,
         ignore_nulls: params.null_treatment == Some(NullTreatment::IgnoreNulls),
@@ -77,6 +80,22 @@ fn compiled(call: &Call, expr: &Expr, scope: &Scope) -> Result<Aggregate, Proble
 fn differs_by_distinct(function: AggregateFunction) -> bool {
     use AggregateFunction as F;
     !matches!(function, F::Min | F::Max | F::BoolAnd | F::BoolOr | F::BitAnd | F::BitOr | F::ApproxDistinct)
+}
+
+/// The arguments without the second one of a function of pairs, and that one.
+fn pair<'e>(
+    function: AggregateFunction,
+    name: &str,
+    args: &'e [Expr],
+) -> Result<(&'e [Expr], Option<&'e Expr>), Problem> {
+    match (function, args) {
+        (AggregateFunction::OfPairs(_), [_, second]) => Ok((&args[..1], Some(second))),
+        (AggregateFunction::OfPairs(_), _) => {
+            let problem = Problem::new(format!("`{name}` takes two arguments"));
+            Err(problem.hint(format!("write {name}(y, x)")))
+        }
+        _ => Ok((args, None)),
+    }
 }
 
 /// The value that a function is called with, and its constant.
@@ -213,10 +232,11 @@ fn typed(
             F::Median | F::PercentileCont | F::ApproxPercentileCont | F::SigmaClippedPercentile,
             Int32 | Int64 | Float64,
         ) => Float64,
+        (F::OfPairs(_), Int32 | Int64 | Float64) => Float64,
         (F::BitAnd | F::BitOr | F::BitXor, Int32 | Int64) => Int64,
         (F::BoolAnd | F::BoolOr, Boolean) => Boolean,
         (F::StringAgg, Utf8) if !argument.json => Utf8,
-        (F::Sum | F::Avg | F::VarPop | F::VarSamp | F::StddevPop | F::StddevSamp, _) => {
+        (F::Sum | F::Avg | F::VarPop | F::VarSamp | F::StddevPop | F::StddevSamp | F::OfPairs(_), _) => {
             return wrong("a number", "CAST it to BIGINT or DOUBLE");
         }
         (F::Median | F::PercentileCont | F::ApproxPercentileCont | F::SigmaClippedPercentile, _) => {

@@ -13,7 +13,7 @@ use datafusion_expr::function::AccumulatorArgs;
 use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 
 use crate::compile::types;
-use crate::plan::AggregateFunction;
+use crate::plan::{AggregateFunction, OfPairs};
 
 /// The supported functions; one that has several names is one function per name, so that messages and plans
 /// name it as the user did.
@@ -46,12 +46,26 @@ const FUNCTIONS: &[(&str, AggregateFunction)] = &[
     ("quantile_cont", AggregateFunction::PercentileCont),
     ("approx_percentile_cont", AggregateFunction::ApproxPercentileCont),
     ("sigma_clipped_percentile", AggregateFunction::SigmaClippedPercentile),
+    ("corr", AggregateFunction::OfPairs(OfPairs::Corr)),
+    ("covar_pop", AggregateFunction::OfPairs(OfPairs::CovarPop)),
+    ("covar_samp", AggregateFunction::OfPairs(OfPairs::CovarSamp)),
+    ("covar", AggregateFunction::OfPairs(OfPairs::CovarSamp)),
+    ("regr_avgx", AggregateFunction::OfPairs(OfPairs::RegrAvgx)),
+    ("regr_avgy", AggregateFunction::OfPairs(OfPairs::RegrAvgy)),
+    ("regr_count", AggregateFunction::OfPairs(OfPairs::RegrCount)),
+    ("regr_intercept", AggregateFunction::OfPairs(OfPairs::RegrIntercept)),
+    ("regr_r2", AggregateFunction::OfPairs(OfPairs::RegrR2)),
+    ("regr_slope", AggregateFunction::OfPairs(OfPairs::RegrSlope)),
+    ("regr_sxx", AggregateFunction::OfPairs(OfPairs::RegrSxx)),
+    ("regr_sxy", AggregateFunction::OfPairs(OfPairs::RegrSxy)),
+    ("regr_syy", AggregateFunction::OfPairs(OfPairs::RegrSyy)),
 ];
 
 /// What is supported, for hints.
 pub(in crate::compile) const SUPPORTED: &str = "supported are count, sum, avg, min, max, first_value, last_value, \
     var_pop, var_samp, stddev_pop, stddev_samp, bool_and, bool_or, bit_and, bit_or, bit_xor, approx_distinct, \
-    string_agg, array_agg, median, percentile_cont, approx_percentile_cont and sigma_clipped_percentile";
+    string_agg, array_agg, median, percentile_cont, approx_percentile_cont, sigma_clipped_percentile, corr, covar_pop, \
+    covar_samp and regr_*";
 
 /// All functions for the planner: ours, and those of the library that are refused by name.
 pub(in crate::compile) fn all() -> Vec<(String, Arc<AggregateUDF>)> {
@@ -83,6 +97,8 @@ pub(super) fn result(function: AggregateFunction, argument: &DataType) -> DataTy
         (F::Median | F::PercentileCont | F::ApproxPercentileCont | F::SigmaClippedPercentile, _) => {
             DataType::Float64
         }
+        (F::OfPairs(OfPairs::RegrCount), _) => DataType::Int64,
+        (F::OfPairs(_), _) => DataType::Float64,
         (F::BoolAnd | F::BoolOr, _) => DataType::Boolean,
         (F::StringAgg | F::ArrayAgg, _) => DataType::Utf8,
         (F::Min | F::Max | F::FirstValue | F::LastValue, argument) => argument.clone(),
@@ -91,7 +107,8 @@ pub(super) fn result(function: AggregateFunction, argument: &DataType) -> DataTy
 
 /// Whether it always has a result; the others have none where there are no values.
 pub(super) fn counts(function: AggregateFunction) -> bool {
-    matches!(function, AggregateFunction::Count | AggregateFunction::ApproxDistinct)
+    use AggregateFunction as F;
+    matches!(function, F::Count | F::ApproxDistinct | F::OfPairs(OfPairs::RegrCount))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

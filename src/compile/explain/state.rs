@@ -1,7 +1,7 @@
 //! What aggregates keep, and what a change costs.
 
 use super::one_line;
-use crate::plan::{Aggregate, AggregateFunction, Aggregation, Growth};
+use crate::plan::{Aggregate, AggregateFunction, Aggregation, Growth, OfPairs};
 
 /// An aggregate with its class and what one more row costs.
 pub(super) fn computed(aggregate: &Aggregate, append_only: bool) -> String {
@@ -19,6 +19,8 @@ fn cost(aggregate: &Aggregate, append_only: bool) -> &'static str {
         F::Count | F::BoolAnd | F::BoolOr => "an addition per change",
         F::Sum | F::Avg => "an exact addition per change",
         F::VarPop | F::VarSamp | F::StddevPop | F::StddevSamp => "exact additions of x and x² per change",
+        F::OfPairs(OfPairs::RegrCount) => "an addition per change",
+        F::OfPairs(_) => "exact additions of x, y, x², y² and xy per change",
         F::BitXor => "one value per group, an operation per change",
         F::BitAnd | F::BitOr if append_only => "one value per group, an operation per change",
         F::BitAnd | F::BitOr => "a count per bit, up to 64 additions per change",

@@ -71,6 +71,7 @@ fn latest(input: bool) -> Aggregation {
         function,
         distinct: false,
         argument: Some(expr("lat")),
+        second: None,
         parameter: None,
         order_by: Vec::new(),
         ignore_nulls: false,

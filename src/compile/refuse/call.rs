@@ -151,6 +151,10 @@ fn check_aggregate(call: &Function, name: &str, clause: Clause, nested: bool) ->
         let hint = "name a column; count(*) over SELECT DISTINCT counts distinct rows";
         return error(format!("{name}(DISTINCT *) is not possible"), hint);
     }
+    if distinct && matches!(function, AggregateFunction::OfPairs(_)) {
+        let hint = "aggregate the rows of a SELECT DISTINCT";
+        return error(format!("{name}(DISTINCT ...) is not possible: it takes pairs"), hint);
+    }
     if distinct && function.picks() {
         return error(format!("{name}(DISTINCT ...) is not possible"), "it takes the value of one row");
     }

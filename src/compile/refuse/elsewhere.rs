@@ -90,12 +90,6 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("minute", "write extract(minute FROM time)"),
     ("second", "write extract(second FROM time)"),
     ("mod", "write a % b"),
-    (
-        "corr",
-        "write (avg(x * y) - avg(x) * avg(y)) / (stddev_pop(x) * stddev_pop(y)), of rows where both are there",
-    ),
-    ("covar_pop", "write avg(x * y) - avg(x) * avg(y), of rows where both are there"),
-    ("covar_samp", "write (sum(x * y) - sum(x) * avg(y)) / (count(*) - 1), of rows where both are there"),
     ("percentile_disc", "write percentile_cont(x, 0.5), which lies between two values in proportion"),
     ("mode", "count the values in a view: GROUP BY key, x; then first_value(x ORDER BY n DESC)"),
     ("sign", "write signum(x)"),

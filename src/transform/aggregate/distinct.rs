@@ -81,7 +81,8 @@ impl State for Distinct {
             changes[row] = count(&mut groups[group], values.row(row), rows.diff(row));
         });
         let changed = BooleanBuffer::collect_bool(length, |row| changes[row] != 0);
-        let arguments = Arguments { value: arguments.value.clone(), order: None, selection: Some(changed) };
+        let value = arguments.value.clone();
+        let arguments = Arguments { value, second: None, order: None, selection: Some(changed) };
         inner.update(&Rows { diffs: Some(&changes), ..*rows }, &arguments);
     }
 
@@ -114,7 +115,7 @@ impl State for Distinct {
             decoded.expect("the state holds canonical bytes of the type").remove(0)
         });
         let diffs: Vec<i64> = changed.iter().map(|(_, change)| *change).collect();
-        let arguments = Arguments { value: values, order: None, selection: None };
+        let arguments = Arguments { value: values, second: None, order: None, selection: None };
         let rows = Rows { groups: &vec![into; diffs.len()], diffs: Some(&diffs), ties };
         self.inner.update(&rows, &arguments);
     }

@@ -28,6 +28,7 @@ pub struct Inputs {
 
 struct AggregateInput {
     value: Option<(Expr, DataType)>,
+    second: Option<Expr>,
     order: Vec<(OrderBy, DataType)>,
     /// Whether the state is given the order as bytes.
     packed: bool,
@@ -63,6 +64,7 @@ impl Taken {
         let kept = |column: ArrayRef| kept(&column, keep);
         let arguments = self.arguments.into_iter().map(|arguments| Arguments {
             value: arguments.value.map(kept),
+            second: arguments.second.map(kept),
             order: arguments.order.map(kept),
             selection: arguments.selection.map(|selection| {
                 let selection: ArrayRef = Arc::new(BooleanArray::new(selection, None));
@@ -106,6 +108,7 @@ impl Inputs {
         let keys = plan.keys.iter().cloned().zip(plan.schema.fields().iter().cloned()).collect();
         let aggregates = plan.aggregates.iter().zip(types).map(|(aggregate, types)| AggregateInput {
             value: aggregate.argument.clone().zip(types.value.clone()),
+            second: aggregate.second.clone(),
             order: aggregate.order_by.iter().cloned().zip(types.orders.iter().cloned()).collect(),
             packed: types.order == Some(DataType::Binary),
             picks: aggregate.function.picks(),
@@ -143,6 +146,7 @@ impl Inputs {
 /// The evaluated expressions of one aggregate.
 struct Columns {
     value: Option<ArrayRef>,
+    second: Option<ArrayRef>,
     order: Vec<ArrayRef>,
     filter: Option<ArrayRef>,
 }
@@ -150,13 +154,15 @@ struct Columns {
 impl Columns {
     fn evaluate(aggregate: &AggregateInput, evaluation: &mut Evaluation<'_>) -> Self {
         let value = aggregate.value.as_ref().map(|(expr, to)| evaluation.column(expr, to));
+        let second = aggregate.second.as_ref().map(|expr| evaluation.column(expr, &DataType::Float64));
         let order = aggregate.order.iter().map(|(order, to)| evaluation.column(&order.expr, to)).collect();
         let filter = aggregate.filter.as_ref().map(|expr| evaluation.column(expr, &DataType::Boolean));
-        Columns { value, order, filter }
+        Columns { value, second, order, filter }
     }
 
     fn keep(&mut self, good: &BooleanArray) {
-        for column in [&mut self.value, &mut self.filter].into_iter().flatten().chain(&mut self.order) {
+        let columns = [&mut self.value, &mut self.second, &mut self.filter];
+        for column in columns.into_iter().flatten().chain(&mut self.order) {
             *column = kept(column, good);
         }
     }
@@ -169,7 +175,8 @@ impl Columns {
         });
         let ordered = self.order.first().filter(|_| aggregate.picks).and_then(|column| valid(column));
         let present = self.value.as_ref().filter(|_| !aggregate.keeps_nulls).and_then(|column| valid(column));
-        let selection = both(filter, both(ordered, present));
+        let paired = self.second.as_ref().and_then(|column| valid(column));
+        let selection = both(filter, both(ordered, both(present, paired)));
         let order = match aggregate.packed {
             false => self.order.into_iter().next(),
             true => {
@@ -183,7 +190,7 @@ impl Columns {
                 Some(Arc::new(pack(&columns, rows)) as ArrayRef)
             }
         };
-        Arguments { selection, value: self.value, order }
+        Arguments { selection, value: self.value, second: self.second, order }
     }
 }
 

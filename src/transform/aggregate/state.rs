@@ -19,6 +19,7 @@ use crate::transform::aggregate::groups::{Group, SLOTS_MIN};
 use crate::transform::aggregate::input::Types;
 use crate::transform::aggregate::list::List;
 use crate::transform::aggregate::multiset::{Multiset, Order, Read};
+use crate::transform::aggregate::pairs::Pairs;
 use crate::transform::aggregate::percentile::Percentile;
 use crate::transform::aggregate::pick::Pick;
 use crate::transform::aggregate::quantile::ApproxPercentile;
@@ -75,6 +76,8 @@ pub struct Rows<'a> {
 /// What one aggregate function is given of each row.
 pub struct Arguments {
     pub value: Option<ArrayRef>,
+    /// The second argument of functions of pairs.
+    pub second: Option<ArrayRef>,
     pub order: Option<ArrayRef>,
     /// The rows that it takes in: by its filter, and without a NULL where NULLs are ignored.
     pub selection: Option<BooleanBuffer>,
@@ -101,6 +104,11 @@ impl Arguments {
     /// The argument column.
     pub fn value(&self) -> &ArrayRef {
         self.value.as_ref().expect("only count(*) has no argument")
+    }
+
+    /// The column of the second argument.
+    pub fn second(&self) -> &ArrayRef {
+        self.second.as_ref().expect("functions of pairs have a second argument")
     }
 
     /// The order column.
@@ -177,6 +185,7 @@ fn of_rows(
             let population = matches!(function, F::VarPop | F::StddevPop);
             Box::new(Variance::new(population, matches!(function, F::StddevPop | F::StddevSamp)))
         }
+        (F::OfPairs(function), DataType::Float64) => Box::new(Pairs::new(function)),
         (F::BoolAnd | F::BoolOr, DataType::Boolean) => Box::new(Booleans::new(function == F::BoolAnd)),
         (F::BitAnd, DataType::Int64) => Box::new(Bits::new(Join::And, append_only)),
         (F::BitOr, DataType::Int64) => Box::new(Bits::new(Join::Or, append_only)),

@@ -20,10 +20,11 @@ use rand_pcg::Pcg64Mcg;
 use super::*;
 use crate::batch::Origin;
 use crate::canonical::CanonicalRows;
-use crate::plan::{Aggregate, AggregateFunction, Expr, OrderBy, Parameter};
+use crate::plan::{Aggregate, AggregateFunction, Expr, OfPairs, OrderBy, Parameter};
 
 mod functions;
 mod merging;
+mod of_pairs;
 mod partials;
 mod properties;
 mod reference;
@@ -67,6 +68,11 @@ fn column(name: &str) -> Expr {
     expr(physical(name), name)
 }
 
+/// CAST(i AS DOUBLE)
+fn double(name: &str) -> Expr {
+    expr(Arc::new(CastExpr::new(physical(name), DataType::Float64, None)), name)
+}
+
 fn equals(name: &str, value: &str) -> Expr {
     let value = Literal::new(ScalarValue::Utf8(Some(value.into())));
     expr(Arc::new(BinaryExpr::new(physical(name), Op::Eq, Arc::new(value))), name)
@@ -98,6 +104,7 @@ fn aggregate(
     use AggregateFunction as F;
     let result = match function {
         F::Count | F::ApproxDistinct | F::BitAnd | F::BitOr | F::BitXor => DataType::Int64,
+        F::OfPairs(OfPairs::RegrCount) => DataType::Int64,
         F::BoolAnd | F::BoolOr => DataType::Boolean,
         F::StringAgg | F::ArrayAgg => DataType::Utf8,
         F::Sum | F::Min | F::Max | F::FirstValue | F::LastValue => {
@@ -115,6 +122,7 @@ fn aggregate(
         function,
         distinct: false,
         argument: argument.map(column),
+        second: matches!(function, F::OfPairs(_)).then(|| double("i")),
         parameter,
         order_by: order.map(|order| ascending(function, order)).into_iter().collect(),
         ignore_nulls: false,

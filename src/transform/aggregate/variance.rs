@@ -12,8 +12,9 @@ use num_bigint::{BigInt, Sign};
 
 use crate::error::{Error, Result};
 use crate::transform::aggregate::accumulate::{load_counts, saved_counts};
-use crate::transform::aggregate::exact::{Exact, LEAST_EXPONENT, integer, power_of_two};
+use crate::transform::aggregate::exact::{Exact, LEAST_EXPONENT, integer};
 use crate::transform::aggregate::groups::Group;
+use crate::transform::aggregate::rational::quotient;
 use crate::transform::aggregate::state::{Arguments, Rows, State, fit, two, vector};
 use crate::transform::aggregate::ties::Ties;
 
@@ -69,11 +70,10 @@ impl Moments {
     /// Adds `value` `diff` times.
     pub fn add(&mut self, value: f64, diff: i64) {
         self.sum.add(value, diff);
-        let size = value.abs();
-        if size == 0.0 || !value.is_finite() {
+        if value == 0.0 || !value.is_finite() {
             return;
         }
-        if (LEAST..=GREATEST).contains(&size) {
+        if is_plain(value) {
             let (square, rest) = two_product(value, value);
             self.squares.add(square, diff);
             self.squares.add(rest, diff);
@@ -152,43 +152,36 @@ impl Moments {
         if spread.sign() != Sign::Plus {
             return 0.0;
         }
-        let divisor = BigInt::from(count) * divisor;
-        // 64 bits of the quotient and more, as mantissa and exponent.
-        let shift = (divisor.bits() + 66).saturating_sub(spread.bits());
-        let quotient = (spread << shift) / divisor;
-        let excess = quotient.bits() - 64;
-        let mut mantissa = u64::try_from(quotient >> excess).unwrap_or_default() as f64;
-        let mut exponent = 2 * LEAST_EXPONENT + excess as i32 - shift as i32;
-        if !root {
-            return scaled(mantissa, exponent);
-        }
-        if exponent % 2 != 0 {
-            (mantissa, exponent) = (mantissa * 2.0, exponent - 1);
-        }
-        scaled(mantissa.sqrt(), exponent / 2)
+        quotient(&spread, &(BigInt::from(count) * divisor), 2 * LEAST_EXPONENT, root)
     }
 
-    fn save(&self) -> [Option<Vec<u8>>; 3] {
+    /// The sum of the values.
+    pub fn sum(&self) -> &Exact {
+        &self.sum
+    }
+
+    /// Sum, squares and extremes as bytes, for a snapshot.
+    pub fn save(&self) -> [Option<Vec<u8>>; 3] {
         let extremes = self.extremes.as_ref().map(|extremes| extremes.to_signed_bytes_le());
         [Some(self.sum.save()), Some(self.squares.save()), extremes]
     }
+
+    /// What [`save`](Self::save) gave; `None` if it gave no such bytes.
+    pub fn load([sum, squares, extremes]: [Option<&[u8]>; 3]) -> Option<Moments> {
+        let extremes = extremes.map(|bytes| Box::new(BigInt::from_signed_bytes_le(bytes)));
+        Some(Moments { sum: Exact::load(sum?)?, squares: Exact::load(squares?)?, extremes })
+    }
+}
+
+/// Whether products of such values are two doubles.
+pub fn is_plain(value: f64) -> bool {
+    (LEAST..=GREATEST).contains(&value.abs())
 }
 
 /// The rounded product and its error; together they are the exact product.
-fn two_product(a: f64, b: f64) -> (f64, f64) {
+pub fn two_product(a: f64, b: f64) -> (f64, f64) {
     let product = a * b;
     (product, a.mul_add(b, -product))
-}
-
-/// `value` times 2^`exponent`, also where that power is no double.
-fn scaled(value: f64, exponent: i32) -> f64 {
-    let (mut value, mut exponent) = (value, exponent);
-    while exponent != 0 {
-        let step = exponent.clamp(-900, 900);
-        value *= power_of_two(step);
-        exponent -= step;
-    }
-    value
 }
 
 impl State for Variance {
@@ -243,15 +236,11 @@ impl State for Variance {
     }
 
     fn load(&mut self, groups: &[Group], columns: &[ArrayRef], _: &mut Ties) -> Result<()> {
-        let [sums, squares, extremes] = [0, 1, 2].map(|column| columns[column].as_binary::<i32>());
+        let parts = [0, 1, 2].map(|column| columns[column].as_binary::<i32>());
         for (row, group) in groups.iter().enumerate() {
-            let exact = |column: &BinaryArray| {
-                let exact = Exact::load(column.value(row)).filter(|_| column.is_valid(row));
-                exact.ok_or_else(|| Error::internal("broken state of a variance"))
-            };
-            let big = extremes.is_valid(row).then(|| BigInt::from_signed_bytes_le(extremes.value(row)));
+            let moments = Moments::load(parts.map(|part| part.is_valid(row).then(|| part.value(row))));
             self.moments[*group as usize] =
-                Moments { sum: exact(sums)?, squares: exact(squares)?, extremes: big.map(Box::new) };
+                moments.ok_or_else(|| Error::internal("broken state of a variance"))?;
         }
         load_counts(&mut self.counts, groups, &columns[3]);
         Ok(())

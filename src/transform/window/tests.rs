@@ -32,6 +32,7 @@ fn aggregate(function: AggregateFunction, argument: bool, order: bool) -> Aggreg
         function,
         distinct: false,
         argument: argument.then(|| column("v", 2)),
+        second: None,
         parameter: None,
         order_by: order.then_some(by_time).into_iter().collect(),
         ignore_nulls: false,

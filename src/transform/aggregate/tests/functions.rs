@@ -28,12 +28,28 @@ pub fn everything(keys: &[&str], append_only: bool) -> Aggregation {
     plan(keys, aggregates, append_only)
 }
 
+const OF_PAIRS: [OfPairs; 12] = [
+    OfPairs::Corr,
+    OfPairs::CovarPop,
+    OfPairs::CovarSamp,
+    OfPairs::RegrAvgx,
+    OfPairs::RegrAvgy,
+    OfPairs::RegrCount,
+    OfPairs::RegrIntercept,
+    OfPairs::RegrR2,
+    OfPairs::RegrSlope,
+    OfPairs::RegrSxx,
+    OfPairs::RegrSxy,
+    OfPairs::RegrSyy,
+];
+
 fn unordered(filter: Option<Expr>) -> Vec<Aggregate> {
     use AggregateFunction as F;
     let over = |functions: &[AggregateFunction], argument| -> Vec<Aggregate> {
         functions.iter().map(|function| aggregate(*function, Some(argument), None, filter.clone())).collect()
     };
     let mut aggregates = over(&[F::VarPop, F::VarSamp, F::StddevPop, F::StddevSamp], "d");
+    aggregates.extend(over(&OF_PAIRS.map(F::OfPairs), "d"));
     aggregates.extend(over(&[F::BoolAnd, F::BoolOr, F::Min, F::Max], "b"));
     aggregates.extend(over(&[F::BitAnd, F::BitOr, F::BitXor], "i"));
     aggregates.extend(over(&[F::Median, F::PercentileCont], "d"));

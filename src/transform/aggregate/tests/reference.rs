@@ -90,7 +90,7 @@ pub fn same(plan: &Aggregation, found: &[Cells], expected: &[Cells]) -> Result<(
         for (column, (left, right)) in found.iter().zip(expected).enumerate() {
             let aggregate = column.checked_sub(plan.keys.len()).map(|column| &plan.aggregates[column]);
             let steps = aggregate.is_some_and(|it| {
-                matches!(it.function, F::VarPop | F::VarSamp | F::StddevPop | F::StddevSamp)
+                matches!(it.function, F::VarPop | F::VarSamp | F::StddevPop | F::StddevSamp | F::OfPairs(_))
             });
             let near = |left: &Option<String>, right: &Option<String>| {
                 let numbers = left.as_ref().and_then(|left| left.parse::<f64>().ok());
@@ -154,6 +154,10 @@ fn result(aggregate: &Aggregate, rows: &[Known], updating: bool) -> Outcome {
         F::Median | F::PercentileCont | F::ApproxPercentileCont => Ok(percentile(aggregate, &rows)),
         F::SigmaClippedPercentile => Ok(percentile(aggregate, &near(&rows))),
         F::VarPop | F::VarSamp | F::StddevPop | F::StddevSamp => Ok(deviation(function, &rows)),
+        F::OfPairs(function) => {
+            let pairs: Vec<_> = rows.iter().filter_map(|row| Some((row.d?, row.i? as f64))).collect();
+            Ok(of_pairs::result(function, &pairs))
+        }
     }
 }
 
@@ -257,7 +261,7 @@ fn deviation(function: AggregateFunction, rows: &[&Known]) -> Option<String> {
 
 /// A double as a multiple of 2^-1074: doubled until it is whole, that is 2^53 at most, and then once more for
 /// each of the rest of the 1074 times.
-fn in_least_units(value: f64) -> BigInt {
+pub fn in_least_units(value: f64) -> BigInt {
     let (mut whole, mut doubled) = (value, 0);
     while whole.fract() != 0.0 {
         (whole, doubled) = (whole * 2.0, doubled + 1);
@@ -270,7 +274,7 @@ fn in_least_units(value: f64) -> BigInt {
 }
 
 /// `digits` times 2^`exponent`, near enough.
-fn to_double(digits: &BigInt, exponent: i32) -> f64 {
+pub fn to_double(digits: &BigInt, exponent: i32) -> f64 {
     let excess = digits.bits().saturating_sub(60);
     let leading = i64::try_from(digits >> excess).expect("60 bits") as f64;
     let mut power = excess as i32 + exponent;
