@@ -46,7 +46,7 @@ use crate::transform::harness::{self, Outputs, StatefulParts};
 use crate::transform::interval_join::IntervalJoin;
 use crate::transform::join::{self, JoinParts, Matcher};
 use crate::transform::lag::LagState;
-use crate::transform::rank::RankState;
+use crate::transform::rank;
 use crate::transform::retention::RetainedRows;
 use crate::transform::session::SessionState;
 use crate::transform::steps::Steps;
@@ -301,7 +301,7 @@ fn state(operator: &Operator, worker: usize, workers: usize) -> Result<Box<dyn t
         Operator::Lookup(plan) => Box::new(TemporalJoin::new(plan)?),
         Operator::Lag(plan) => Box::new(LagState::new(plan)?),
         Operator::Retention(plan) => Box::new(RetainedRows::new(plan)?),
-        Operator::Rank(plan) => Box::new(RankState::new(plan)?),
+        Operator::Rank(plan) => rank::state(plan, worker, workers)?,
         Operator::Join(plan) => return Err(Error::internal(format!("{} reads arrangements", plan.name))),
     })
 }

@@ -38,7 +38,7 @@ pub use self::interval_join::{IntervalJoin, JoinSide};
 pub use self::kafka::{KafkaSource, StartupMode, TopicPattern, Topics};
 pub use self::lag::{Before, Lag};
 pub use self::operator::{Aggregation, Arrangement, Join, JoinKind, Operator};
-pub use self::rank::{Number, Rank};
+pub use self::rank::{Close, First, Number, Places, Rank};
 pub use self::retention::Retention;
 pub use self::simulator::{Shape, Simulator};
 pub use self::table::{KeySaid, Lookup, OPERATION, Table, TableSource, record_schema};

@@ -34,7 +34,7 @@ macro_rules! oracle {
     };
 }
 
-oracle!(aggregates alarm_responses auction_bids csv_stations deduplicated duration_p95 enriched_devices fan_out fleet_totals fleet_trips fleet_with_owners groupings iot_windows nested_fields on_duty pass_through rejects sensor_quality service_metrics vehicle_latest vehicle_state);
+oracle!(aggregates alarm_responses auction_bids csv_stations deduplicated duration_p95 enriched_devices fan_out fleet_totals fleet_trips fleet_with_owners groupings iot_windows leaderboards nested_fields on_duty pass_through rejects sensor_quality service_metrics vehicle_latest vehicle_state);
 
 #[test]
 fn every_dataflow_is_compared() {

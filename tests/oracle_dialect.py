@@ -38,7 +38,9 @@ TOKEN = re.compile(
 )
 # A whole number beside one of them is a value: elsewhere it may be a place in GROUP BY, or say how a function works.
 BESIDE_VALUES = ("+", "-", "*", "/", "%", "THEN", "ELSE", "AS")
-CLAUSES = ("SELECT", "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT")
+CLAUSES = ("SELECT", "FROM", "WHERE", "GROUP", "HAVING", "QUALIFY", "ORDER", "LIMIT")
+# Functions with OVER that number rows.
+PLACES = ("ROW_NUMBER", "RANK", "DENSE_RANK")
 SETTINGS = ["SET integer_division = true", "SET TimeZone = 'UTC'"]
 TYPES = {"TEXT": "VARCHAR", "STRING": "VARCHAR", "JSON": "VARCHAR", "TIMESTAMP": "TIMESTAMP_NS"}
 # What a CAST means to us: a DOUBLE is cut, not rounded, and a text is a number only if it looks like one.
@@ -192,14 +194,23 @@ def is_window(group: list) -> bool:
     return called and group[0].lower() in oracle_windows.WINDOWS
 
 
+def places_in(tokens: list) -> bool:
+    """Whether rows are numbered."""
+    for token in tokens:
+        is_query = isinstance(token, Group) and bool(token) and is_word(token[0], "SELECT", "WITH")
+        if (isinstance(token, Group) and not is_query and places_in(token)) or (isinstance(token, str) and is_word(token, *PLACES)):
+            return True
+    return False
+
+
 def orders_of(tokens: list) -> list[str]:
-    """The columns by which the windows of OVER are ordered."""
+    """The columns by which the windows of `lag` are ordered."""
     found = []
     for place, token in enumerate(tokens):
         if isinstance(token, Group):
             is_query = bool(token) and is_word(token[0], "SELECT", "WITH")
             found += [] if is_query else orders_of(token)
-        elif is_word(token, "OVER"):
+        elif is_word(token, "OVER") and not is_word(tokens[place - 2], *PLACES):
             found.append(tokens[place + 1][-1])
     return found
 
@@ -331,7 +342,8 @@ class Query:
         expressions = cut(items[3:] if on else items[1:] if distinct else items, ",")
         distinct = distinct and not on
         grouped = "GROUP" in clauses or any(self.aggregates(item) for item in expressions)
-        kept = origin and not distinct and not grouped and not orders_of(items) and not self.subqueries(clauses.get("WHERE", []))
+        numbered = places_in(items) or "QUALIFY" in clauses
+        kept = origin and not distinct and not grouped and not orders_of(items) and not numbered and not self.subqueries(clauses.get("WHERE", []))
         texts, tolerance = [], {}
         for item in expressions:
             texts.append(self.item(item, origin))
@@ -386,6 +398,16 @@ class Query:
                 time = f"epoch_ns({self.expression(orders[:1])})"
                 self.late = self.of_late(source, self.expression(clauses["WHERE"]), f"{time} < {mark}")
                 clauses["WHERE"] += ["AND", Raw(f"{time} >= {mark}")]
+
+    def ties(self, over: list) -> str:
+        """What decides between rows that are equal in the order of row_number: of the newest ones the later record."""
+        if not self.origin:
+            return ""
+        last = cut(over[next(place for place, token in enumerate(over) if is_word(token, "ORDER")) + 2 :], ",")[-1]
+        if not any(is_word(token, "DESC") for token in last):
+            return f", {self.origin}"
+        by = self.expression(last[: next(place for place, token in enumerate(last) if is_word(token, "DESC"))])
+        return f", CASE WHEN typeof({by}) LIKE 'TIMESTAMP%' THEN {self.origin} END DESC, {self.origin}"
 
     def time(self, item: list) -> list[str]:
         """The names of time attributes that a column of a SELECT shows as they are."""
@@ -657,6 +679,8 @@ class Query:
                 index += 2
             elif is_word(token, "OVER"):
                 by = f", {self.origin}" if self.origin else ""
+                if is_word(tokens[index - 2], *PLACES):
+                    by = self.ties(following) if is_word(tokens[index - 2], "ROW_NUMBER") else ""
                 out.append(f"OVER ({self.expression(following)}{by})")
                 index += 2
             elif isinstance(following, Group) and re.match(r"\w", token) and not is_word(token, *KEYWORDS):

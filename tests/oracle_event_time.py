@@ -100,6 +100,7 @@ WINDOWS = {"tumble", "hop", "cumulate", "session"}
 class EventTime(Generator):
     # What else the queries are made of is demanded elsewhere.
     FEATURES = dict.fromkeys(oracle_generator.FEATURES, 0) | FEATURES
+    RANKED = False
 
     def __init__(self, seed: str):
         super().__init__(seed)

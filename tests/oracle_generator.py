@@ -85,6 +85,8 @@ FEATURES = {
     "pad": 3,
     "percentile": 3,
     "projection": 20,
+    "ranked": 10,
+    "ranked_all": 3,
     "regexp": 3,
     "repeat": 3,
     "replace": 3,
@@ -162,6 +164,8 @@ class Query:
 
 class Generator:
     FEATURES = FEATURES
+    # Whether the first rows of keys are asked for: with windows that is another relation, see docs/sql.md.
+    RANKED = True
 
     def __init__(self, seed: str):
         self.random = random.Random(seed)
@@ -400,6 +404,7 @@ class Generator:
         """Some query over relations of `pool`."""
         outer, self.features, self.ordered = (self.features, self.ordered), set(), False
         forms = [self.projection] * 3 + [self.grouping] * 5 + [self.distinct, self.whole]
+        forms += [self.ranked] * self.RANKED
         if depth > 0:
             forms += [self.union, self.union, self.common, self.nested]
             forms += [self.join, self.join, self.half_join]
@@ -472,6 +477,45 @@ class Generator:
         unique = columns[0].name if len(columns) == 1 else None
         query = self.made(relation, text, columns, relation.rows, relation.updating, unique)
         return replace(query, origin=False, stream=False)
+
+    def ranked(self, pool: list[Relation], depth: int) -> Query:
+        """The first rows of each key, in an order in which only `rank` and `dense_rank` have ties."""
+        relations = [r for r in pool if r.unique and not r.head and not r.stream]
+        if not relations:
+            return self.projection(pool, depth)
+        updating = [r for r in relations if r.updating]
+        relation = self.pick(updating if updating and self.chance(0.5) else relations)
+        self.over(relation)
+        self.use("ranked")
+        function = self.pick(["rank", "dense_rank"]) if relation.updating and self.chance(0.3) else "row_number"
+        comparable = [c for c in relation.columns if not c.fuzzy and c.kind != "JSON"]
+        keys = [c for c in comparable if c.few or self.chance(0.2)] or comparable
+        keys = [] if self.chance(0.3) else [self.pick(keys).name]
+        orders = [self.pick(comparable).name for _ in range(self.pick([1, 1, 2]))] + [relation.unique] * (function == "row_number")
+        orders = [f"{name}{self.pick([' ASC', ' DESC', ''])} NULLS {self.pick(['FIRST', 'LAST'])}" for name in orders]
+        over = f"PARTITION BY {', '.join(keys)} " if keys else ""
+        call = f"{function}() OVER ({over}ORDER BY {', '.join(orders)})"
+        most = self.pick([1, 1, 2, 3, 5])
+        condition = self.pick([f"<= {most}", f"< {most + 1}", f"BETWEEN 1 AND {most}"] + ["= 1"] * (most == 1))
+        shown = self.random.sample(relation.columns, self.random.randrange(1, min(4, len(relation.columns)) + 1))
+        items = [(Value(c.name, c.kind, c.bound, c.sums, c.fuzzy), self.name()) for c in shown]
+        unique = next((name for value, name in items if value.text == relation.unique), None)
+        text = ", ".join(f"{value.text} AS {name}" for value, name in items)
+        columns = [as_column(value, name) for value, name in items]
+        place = self.name()
+        if self.chance(0.3):
+            whole = f"SELECT {text} FROM {relation.text}{self.where(relation)} QUALIFY {call} {condition}"
+        else:
+            if self.chance(0.5):
+                shown = self.name()
+                text, columns = f"{text}, {place} AS {shown}", [*columns, Column(shown, "BIGINT", bound=relation.rows)]
+            # Of what is replaced as many rows are there as there are keys: all of them can be numbered.
+            everything = relation.updating and self.chance(0.4)
+            self.use(*["ranked_all"] * everything)
+            where = "" if everything else f" WHERE {place} {condition}"
+            inner = f"SELECT *, {call} AS {place} FROM {relation.text}{self.where(relation)}"
+            whole = f"SELECT {text} FROM ({inner}) AS q{self.names}{where}"
+        return Query(whole, columns, relation.rows, True, unique, relation.ordered, origin=False, tables=relation.tables)
 
     def whole(self, pool: list[Relation], depth: int) -> Query:
         """Aggregates without GROUP BY."""

@@ -113,6 +113,8 @@ impl Graph {
         match &self.operators[index] {
             Operator::Aggregation(aggregation) if aggregation.window.is_some() => Growth::Windows,
             Operator::Aggregation(_) | Operator::Table(_) | Operator::Retention(_) => Growth::Keys,
+            // As many of each key as are asked for.
+            Operator::Rank(rank) if rank.forgets() => Growth::Keys,
             Operator::Join(join) => {
                 let branches = [join.left, join.right].into_iter().flat_map(|side| &self.arranged[side]);
                 branches.map(|branch| self.growth(branch.from)).max().unwrap_or(Growth::Keys)

@@ -10,6 +10,7 @@ use datafusion_sql::sqlparser::ast;
 use super::aggregate::{Retention, Timing};
 use super::catalog::Catalog;
 use super::expression::{self, Compiled, Scope, compile};
+use super::first::Firsts;
 use super::flow::{ColumnInfo, Flow};
 use super::graph::Graph;
 use super::problem::Problem;
@@ -34,6 +35,8 @@ pub(super) struct Lowering<'a> {
     pub query: &'a ast::Query,
     /// The names of the relations in which rows of streams are looked up.
     pub looked_up_in: Vec<String>,
+    /// How many rows are asked for where they have places.
+    pub firsts: Firsts,
 }
 
 /// A column that a step computes, with its place in the planner's schema.

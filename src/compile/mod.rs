@@ -15,6 +15,7 @@ mod catalog;
 mod distinct;
 mod distinct_on;
 mod expression;
+mod first;
 mod flow;
 mod function;
 mod graph;
@@ -304,6 +305,7 @@ impl Compiler {
             windows: 0,
             late: Vec::new(),
             looked_up_in: Vec::new(),
+            firsts: Default::default(),
             query: &query,
         };
         let flow = flow.and_then(|plan| lowering.flow(&plan));
@@ -370,7 +372,7 @@ impl Compiler {
             return Err(diagnostics);
         }
         self.graph.remove_unread();
-        narrow::joins(&mut self.graph);
+        narrow::operators(&mut self.graph);
         self.decide_alignments();
         Ok(Plan {
             name: request.name.to_owned(),

@@ -46,7 +46,8 @@ impl Lowering<'_> {
         (fields, columns): (Vec<FieldRef>, Vec<ColumnInfo>),
     ) -> Result<Flow, Vec<Problem>> {
         let sources = flow.branches.iter().flat_map(|branch| branch.sources.clone()).collect();
-        if self.catalog.statements.late.contains(self.owner) {
+        let judges = self.graph.operators[index].bounds().iter().any(Option::is_some);
+        if judges && self.catalog.statements.late.contains(self.owner) {
             self.late.push(late(&flow, index, input, computes));
         }
         self.graph.add_legs(flow.branches.drain(..), (Downstream::Operator(index), 0), input);
@@ -63,14 +64,19 @@ impl Lowering<'_> {
 }
 
 fn functions(window: &Window) -> Vec<&WindowFunction> {
-    let function = |expr| match unalias(expr) {
-        Expr::WindowFunction(function) => Some(function.as_ref()),
-        _ => None,
-    };
     window.window_expr.iter().filter_map(function).collect()
 }
 
-fn name(function: &WindowFunction) -> &str {
+/// The function with OVER that an expression is.
+pub(super) fn function(expr: &Expr) -> Option<&WindowFunction> {
+    match unalias(expr) {
+        Expr::WindowFunction(function) => Some(function.as_ref()),
+        _ => None,
+    }
+}
+
+/// The name of a function with OVER.
+pub(super) fn name(function: &WindowFunction) -> &str {
     match &function.fun {
         WindowFunctionDefinition::WindowUDF(udf) => udf.name(),
         WindowFunctionDefinition::AggregateUDF(udf) => udf.name(),

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::FieldRef;
 
-use super::Expr;
+use super::{Expr, First};
 
 /// One aggregate function of a GROUP BY.
 #[derive(Clone, Debug)]
@@ -48,6 +48,8 @@ pub enum Parameter {
     Fraction(f64),
     /// Which value it takes of those that are no more standard deviations from the mean.
     Clipped { fraction: f64, sigmas: f64 },
+    /// How many rows of a group count; `None`: all.
+    First(Option<First>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,6 +93,8 @@ pub enum AggregateFunction {
     /// DOUBLE, or BIGINT of `regr_count`: what two values of each row have to do with each other. Rows in which one of
     /// them is NULL do not count.
     OfPairs(OfPairs),
+    /// Bytes: the first of the rows, which are bytes themselves. Of no SELECT: what [`Rank`](super::Rank) keeps.
+    FirstRows,
 }
 
 /// Functions of pairs (y, x), as PostgreSQL has them.
@@ -130,7 +134,7 @@ impl AggregateFunction {
                 "accumulable"
             }
             F::BoolAnd | F::BoolOr | F::BitAnd | F::BitOr | F::BitXor | F::OfPairs(_) => "accumulable",
-            F::Min | F::Max | F::FirstValue | F::LastValue => "ordered",
+            F::Min | F::Max | F::FirstValue | F::LastValue | F::FirstRows => "ordered",
             F::ApproxDistinct | F::StringAgg | F::ArrayAgg => "holistic",
             F::Median | F::PercentileCont | F::ApproxPercentileCont | F::SigmaClippedPercentile => "holistic",
         }
@@ -188,7 +192,7 @@ impl Aggregate {
                 Growth::Rows
             }
             F::ApproxPercentileCont if !append_only => Growth::Rows,
-            F::Min | F::Max | F::FirstValue | F::LastValue if !append_only => Growth::Rows,
+            F::Min | F::Max | F::FirstValue | F::LastValue | F::FirstRows if !append_only => Growth::Rows,
             _ => Growth::Groups,
         }
     }

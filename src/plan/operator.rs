@@ -3,8 +3,8 @@
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::{
-    Aggregate, Bound, Deduplication, Expr, Growth, IntervalJoin, Lag, Lookup, Rank, Retention, Table, Window,
-    Windowing,
+    Aggregate, Bound, Deduplication, Expr, Growth, IntervalJoin, Lag, Lookup, Places, Rank, Retention, Table,
+    Window, Windowing,
 };
 
 /// A stateful place, by kind. Its name is the identity of its state across changes of the plan:
@@ -27,7 +27,7 @@ pub enum Operator {
     Lag(Lag),
     /// Rows that are kept for a time.
     Retention(Retention),
-    /// Places of rows within their window.
+    /// Places of rows among those of their key.
     Rank(Box<Rank>),
 }
 
@@ -75,6 +75,7 @@ impl Operator {
         match self {
             Operator::Aggregation(aggregation) => Some((0..aggregation.key_columns()).collect()),
             Operator::Table(table) => Some(table.key.clone()),
+            Operator::Rank(rank) => rank.key(),
             _ => None,
         }
     }
@@ -91,7 +92,10 @@ impl Operator {
             Operator::IntervalJoin(join) => join.sides.iter().map(|side| Some(side.bound.clone())).collect(),
             Operator::Lag(lag) => vec![Some(lag.bound.clone())],
             Operator::Retention(retention) => vec![Some(retention.bound.clone())],
-            Operator::Rank(rank) => vec![Some(rank.bound.clone())],
+            Operator::Rank(rank) => match &rank.places {
+                Places::Final(close) => vec![Some(close.bound.clone())],
+                Places::Updating(_) => vec![None],
+            },
             _ => vec![None; usize::from(self.ports())],
         }
     }

@@ -1,8 +1,9 @@
 //! `row_number() OVER (PARTITION BY window_end, k ORDER BY x)`: rows wait until event time has passed their window,
-//! and leave with their place in it.
+//! and leave with their place in it. Without a window see [`updating`].
 //!
-//! - Of rows that are equal in the order the one with the lower origin is the first, then the one with the lower
-//!   canonical bytes: nothing depends on when or in which batches rows came.
+//! - Of rows that are equal in the order the one with the lower origin is the first, or where the newest time is, that
+//!   with the higher one; then the one with the lower canonical bytes: nothing depends on when or in which batches
+//!   rows came.
 //! - A row that comes when its window has closed is late.
 //! - What is kept are the rows of the windows that are open.
 
@@ -13,14 +14,24 @@ use arrow::datatypes::{DataType, SchemaRef, TimestampNanosecondType};
 use crate::batch::Batch;
 use crate::canonical::{self, CanonicalRows};
 use crate::error::{Error, Result};
-use crate::plan::{Expr, Number, Rank};
+use crate::plan::{Close, Expr, Number, OrderBy, Places, Rank};
 use crate::time::{Epoch, EpochClose, EventTime, Watermark};
 use crate::transform::aggregate::order::{OrderColumn, pack};
+use crate::transform::aggregate::places::Counter;
 use crate::transform::eval::Evaluation;
 use crate::transform::waiting::{Place, Waiting, is_passed};
 use crate::transform::{KeyGroup, Operator, Output, Progress, SnapshotKind};
 
 mod snapshot;
+mod updating;
+
+/// What is kept for a plan on worker `worker` of `workers`.
+pub fn state(plan: &Rank, worker: usize, workers: usize) -> Result<Box<dyn Operator>> {
+    Ok(match &plan.places {
+        Places::Final(close) => Box::new(RankState::new(plan, close)?),
+        Places::Updating(_) => Box::new(updating::Updating::new(plan, worker, workers)?),
+    })
+}
 
 /// How many rows leave at a time before others may work; rows of one window are not parted.
 const ROWS_AT_ONCE: usize = 16_384;
@@ -28,8 +39,8 @@ const ROWS_AT_ONCE: usize = 16_384;
 /// The rows that wait on one worker.
 pub struct RankState {
     plan: Rank,
-    key_types: Vec<DataType>,
-    order_types: Vec<DataType>,
+    close: Close,
+    columns: Columns,
     state_schema: SchemaRef,
     waiting: Waiting,
     /// How far event time had come at the close of the last epoch.
@@ -39,21 +50,13 @@ pub struct RankState {
 }
 
 impl RankState {
-    /// The empty state. Fails on types that cannot be compared.
-    pub fn new(plan: &Rank) -> Result<Self> {
-        let type_of = |expr: &Expr| {
-            let found = expr.physical.data_type(&plan.input);
-            found.map_err(|error| Error::internal(format!("{}: {error}", expr.text)))
-        };
-        let mut columns = plan.input.fields().iter().map(|field| field.data_type());
-        if let Some(other) = columns.find(|data_type| !canonical::supports(data_type)) {
-            return Err(Error::internal(format!("{} cannot order values of type {other}", plan.name)));
-        }
+    /// The empty state of a plan whose places are final at `close`. Fails on types that cannot be compared.
+    fn new(plan: &Rank, close: &Close) -> Result<Self> {
         Ok(RankState {
-            key_types: plan.keys.iter().map(type_of).collect::<Result<_>>()?,
-            order_types: plan.order.iter().map(|by| type_of(&by.expr)).collect::<Result<_>>()?,
+            columns: Columns::new(plan)?,
             state_schema: snapshot::state_schema(&plan.input),
             plan: plan.clone(),
+            close: close.clone(),
             waiting: Waiting::default(),
             passed: Watermark::NONE,
             restored: false,
@@ -63,15 +66,7 @@ impl RankState {
 
     /// Whether a row of this time comes too late.
     fn is_late(&self, time: EventTime) -> bool {
-        is_passed(time, self.passed, self.plan.at_end)
-    }
-
-    /// The canonical bytes of the keys of rows.
-    fn keys(&self, batch: &Batch) -> CanonicalRows {
-        let mut evaluation = Evaluation::new(batch);
-        let keys = self.plan.keys.iter().zip(&self.key_types);
-        let keys: Vec<_> = keys.map(|(key, kind)| evaluation.column(key, kind)).collect();
-        canonical::encode(&keys, batch.len())
+        is_passed(time, self.passed, self.close.at_end)
     }
 
     /// The rows at these places, in their order. Their origins ascend within each time.
@@ -84,18 +79,17 @@ impl RankState {
     /// Lets the rows at these places go: windows that are complete.
     fn leave(&mut self, places: &[Place], wall_ms: i64, out: &mut Output) {
         let batch = self.rows(places, wall_ms);
-        let keys = self.keys(&batch);
-        let mut evaluation = Evaluation::new(&batch);
-        let columns = self.plan.order.iter().zip(&self.order_types).map(|(by, kind)| OrderColumn {
-            values: evaluation.column(&by.expr, kind),
-            descending: by.descending,
-            nulls_first: by.nulls_first,
-        });
-        let order = pack(&columns.collect::<Vec<_>>(), batch.len());
+        let (keys, order) = (self.columns.keys(&batch), self.columns.order(&batch));
         let content = canonical::encode(batch.rows.columns(), batch.len());
         let mut sorted: Vec<usize> = (0..batch.len()).collect();
-        let place = |row: usize| (keys.row(row), order.value(row), places[row].at.1, content.row(row));
-        sorted.sort_unstable_by(|one, other| place(*one).cmp(&place(*other)));
+        let before = |row: usize| (keys.row(row), order.value(row));
+        let newest_first = self.plan.newest_first;
+        sorted.sort_unstable_by(|one, other| {
+            let origins = places[*one].at.1.cmp(&places[*other].at.1);
+            let ties = if newest_first { origins.reverse() } else { origins };
+            let ties = ties.then_with(|| content.row(*one).cmp(content.row(*other)));
+            before(*one).cmp(&before(*other)).then(ties)
+        });
         let numbers = self.plan.numbers.iter().map(|number| numbered(*number, &sorted, &keys, &order));
         let numbers: Vec<ArrayRef> = numbers.collect();
         let sorted = UInt32Array::from_iter_values(sorted.into_iter().map(|row| row as u32));
@@ -121,30 +115,67 @@ impl RankState {
 
 /// The numbers of rows that are sorted by key and order.
 fn numbered(number: Number, sorted: &[usize], keys: &CanonicalRows, order: &BinaryArray) -> ArrayRef {
-    let (mut row_number, mut rank, mut dense_rank) = (0, 0, 0);
+    let mut counter = Counter::default();
     let mut before: Option<usize> = None;
     let numbers = sorted.iter().map(|row| {
         if before.is_none_or(|before| keys.row(before) != keys.row(*row)) {
-            (row_number, rank, dense_rank) = (0, 0, 0);
+            counter = Counter::default();
         }
-        row_number += 1;
-        if row_number == 1 || before.is_some_and(|before| order.value(before) != order.value(*row)) {
-            (rank, dense_rank) = (row_number, dense_rank + 1);
-        }
+        counter.count(before.is_some_and(|before| order.value(before) == order.value(*row)));
         before = Some(*row);
-        match number {
-            Number::RowNumber => row_number,
-            Number::Rank => rank,
-            Number::DenseRank => dense_rank,
-        }
+        counter.number(number)
     });
     std::sync::Arc::new(Int64Array::from_iter_values(numbers))
+}
+
+/// What is compared of rows.
+struct Columns {
+    keys: Vec<(Expr, DataType)>,
+    order: Vec<(OrderBy, DataType)>,
+}
+
+impl Columns {
+    fn new(plan: &Rank) -> Result<Self> {
+        let type_of = |expr: &Expr| {
+            let found = expr.physical.data_type(&plan.input);
+            found.map_err(|error| Error::internal(format!("{}: {error}", expr.text)))
+        };
+        let mut columns = plan.input.fields().iter().map(|field| field.data_type());
+        if let Some(other) = columns.find(|data_type| !canonical::supports(data_type)) {
+            return Err(Error::internal(format!("{} cannot order values of type {other}", plan.name)));
+        }
+        let keys = plan.keys.iter().map(|key| Ok((key.clone(), type_of(key)?)));
+        let order = plan.order.iter().map(|by| Ok((by.clone(), type_of(&by.expr)?)));
+        Ok(Columns { keys: keys.collect::<Result<_>>()?, order: order.collect::<Result<_>>()? })
+    }
+
+    /// The columns of the key.
+    fn key(&self, batch: &Batch) -> Vec<ArrayRef> {
+        let mut evaluation = Evaluation::new(batch);
+        self.keys.iter().map(|(key, kind)| evaluation.column(key, kind)).collect()
+    }
+
+    /// The canonical bytes of the keys of rows.
+    fn keys(&self, batch: &Batch) -> CanonicalRows {
+        canonical::encode(&self.key(batch), batch.len())
+    }
+
+    /// Bytes that compare as rows are ordered.
+    fn order(&self, batch: &Batch) -> BinaryArray {
+        let mut evaluation = Evaluation::new(batch);
+        let columns = self.order.iter().map(|(by, kind)| OrderColumn {
+            values: evaluation.column(&by.expr, kind),
+            descending: by.descending,
+            nulls_first: by.nulls_first,
+        });
+        pack(&columns.collect::<Vec<_>>(), batch.len())
+    }
 }
 
 impl Operator for RankState {
     fn on_batch(&mut self, _port: usize, _epoch: Epoch, batch: &Batch, out: &mut Output) {
         let mut evaluation = Evaluation::new(batch);
-        let mut times = evaluation.field(&self.plan.time, &self.plan.time_field);
+        let mut times = evaluation.field(&self.close.time, &self.close.field);
         let failed = evaluation.finish();
         let mut batch = batch.clone();
         if !failed.is_empty() {
@@ -169,7 +200,7 @@ impl Operator for RankState {
 
     fn on_epoch(&mut self, close: &EpochClose, out: &mut Output) -> Progress {
         let watermark = close.watermarks[0].max(self.passed);
-        let at_end = self.plan.at_end;
+        let at_end = self.close.at_end;
         let is_passed = |time: EventTime| is_passed(time, watermark, at_end);
         if std::mem::take(&mut self.restored) {
             // The close at which the state was saved: what it has passed is out.

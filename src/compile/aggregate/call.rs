@@ -246,7 +246,7 @@ fn typed(
         (F::BoolAnd | F::BoolOr, _) => return wrong("a BOOLEAN", "compare it with something"),
         (F::StringAgg, _) => return wrong("TEXT", "CAST it to TEXT"),
         (F::Count | F::ApproxDistinct | F::ArrayAgg, other) => other.clone(),
-        (F::Min | F::Max | F::FirstValue | F::LastValue, other) => other.clone(),
+        (F::Min | F::Max | F::FirstValue | F::LastValue | F::FirstRows, other) => other.clone(),
     };
     let result = functions::result(function, &argument.data_type);
     Ok((Some(cast_to(argument, &works_on)), result))

@@ -101,7 +101,7 @@ pub(super) fn result(function: AggregateFunction, argument: &DataType) -> DataTy
         (F::OfPairs(_), _) => DataType::Float64,
         (F::BoolAnd | F::BoolOr, _) => DataType::Boolean,
         (F::StringAgg | F::ArrayAgg, _) => DataType::Utf8,
-        (F::Min | F::Max | F::FirstValue | F::LastValue, argument) => argument.clone(),
+        (F::Min | F::Max | F::FirstValue | F::LastValue | F::FirstRows, argument) => argument.clone(),
     }
 }
 

@@ -36,10 +36,12 @@ fn cost(aggregate: &Aggregate, append_only: bool) -> &'static str {
         F::SigmaClippedPercentile => {
             "all values of a group in order, a search and exact additions of x and x² per change"
         }
-        F::Min | F::Max | F::FirstValue | F::LastValue | F::ApproxDistinct => match append_only {
-            true => "one value per group, a comparison per change",
-            false => "all values of a group in order, a search per change",
-        },
+        F::Min | F::Max | F::FirstValue | F::LastValue | F::FirstRows | F::ApproxDistinct => {
+            match append_only {
+                true => "one value per group, a comparison per change",
+                false => "all values of a group in order, a search per change",
+            }
+        }
     }
 }
 

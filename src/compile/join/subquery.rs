@@ -39,7 +39,11 @@ struct Selected {
 
 impl Lowering<'_> {
     pub(in crate::compile) fn filter(&mut self, filter: &Filter) -> Result<Flow, Vec<Problem>> {
-        let place = if matches!(*filter.input, LogicalPlan::Aggregate(_)) { "HAVING" } else { "WHERE" };
+        let place = match *filter.input {
+            LogicalPlan::Aggregate(_) => "HAVING",
+            LogicalPlan::Window(_) => "QUALIFY",
+            _ => "WHERE",
+        };
         self.filtered(&filter.input, split_conjunction_owned(filter.predicate.clone()), place)
     }
 
@@ -52,8 +56,12 @@ impl Lowering<'_> {
     ) -> Result<Flow, Vec<Problem>> {
         let mut flow = match input {
             LogicalPlan::Join(join) => self.join(join, &mut conditions)?,
-            other => self.flow(other)?,
+            other => {
+                self.firsts.ask(other, &conditions);
+                self.flow(other)?
+            }
         };
+        conditions.retain(|condition| !self.firsts.is_met(input, condition));
         // In their order: what stands in front guards what comes behind it.
         let mut plain = Vec::new();
         for condition in conditions {

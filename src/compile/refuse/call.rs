@@ -119,7 +119,7 @@ fn is_window(name: &str) -> bool {
 fn check_aggregate(call: &Function, name: &str, clause: Clause, nested: bool) -> Option<Diagnostic> {
     let error = |message: String, hint: &str| Some(Diagnostic::new(place(call), message).hint(hint));
     let place = match clause {
-        Clause::Select | Clause::Having => None,
+        Clause::Select | Clause::Having | Clause::Qualify => None,
         Clause::Where => Some(("WHERE", "use HAVING, which comes behind GROUP BY")),
         Clause::On => Some(("ON", "aggregate in a view, and join that")),
         Clause::GroupBy => Some(("GROUP BY", "group by columns, or aggregate in a view and group that")),

@@ -34,6 +34,7 @@ pub(super) enum Clause {
     GroupBy,
     DistinctOn,
     Having,
+    Qualify,
     /// CHECK or DEFAULT of a source.
     Rule,
 }

@@ -12,7 +12,7 @@ use crate::plan::Number;
 
 /// How far back one may look: the values of so many rows are kept for each key.
 const ROWS_MAX: usize = 1_000;
-const WRITE_NUMBER: &str = "write row_number() OVER (PARTITION BY window_end, k ORDER BY x DESC)";
+const WRITE_NUMBER: &str = "write row_number() OVER (PARTITION BY k ORDER BY x DESC)";
 const WRITE: &str = "write lag(x) OVER (PARTITION BY k ORDER BY t), where t is the event time";
 
 /// Says what is wrong with a call that has an OVER, or should have one.
@@ -22,9 +22,9 @@ pub(super) fn check(call: &Function, name: &str, clause: Clause, nested: bool) -
     if name != lag::NAME && number.is_none() {
         return error("window functions (OVER) are not supported yet", instead(name));
     }
-    if clause != Clause::Select || nested {
-        let hint = "select it in a view, and use its column behind it";
-        return error(&format!("`{name}` can only be used in the SELECT list"), hint);
+    if !matches!(clause, Clause::Select | Clause::Qualify) || nested {
+        let hint = "select it in a view or subquery, and use its column behind it";
+        return error(&format!("`{name}` can only be used in the SELECT list and in QUALIFY"), hint);
     }
     let write = if number.is_some() { WRITE_NUMBER } else { WRITE };
     let Some(WindowType::WindowSpec(over)) = &call.over else {
@@ -57,7 +57,7 @@ fn instead(name: &str) -> &'static str {
             "use GROUP BY with first_value or last_value(x ORDER BY t)"
         }
         "ntile" | "percent_rank" | "cume_dist" => {
-            "row_number, rank and dense_rank number the rows of a window; percentiles are aggregate functions"
+            "row_number, rank and dense_rank number rows; percentiles are aggregate functions"
         }
         _ => {
             "use GROUP BY with a window: hop(t, slide, size) for what moves, cumulate(t, step, size) for what runs; \

@@ -4,6 +4,8 @@ mod distinct;
 mod group;
 mod join;
 
+use std::ops::ControlFlow;
+
 use datafusion_sql::sqlparser::ast::{
     self, GroupByExpr, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
 };
@@ -161,6 +163,12 @@ impl Look<'_> {
         if let Some(having) = &select.having {
             self.condition(having, Clause::Having);
         }
+        if let Some(qualify) = &select.qualify {
+            self.condition(qualify, Clause::Qualify);
+            if !has_over(qualify) && !select.projection.iter().any(has_over) {
+                self.refuse(qualify.span(), "QUALIFY without a function with OVER", "use WHERE, or HAVING");
+            }
+        }
         self.ungrouped(select);
     }
 
@@ -197,7 +205,6 @@ impl Look<'_> {
             (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
             (!select.sort_by.is_empty(), "SORT BY"),
             (!select.named_window.is_empty(), "WINDOW"),
-            (select.qualify.is_some(), "QUALIFY"),
             (select.value_table_mode.is_some(), "SELECT AS STRUCT"),
             (select.exclude.is_some(), "EXCLUDE"),
             (select.select_modifiers.is_some(), "a modifier of SELECT"),
@@ -346,4 +353,13 @@ fn late_unknown(
 /// A name as the planner reads it.
 pub(in crate::compile) fn normalized(ident: &ast::Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+/// Whether a function with OVER is called.
+fn has_over<V: ast::Visit>(part: &V) -> bool {
+    let call = |expr: &ast::Expr| match expr {
+        ast::Expr::Function(call) if call.over.is_some() => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    ast::visit_expressions(part, call).is_break()
 }

@@ -80,11 +80,6 @@ const CLAUSES: &[(&[&str], &str)] = &[
         &["WINDOW", "SESSION"],
         "a window stands in GROUP BY: GROUP BY key, session(time, INTERVAL '10 minutes')",
     ),
-    (
-        &["QUALIFY"],
-        "number the rows in a subquery and filter behind it, as in WHERE n = 1; the newest row of each key is \
-         last_value(x ORDER BY time) with GROUP BY key",
-    ),
     (&["CLUSTER", "BY"], "remove it: rows are distributed by the key of the view"),
     (&["SORT", "BY"], "remove it: a relation has no order; sort where it is read"),
     (&["RETURNING"], "remove it"),

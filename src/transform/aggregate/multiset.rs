@@ -1,5 +1,6 @@
 //! All rows of a group in order: min, max, first_value and last_value over updating input, so that the next
-//! one is there when the best is taken back, and string_agg and array_agg, which show them all.
+//! one is there when the best is taken back, string_agg and array_agg, which show them all, and the first rows of
+//! row_number. Where none is taken back only these are kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,10 +10,12 @@ use arrow::datatypes::{DataType, Field};
 
 use crate::canonical::{self, CanonicalRows};
 use crate::error::{Error, Result};
+use crate::plan::{First, Number};
 use crate::transform::aggregate::bytes::{read_count, read_part, write_part};
 use crate::transform::aggregate::groups::Group;
 use crate::transform::aggregate::list::{self, List};
 use crate::transform::aggregate::order::Orders;
+use crate::transform::aggregate::places;
 use crate::transform::aggregate::state::{Arguments, Rows, State, fit, tree, two, vector};
 use crate::transform::aggregate::ties::Ties;
 
@@ -39,6 +42,8 @@ pub enum Order {
     Row,
     /// The order key if there is one, then the origin of the row.
     Origin,
+    /// The value, which is bytes.
+    Bytes,
 }
 
 /// What the result is.
@@ -47,6 +52,11 @@ pub enum Read {
     Least,
     Greatest,
     All(List),
+    /// Of rows as [`places`] writes them the first ones, one behind the other.
+    First {
+        first: Option<First>,
+        append_only: bool,
+    },
 }
 
 /// The entries of a group by what they are ordered by.
@@ -77,7 +87,40 @@ impl Multiset {
     }
 
     fn value<'a>(&self, key: &'a [u8], entry: &'a Entry) -> &'a [u8] {
-        if self.order == Order::Value { key } else { &entry.value }
+        if matches!(self.order, Order::Value | Order::Bytes) { key } else { &entry.value }
+    }
+
+    /// How many entries of a group there may be at most: none behind these can ever be one of the first.
+    fn most(&self) -> usize {
+        match self.read {
+            Read::First { first: Some(First { by: Number::RowNumber, rows }), append_only: true } => {
+                rows as usize
+            }
+            _ => usize::MAX,
+        }
+    }
+
+    /// Takes in rows that are bytes.
+    fn update_bytes(&mut self, rows: &Rows<'_>, arguments: &Arguments) {
+        let (values, most) = (arguments.value().as_binary::<i64>(), self.most());
+        arguments.each(rows.groups, |row, group| {
+            let (entries, value) = (&mut self.groups[group], values.value(row));
+            let is_full = entries.len() >= most;
+            if !is_full || entries.last_key_value().is_some_and(|(last, _)| value <= &**last) {
+                add(entries, value, &[], rows.diff(row));
+                cut(entries, most);
+            }
+        });
+    }
+
+    /// The first rows of groups.
+    fn first(&self, groups: &[Group], first: Option<First>) -> ArrayRef {
+        let lists = groups.iter().map(|group| {
+            let mut bytes = Vec::new();
+            places::first(self.all(*group), first).for_each(|row| write_part(&mut bytes, row));
+            bytes
+        });
+        Arc::new(LargeBinaryArray::from_iter_values(lists))
     }
 
     fn best(&self, group: Group) -> &[u8] {
@@ -103,6 +146,13 @@ fn add(entries: &mut Entries, key: &[u8], value: &[u8], diff: i64) {
     }
 }
 
+/// Leaves so many entries, the first ones.
+fn cut(entries: &mut Entries, most: usize) {
+    while entries.len() > most {
+        entries.pop_last();
+    }
+}
+
 impl State for Multiset {
     fn resize(&mut self, slots: usize) {
         fit(&mut self.groups, slots, BTreeMap::new);
@@ -120,6 +170,9 @@ impl State for Multiset {
     }
 
     fn update(&mut self, rows: &Rows<'_>, arguments: &Arguments) {
+        if self.order == Order::Bytes {
+            return self.update_bytes(rows, arguments);
+        }
         let Multiset { groups, values, orders, order, .. } = self;
         let count = rows.groups.len();
         values.encode(std::slice::from_ref(arguments.value()), count);
@@ -147,6 +200,7 @@ impl State for Multiset {
     }
 
     fn merge(&mut self, from: Group, into: Group, _: &Ties) {
+        let most = self.most();
         let (entries, whole) = two(&mut self.groups, from, into);
         // The fewer of the two are taken one by one.
         let mut own = None;
@@ -156,6 +210,7 @@ impl State for Multiset {
         for (key, entry) in own.as_ref().unwrap_or(entries) {
             add(whole, key, &entry.value, entry.count);
         }
+        cut(whole, most);
     }
 
     fn evaluate(&self, groups: &[Group], errors: &mut Vec<(usize, String)>) -> ArrayRef {
@@ -167,6 +222,9 @@ impl State for Multiset {
                 ends.push(values.len());
             }
             return list::render(list, &decode(values.into_iter(), &self.value_type), &ends, errors);
+        }
+        if let Read::First { first, .. } = self.read {
+            return self.first(groups, first);
         }
         decode(groups.iter().map(|group| self.best(*group)), &self.value_type)
     }

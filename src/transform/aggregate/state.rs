@@ -194,6 +194,7 @@ fn of_rows(
             F::Median | F::PercentileCont | F::ApproxPercentileCont | F::SigmaClippedPercentile,
             DataType::Float64,
         ) => percentile(aggregate, append_only)?,
+        (F::FirstRows, DataType::LargeBinary) => Box::new(first(aggregate, append_only)?),
         (_, other) if !canonical::supports(other) => return Err(unsupported(aggregate, other)),
         (F::ApproxDistinct, _) => Box::new(ApproxDistinct::default()),
         (F::StringAgg | F::ArrayAgg, _) => Box::new(listed(aggregate, value, append_only)?),
@@ -228,6 +229,13 @@ fn percentile(aggregate: &Aggregate, append_only: bool) -> Result<Box<dyn State>
         (_, Some(Parameter::Clipped { fraction, sigmas })) => Box::new(Clipped::new(*fraction, *sigmas)),
         _ => return Err(Error::internal(format!("{} has no fraction", aggregate.text))),
     })
+}
+
+fn first(aggregate: &Aggregate, append_only: bool) -> Result<Multiset> {
+    let Some(Parameter::First(first)) = aggregate.parameter else {
+        return Err(Error::internal(format!("{} does not say how many rows count", aggregate.text)));
+    };
+    Ok(Multiset::new(Order::Bytes, Read::First { first, append_only }, DataType::LargeBinary))
 }
 
 fn listed(aggregate: &Aggregate, value: DataType, append_only: bool) -> Result<Multiset> {

@@ -46,7 +46,7 @@ impl RankState {
         if places.is_empty() {
             return Vec::new();
         }
-        let keys = self.keys(&self.rows(&places, 0));
+        let keys = self.columns.keys(&self.rows(&places, 0));
         let mut groups: Vec<Vec<Place>> = vec![Vec::new(); KEY_GROUPS];
         places.iter().zip(keys.iter()).for_each(|(place, key)| {
             groups[usize::from(key_group(key))].push(*place);
@@ -70,7 +70,7 @@ impl RankState {
         let (own, columns) = state.columns().split_at(ORIGIN.len());
         let rows = RecordBatch::try_new(self.plan.input.clone(), columns.to_vec()).map_err(|_| failed())?;
         let batch = Batch::inserts(rows, None, 0);
-        let times = Evaluation::new(&batch).column(&self.plan.time, self.plan.time_field.data_type());
+        let times = Evaluation::new(&batch).column(&self.close.time, self.close.field.data_type());
         let times = times.as_primitive::<TimestampNanosecondType>();
         let id = self.waiting.keep(batch.rows);
         for (row, (time, origin)) in times.values().iter().zip(origins(own)).enumerate() {

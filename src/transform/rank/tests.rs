@@ -33,11 +33,15 @@ fn plan(at_end: bool) -> Rank {
     };
     Rank {
         name: "v/rank".to_owned(),
+        append_only_input: true,
         keys: vec![column("t", 1), column("k", 0)],
-        time: column("t", 1),
-        time_field: Arc::new(Field::new("t", time, false)),
-        bound: Bound::Source(0),
-        at_end,
+        newest_first: false,
+        places: Places::Final(Close {
+            time: column("t", 1),
+            field: Arc::new(Field::new("t", time, false)),
+            bound: Bound::Source(0),
+            at_end,
+        }),
         order: vec![OrderBy { expr: column("v", 2), descending: true, nulls_first: false }],
         numbers: Number::ALL.to_vec(),
         schema: Arc::new(Schema::new([input.clone(), numbers.to_vec()].concat())),
@@ -46,7 +50,9 @@ fn plan(at_end: bool) -> Rank {
 }
 
 fn state(at_end: bool) -> RankState {
-    RankState::new(&plan(at_end)).expect("types that can be kept")
+    let plan = plan(at_end);
+    let Places::Final(close) = &plan.places else { panic!("its places are final") };
+    RankState::new(&plan, close).expect("types that can be kept")
 }
 
 fn batch(rows: &[Row], with_origins: bool) -> Batch {

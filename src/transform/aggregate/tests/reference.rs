@@ -158,6 +158,7 @@ fn result(aggregate: &Aggregate, rows: &[Known], updating: bool) -> Outcome {
             let pairs: Vec<_> = rows.iter().filter_map(|row| Some((row.d?, row.i? as f64))).collect();
             Ok(of_pairs::result(function, &pairs))
         }
+        F::FirstRows => unreachable!("of rows that are bytes: tested with places"),
     }
 }
 

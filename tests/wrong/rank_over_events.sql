@@ -4,11 +4,12 @@ CREATE SOURCE events (
     value   DOUBLE,
     ok      BOOLEAN,
     at      TIMESTAMP NOT NULL,
-    payload JSON      METADATA FROM 'payload'
+    payload JSON      METADATA FROM 'payload',
+    WATERMARK FOR at AS at - INTERVAL '10 seconds'
 ) WITH (connector = 'kafka', topic = 'events', format = 'json');
 
 CREATE SINK out AS
 SELECT device, value FROM (
-  SELECT device, value, ROW_NUMBER() OVER (PARTITION BY device ORDER BY at DESC) AS rn FROM events
-) AS ranked WHERE rn = 1
+  SELECT device, value, RANK() OVER (PARTITION BY device ORDER BY at DESC) AS place FROM events
+) AS ranked WHERE place <= 3
 WITH (connector = 'stdout');

@@ -4,9 +4,10 @@ CREATE SOURCE events (
     value   DOUBLE,
     ok      BOOLEAN,
     at      TIMESTAMP NOT NULL,
-    payload JSON      METADATA FROM 'payload'
+    payload JSON      METADATA FROM 'payload',
+    WATERMARK FOR at AS at - INTERVAL '10 seconds'
 ) WITH (connector = 'kafka', topic = 'events', format = 'json');
 
 CREATE SINK out AS
-SELECT device FROM events QUALIFY row_number() OVER (PARTITION BY device ORDER BY at) = 1
+SELECT device FROM events QUALIFY value > 1
 WITH (connector = 'stdout');

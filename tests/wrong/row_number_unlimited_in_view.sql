@@ -1,0 +1,15 @@
+CREATE SOURCE events (
+    id      BIGINT    NOT NULL,
+    device  TEXT      NOT NULL,
+    value   DOUBLE,
+    ok      BOOLEAN,
+    at      TIMESTAMP NOT NULL,
+    payload JSON      METADATA FROM 'payload',
+    WATERMARK FOR at AS at - INTERVAL '10 seconds'
+) WITH (connector = 'kafka', topic = 'events', format = 'json');
+
+CREATE VIEW numbered AS
+SELECT *, row_number() OVER (PARTITION BY device ORDER BY at DESC) AS n FROM events;
+
+CREATE SINK out AS SELECT device, value FROM numbered WHERE n = 1
+WITH (connector = 'mongodb', collection = 'out', mode = 'upsert');

@@ -1,0 +1,13 @@
+CREATE SOURCE events (
+    id      BIGINT    NOT NULL,
+    device  TEXT      NOT NULL,
+    value   DOUBLE,
+    ok      BOOLEAN,
+    at      TIMESTAMP NOT NULL,
+    payload JSON      METADATA FROM 'payload',
+    WATERMARK FOR at AS at - INTERVAL '10 seconds'
+) WITH (connector = 'kafka', topic = 'events', format = 'json');
+
+CREATE SINK out AS
+SELECT device, value FROM events QUALIFY row_number() OVER (PARTITION BY device ORDER BY value DESC) <= 3
+WITH (connector = 'mongodb', collection = 'out', mode = 'upsert');
