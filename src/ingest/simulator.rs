@@ -190,10 +190,12 @@ mod tests {
 
     #[test]
     fn a_live_run_keeps_to_the_rate_and_catches_up_after_a_pause() {
+        // Before and behind the moment at which the schedule begins: what is due by the later clock is due, and nothing
+        // is that is not due by the earlier one.
+        let before = Instant::now();
         let connector = SimulatorConnector::live("vehicles", &settings(2_000, None), 0);
-        let partitions = connector.find(None).expect("found");
-        // Before the reader's own clock begins, so that nothing can be due by that and not yet by this one.
         let began = Instant::now();
+        let partitions = connector.find(None).expect("found");
         let mut reader = connector.open(&partitions).expect("opened");
         let mut out = Collected::new(partitions.len());
         while began.elapsed() < Duration::from_millis(300) {
@@ -202,7 +204,7 @@ mod tests {
         assert_eq!(out.counts()[3], 0);
         reader.read(&[true; 4], Duration::from_millis(20), &mut out).expect("read");
         for count in out.counts() {
-            let due = (500.0 * began.elapsed().as_secs_f64()) as usize + 1;
+            let due = (500.0 * before.elapsed().as_secs_f64()) as usize + 1;
             assert!((140..=due).contains(&count), "{count}, and {due} were due");
         }
         assert!(out.caught_up.iter().all(Option::is_some) && !out.ended.contains(&true));

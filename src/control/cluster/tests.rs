@@ -45,7 +45,8 @@ fn refused(handle: thread::JoinHandle<Sockets>) -> String {
     joined(handle).expect_err("refused").to_string()
 }
 
-const LONG: Duration = Duration::from_secs(20);
+/// For what comes at once, on a machine that is busy with other things.
+const LONG: Duration = Duration::from_secs(120);
 
 #[test]
 fn three_processes_exchange_data() {
@@ -103,7 +104,8 @@ fn missing_peers_are_named_at_the_deadline() {
     let membership = Membership { hosts: hosts.clone(), process: 1, workers: 1 };
     let begun = Instant::now();
     let message = refused(process(ports.remove(0), membership, "p", Duration::from_millis(300)));
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    // At its own deadline, and not at the default one.
+    assert!(begun.elapsed() < Duration::from_secs(25));
     assert!(
         message.contains("process 1: cluster is incomplete, missing: process 0 at 127.0.0.1:1"),
         "{message}"
