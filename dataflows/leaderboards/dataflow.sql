@@ -54,3 +54,13 @@ SELECT front.player, front.total, newest.game AS last_game
 FROM (SELECT player, total FROM totals QUALIFY row_number() OVER (ORDER BY total DESC NULLS LAST, player) <= 2) AS front
 JOIN newest ON newest.player = front.player
 WITH (connector = 'kafka', topic = 'in_front', mode = 'upsert');
+
+-- Who is first in a game, and what the first three have together: both of the same places.
+CREATE SINK podiums AS
+WITH placed AS (
+    SELECT game, player, score, row_number() OVER (PARTITION BY game ORDER BY score DESC NULLS LAST) AS place FROM runs
+)
+SELECT winner.game, winner.player, three.score
+FROM (SELECT game, player FROM placed WHERE place = 1) AS winner
+JOIN (SELECT game, sum(score) AS score FROM placed WHERE place <= 3 GROUP BY game) AS three ON three.game = winner.game
+WITH (connector = 'mongodb', collection = 'podiums', mode = 'upsert');

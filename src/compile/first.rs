@@ -25,10 +25,18 @@ struct Asked {
 }
 
 impl Firsts {
-    /// Reads the conditions on the rows of `input`.
-    pub fn ask(&mut self, input: &LogicalPlan, conditions: &[Expr]) {
+    /// Reads the conditions on the rows of `input`. They count until they are forgotten: who reads the same rows
+    /// elsewhere, as a second reader of a WITH does, asks for others. Gives how many there were before.
+    pub fn ask(&mut self, input: &LogicalPlan, conditions: &[Expr]) -> usize {
+        let before = self.asked.len();
         let asked = conditions.iter().filter_map(|condition| asked(input, condition));
         self.asked.extend(asked);
+        before
+    }
+
+    /// Leaves the conditions that there were `before`.
+    pub fn forget(&mut self, before: usize) {
+        self.asked.truncate(before);
     }
 
     /// The rows of an OVER that somebody wants; no others are given from now on.
@@ -44,10 +52,8 @@ impl Firsts {
     /// Whether a condition on the rows of `input` is true of all that are given.
     pub fn is_met(&self, input: &LogicalPlan, condition: &Expr) -> bool {
         let Some(Asked { window, first, exact: true }) = asked(input, condition) else { return false };
-        let covers = |(of, given): &(*const Window, First)| {
-            std::ptr::eq(*of, window) && given.by == first.by && given.rows <= first.rows
-        };
-        self.given.iter().any(covers)
+        let given = self.given.iter().rev().find(|(of, _)| std::ptr::eq(*of, window));
+        given.is_some_and(|(_, given)| given.by == first.by && given.rows <= first.rows)
     }
 }
 

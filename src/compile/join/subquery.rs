@@ -57,11 +57,13 @@ impl Lowering<'_> {
         let mut flow = match input {
             LogicalPlan::Join(join) => self.join(join, &mut conditions)?,
             other => {
-                self.firsts.ask(other, &conditions);
-                self.flow(other)?
+                let before = self.firsts.ask(other, &conditions);
+                let flow = self.flow(other)?;
+                conditions.retain(|condition| !self.firsts.is_met(other, condition));
+                self.firsts.forget(before);
+                flow
             }
         };
-        conditions.retain(|condition| !self.firsts.is_met(input, condition));
         // In their order: what stands in front guards what comes behind it.
         let mut plain = Vec::new();
         for condition in conditions {
