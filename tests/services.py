@@ -33,8 +33,8 @@ import zipfile
 from pathlib import Path
 
 USER, PASSWORD = "tidemill", "tidemill-secret"
-START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 20
+START_TIMEOUT_S = 240
+STOP_TIMEOUT_S = 60
 
 
 class Failed(Exception):
@@ -213,6 +213,9 @@ group.initial.rebalance.delay.ms=0
 # After kill -9 the controller lets the broker in again when its old session has ended, by default after 9 s.
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
+# Records of tests are as old as a test says. By default those of more than a week are deleted, by a task that comes by
+# every five minutes: in the middle of some test, now and then.
+log.retention.ms=-1
 # One broker cannot replicate. Few partitions make the internal topics quick to create and to load.
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
@@ -243,12 +246,15 @@ share.coordinator.state.topic.min.isr=1
         return ["java", *options, *log, "-cp", f"{self.programs}/*", main]
 
     def ready(self) -> bool:
-        """The port accepts connections before the broker answers requests, so ask for ApiVersions."""
-        request = bytes.fromhex("0000000a 0012 0000 00000001 ffff")  # size, key 18, version 0, correlation 1, no client
+        """The port accepts connections before the broker answers requests, and it answers before the controller lets
+        it lead partitions: until then no topic can be created. So ask for the brokers that there are."""
+        # Size, key 3 (Metadata), version 1, correlation 1, no client, no topics.
+        request = bytes.fromhex("0000000e 0003 0001 00000001 ffff 00000000")
         broker = ("127.0.0.1", self.state["ports"]["plain"])
-        with contextlib.suppress(OSError), socket.create_connection(broker, timeout=1) as connection:
+        with contextlib.suppress(OSError), socket.create_connection(broker, timeout=5) as connection:
             connection.sendall(request)
-            return len(connection.recv(8)) == 8
+            answer = connection.makefile("rb").read(12)  # size, correlation, number of brokers
+            return len(answer) == 12 and int.from_bytes(answer[8:], "big") > 0
         return False
 
     def env(self) -> dict[str, str]:
@@ -430,9 +436,10 @@ def locked(directory: Path):
 
 def free_port() -> int:
     """Below the ephemeral ports: else a client that reconnects to a dead server can be given the server's port as its
-    own, connect to itself, and keep the server from coming back."""
+    own, connect to itself, and keep the server from coming back. Above those that tests take (support/process.rs),
+    which could take one while its server is stopped."""
     while True:
-        port = random.randrange(20000, 32000)
+        port = random.randrange(26000, 32000)
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             return port
