@@ -77,6 +77,9 @@ pub struct LagArgs {
     /// Share of messages that cannot be read
     #[arg(long, value_name = "0..1", default_value = "0", value_parser = share)]
     pub broken: f64,
+    /// How long what is still under way behind a step is waited for; then it is lost
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub grace: std::time::Duration,
     /// Goals, with a verdict each: lag_p99<5s,loss=0,backfill>50MB/s; the exit code is 1 if one is missed
     #[arg(long, value_name = "GOALS")]
     pub slo: Option<Slo>,

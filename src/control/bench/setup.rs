@@ -1,6 +1,8 @@
 //! What every benchmark begins with: a dataflow, a folder, names of its own, and commands that run it.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -12,6 +14,11 @@ use crate::error::{Error, Result};
 use crate::plan::{Plan, Source, Upstream};
 use crate::process;
 use crate::settings::Settings;
+
+/// Where ports are looked for, and how often.
+const PORTS: Range<u16> = 10_000..20_000;
+const PORTS_LEN: u64 = (PORTS.end - PORTS.start) as u64;
+const PORT_TRIES: u32 = 10_000;
 
 /// One benchmark of one dataflow.
 pub struct Setup {
@@ -84,15 +91,17 @@ impl Setup {
     }
 }
 
-/// Ports of the loopback address that are free now.
+/// Ports of the loopback address that are free now. Below the ephemeral ports: one of those could be given to
+/// somebody's outgoing connection before it is used.
 pub fn free_ports(count: u16) -> Result<Vec<u16>> {
-    let bind = |_| TcpListener::bind("127.0.0.1:0");
-    let listeners = (0..count).map(bind).collect::<std::io::Result<Vec<_>>>();
-    let ports = listeners.and_then(|listeners| {
-        listeners
-            .iter()
-            .map(|listener| Ok(listener.local_addr()?.port()))
-            .collect::<std::io::Result<Vec<_>>>()
-    });
-    ports.map_err(|error| Error::config("cannot find free ports").caused_by(error))
+    let random = RandomState::new();
+    let candidates =
+        (0..PORT_TRIES).map(|attempt| PORTS.start + (random.hash_one(attempt) % PORTS_LEN) as u16);
+    let bound = candidates.filter_map(|port| Some((port, TcpListener::bind(("127.0.0.1", port)).ok()?)));
+    // All are held until the last one is found, so that none is given twice.
+    let (ports, _listeners): (Vec<u16>, Vec<TcpListener>) = bound.take(usize::from(count)).unzip();
+    if ports.len() < usize::from(count) {
+        return Err(Error::config(format!("cannot find {count} free ports from {} on", PORTS.start)));
+    }
+    Ok(ports)
 }

@@ -38,9 +38,7 @@ use crate::plan::{Plan, Source};
 use crate::settings::Settings;
 
 const MS_PER_SECOND: u64 = 1_000;
-const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// For what is still under way when a step has sent everything.
-const GRACE: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(10);
 /// Before it counts: connections, first documents, a topic's metadata.
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -118,7 +116,7 @@ fn measure(
     }
     let (address, children) = start(args, setup)?;
     let tracker = Arc::new(Tracker::new(&targets));
-    let watchers = Watchers::start(&targets, &tracker, &identity, (&address, &setup.settings))?;
+    let watchers = Watchers::start(&targets, &tracker, &identity, (&address, &setup.settings), args.grace)?;
     let sending = Sending { source, identity: &identity, tracker: &tracker, sampled: &watchers.sampled };
     let mut bench = Bench { args, sending, topic, children, steps: Vec::new() };
     let result = bench.steps();
@@ -216,7 +214,7 @@ impl Bench<'_> {
         self.sending.tracker.begin();
         let sent = self.sending.send(self.topic, amount, duration)?;
         let ended = Instant::now();
-        while self.sending.tracker.waiting() > 0 && ended.elapsed() < GRACE {
+        while self.sending.tracker.waiting() > 0 && ended.elapsed() < self.args.grace {
             if self.children.iter_mut().any(Running::has_ended) {
                 return Err(Error::config("the measured process has ended").hint("its message stands above"));
             }
@@ -244,6 +242,7 @@ impl Watchers {
         tracker: &Arc<Tracker>,
         identity: &Identity,
         (address, settings): (&str, &Settings),
+        grace: Duration,
     ) -> Result<Self> {
         let mut watchers = Watchers { sampled: Vec::new(), stop: Arc::default(), threads: Vec::new() };
         for (target, Target { name, place, .. }) in targets.iter().enumerate() {
@@ -259,7 +258,7 @@ impl Watchers {
                     watchers.sampled.push((target, sender));
                     let (address, name) = (address.to_owned(), name.clone());
                     std::thread::spawn(move || {
-                        watching.view(&address, &name, &samples);
+                        watching.view(&address, &name, &samples, grace);
                         Ok(())
                     })
                 }

@@ -21,8 +21,6 @@ use crate::settings::Settings;
 
 /// How long a watcher waits for something before it looks whether it shall stop.
 const WAIT: Duration = Duration::from_millis(100);
-/// How long a row of a view is looked for; then its event counts as lost.
-const SAMPLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two looks at a row that is not there yet.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -50,8 +48,8 @@ impl Watching {
     }
 
     /// Asks the HTTP server at `address` for the rows of samples, in the order in which they were sent, until
-    /// each shows its event or a newer one.
-    pub fn view(&self, address: &str, view: &str, samples: &Receiver<Sample>) {
+    /// each shows its event or a newer one, or until that has taken too long; then it counts as lost.
+    pub fn view(&self, address: &str, view: &str, samples: &Receiver<Sample>, grace: Duration) {
         while !self.stopped() {
             let sample = match samples.recv_timeout(WAIT) {
                 Ok(sample) => sample,
@@ -60,7 +58,7 @@ impl Watching {
             };
             // One that never shows must not hide those behind it.
             let since = Instant::now();
-            while !self.stopped() && since.elapsed() < SAMPLE_TIMEOUT {
+            while !self.stopped() && since.elapsed() < grace {
                 // A row that is not there yet is an error of the query, too.
                 let row = query::get(address, view, Some(&sample.key)).ok();
                 let row = row.and_then(|row| serde_json::from_str::<Value>(&row).ok());
