@@ -10,11 +10,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use process::{Cluster, Process, until};
+use process::{Cluster, LIMITS, Process, until};
 use reading::{Reading, Row, finish};
 use tidemill::topic_log::{TopicWriter, partition_path, topic_directory};
 
-const PATIENCE: Duration = Duration::from_secs(40);
 const EVERY: &str = "scan.topic-partition-discovery.interval = '100ms'";
 
 /// Appends a record `{"value": "..."}` to partition 0 of a topic, which is created with that one if need be.
@@ -51,7 +50,7 @@ fn rows(topic: &str, partition: i64, count: usize) -> impl Iterator<Item = Row> 
 fn expect(reading: &Reading, cluster: &Cluster, mut expected: Vec<Row>) {
     expected.sort();
     let log = || format!("{} of {} rows\n{}", reading.rows().len(), expected.len(), cluster.log());
-    until("all rows are there", PATIENCE, log, || reading.rows().len() >= expected.len());
+    until("all rows are there", log, || reading.rows().len() >= expected.len());
     assert_eq!(reading.rows(), expected);
 }
 
@@ -100,7 +99,6 @@ fn a_new_partition_of_a_named_topic_is_read_from_its_beginning_also_with_latest(
     let mut sent = 100;
     until(
         "a new record arrives",
-        PATIENCE,
         || cluster.log(),
         || {
             append(&state, "a", values("a", sent..sent + 1));
@@ -110,12 +108,7 @@ fn a_new_partition_of_a_named_topic_is_read_from_its_beginning_also_with_latest(
     );
     double(&state, "a");
     let of_second = |rows: &[Row]| rows.iter().filter(|row| row.1 == 1).count();
-    until(
-        "all of the new partition is there",
-        PATIENCE,
-        || cluster.log(),
-        || of_second(&reading.rows()) >= sent,
-    );
+    until("all of the new partition is there", || cluster.log(), || of_second(&reading.rows()) >= sent);
     let found = reading.rows();
     assert_eq!(of_second(&found), sent);
     assert!(
@@ -130,12 +123,31 @@ fn a_new_partition_of_a_named_topic_is_read_from_its_beginning_also_with_latest(
 fn a_process_that_leaves_its_output_to_another_does_not_hold_up_its_test() {
     let mut command = Command::new("sh");
     // The child of the process inherits the pipe, and lives on.
-    let mut process = Process::spawn(command.args(["-c", "sleep 50 & echo $!"]));
+    let mut process = Process::spawn(command.args(["-c", "sleep 300 & echo $!"]));
+    process.output_timeout = Duration::from_secs(1);
+    until("the child is named", || process.log(), || !process.last_line().is_empty());
     let waited = catch_unwind(AssertUnwindSafe(|| process.wait()));
     let child = process.last_line();
     assert!(Command::new("kill").arg(&child).status().expect("kill").success(), "no {child}");
     let told = waited.expect_err("its output goes on");
     assert!(told.downcast_ref::<String>().is_some_and(|told| told.contains("its output has ended")));
+}
+
+#[test]
+fn a_test_says_what_it_waits_for_before_the_runner_ends_it() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(".config/nextest.toml");
+    let config: toml::Table = std::fs::read_to_string(file).expect("the file").parse().expect("TOML");
+    let default = &config["profile"]["default"];
+    let overrides = default["overrides"].as_array().expect("overrides");
+    for (part, minutes) in LIMITS {
+        let ends = format!("{part}/)");
+        let of_part = |given: &&toml::Value| given["filter"].as_str().is_some_and(|f| f.ends_with(&ends));
+        let given = if part.is_empty() { default } else { overrides.iter().find(of_part).expect(part) };
+        let slow = &given["slow-timeout"];
+        let period = humantime::parse_duration(slow["period"].as_str().expect("a period")).expect("a length");
+        let ended = period * slow["terminate-after"].as_integer().expect("a number") as u32;
+        assert_eq!(ended, Duration::from_secs(60 * (minutes + 1)), "tests with '{part}' in their names");
+    }
 }
 
 #[test]
@@ -148,7 +160,7 @@ fn a_topic_that_is_deleted_is_told_of_and_one_that_is_created_anew_ends_the_run(
     expect(&reading, &cluster, rows("a", 0, 10).chain(rows("b", 0, 10)).collect());
     std::fs::remove_dir_all(topic_directory(&state, "a").expect("a name")).expect("removed");
     let log = || cluster.log();
-    until("the deletion is told", PATIENCE, log, || cluster.log().contains("does not exist any more"));
+    until("the deletion is told", log, || cluster.log().contains("does not exist any more"));
     append(&state, "b", values("b", 10..20));
     expect(&reading, &cluster, rows("a", 0, 10).chain(rows("b", 0, 20)).collect());
     append(&state, "a", values("other", 0..3));

@@ -10,17 +10,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::process::Command;
-use std::time::Duration;
 
 use mongodb::bson::{Bson, Document};
 use process::{Cluster, check_ledger, tidemill, until};
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
-use rdkafka::client::DefaultClientContext;
-use services::Services;
+use rdkafka::admin::{AdminOptions, NewPartitions};
+use services::{Services, topics};
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const VEHICLES: usize = 200;
 
 struct Scene {
@@ -44,8 +40,8 @@ impl Scene {
         let prefix = format!("joins_{:016x}", RandomState::new().hash_one(std::process::id()));
         let mut services = Services::new(&prefix);
         let (telemetry, registrations) = (format!("{prefix}.telemetry"), format!("{prefix}.registrations"));
-        services.create_topic(&telemetry, 2);
-        services.create_topic(&registrations, 1);
+        services.create_topic(&telemetry, 2, &[]);
+        services.create_topic(&registrations, 1, &[]);
         let folder = tempfile::tempdir().expect("a folder");
         let sql = format!(
             "CREATE SOURCE telemetry (did TEXT NOT NULL, speed BIGINT, ts TIMESTAMP NOT NULL)
@@ -83,14 +79,14 @@ impl Scene {
 
     /// Gives the topic of telemetry more partitions.
     fn grow(&self, partitions: usize) {
-        let mut config = ClientConfig::new();
-        let admin: AdminClient<DefaultClientContext> =
-            config.set("bootstrap.servers", &self.services.bootstrap).create().expect("a client");
+        let admin = topics::admin(&self.services.bootstrap);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let new = NewPartitions::new(&self.telemetry, partitions);
         let grown = admin.create_partitions([&new], &AdminOptions::new());
         let grown = runtime.expect("a runtime").block_on(grown).expect("an answer");
         assert!(grown.iter().all(Result::is_ok), "{grown:?}");
+        let is_told = |topic: &_| topics::has_partitions(topic, partitions as i32);
+        topics::until_told(&self.services.bootstrap, &self.telemetry, is_told);
     }
 
     /// Speeds of all vehicles at `second`, in these partitions by turns.
@@ -133,7 +129,7 @@ impl Scene {
         let did = |document: &Document| document.get_str("did").unwrap_or_default().to_owned();
         let mut found = (BTreeMap::new(), Vec::new());
         let log = || cluster.log();
-        until("the collections are the join", PATIENCE, log, || {
+        until("the collections are the join", log, || {
             let documents = self.services.documents("fleet");
             let row = |d: &Document| (did(d), (field(d, "speed"), field(d, "owner")));
             found.0 = documents.iter().map(row).collect();

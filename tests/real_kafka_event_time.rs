@@ -15,16 +15,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use broker::{Broker, setting};
+use broker::{Broker, topics};
 use chrono::{DateTime, SecondsFormat};
 use process::{Cluster, tidemill, until};
-use rdkafka::ClientConfig;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord};
 use reading::finish;
 use serde_json::Value;
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(40);
 const HOUR: i64 = 3_600;
 /// 2025-10-27T00:00:00Z
 const START: i64 = 1_761_523_200;
@@ -87,14 +85,14 @@ fn hours_apart(workers: usize, processes: usize) {
     let folder = folder.path();
     let mut cluster = start(folder, &broker.bootstrap, workers, processes);
     let read = || lines(folder, "copy.jsonl").len();
-    until("all is read", PATIENCE, || format!("{} records\n{}", read(), cluster.log()), || read() == 7_200);
+    until("all is read", || format!("{} records\n{}", read(), cluster.log()), || read() == 7_200);
     // One goes on, the others are idle by and by: all windows before it close.
     broker.produce(&topic, 11, times(START + 20 * HOUR, 30), None);
     let log = || format!("{} counted\n{}", counted(folder), cluster.log());
-    until("all windows have closed", PATIENCE, log, || counted(folder) == 7_200);
+    until("all windows have closed", log, || counted(folder) == 7_200);
     // One that was silent comes back, with a record that is older and one that is not.
     broker.produce(&topic, 3, times(START + 4 * HOUR, 1).chain(times(START + 20 * HOUR + 25, 1)), None);
-    until("it is read", PATIENCE, || cluster.log(), || read() == 7_232);
+    until("it is read", || cluster.log(), || read() == 7_232);
     let ledger = finish(&mut cluster);
     assert_eq!((late(&ledger), &ledger["read"]["readings"]), (1, &7_232.into()), "{ledger:#}");
     assert_eq!(counted(folder), 7_200, "the watermark did not go back, and what was late opened no window");
@@ -120,20 +118,37 @@ struct Paused(String);
 
 impl Paused {
     fn now() -> Paused {
-        let paused = Paused(setting("KAFKA_PID"));
-        paused.signal("-STOP");
+        // It is asked for, since other tests stop the broker and start another process in its place.
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services.py");
+        let output = Command::new(script).args(["env", "kafka"]).output().expect("Python 3");
+        let environment = String::from_utf8(output.stdout).expect("text");
+        let process = environment.lines().find_map(|line| line.strip_prefix("export KAFKA_PID="));
+        let process = process.expect("a broker of services.py: only such a one may be stopped");
+        let paused = Paused(process.trim().to_owned());
+        assert!(paused.signal("-STOP"), "the broker is gone");
         paused
     }
 
-    fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args([signal, &self.0]).status();
-        assert!(status.expect("kill").success(), "the broker is gone");
+    fn signal(&self, signal: &str) -> bool {
+        Command::new("kill").args([signal, &self.0]).status().expect("kill").success()
     }
 }
 
 impl Drop for Paused {
     fn drop(&mut self) {
-        self.signal("-CONT");
+        let goes_on = self.signal("-CONT");
+        assert!(goes_on || std::thread::panicking(), "the broker is gone");
+    }
+}
+
+/// Queues five minutes of records for each of three partitions.
+fn send(producer: &BaseProducer<topics::Deliveries>, topic: &str, from: i64) {
+    for time in times(START + from, 300) {
+        for partition in 0..3 {
+            let payload = format!(r#"{{"value": "{time}"}}"#);
+            let record = BaseRecord::<str, str>::to(topic).partition(partition).payload(&payload);
+            producer.send(record).map_err(|(error, _)| error).expect("queued");
+        }
     }
 }
 
@@ -141,26 +156,26 @@ impl Drop for Paused {
 fn real_a_broker_that_does_not_answer_makes_nothing_late() {
     let mut broker = Broker::new("pause");
     let topic = broker.create("readings", 3);
-    for partition in 0..3 {
-        broker.produce(&topic, partition, times(START, 300), None);
-    }
+    let producer = topics::producer(&topics::client(&broker.bootstrap));
+    send(&producer, &topic, 0);
+    topics::flush(&producer);
     let folder = dataflow(&topic, "6s");
     let folder = folder.path();
     let mut cluster = start(folder, &broker.bootstrap, 2, 1);
     let read = || lines(folder, "copy.jsonl").len();
-    until("all is read", PATIENCE, || cluster.log(), || read() == 900);
+    until("all is read", || cluster.log(), || read() == 900);
     let paused = Paused::now();
-    std::thread::scope(|scope| {
-        for partition in 0..3 {
-            let (broker, topic) = (&broker, &topic);
-            scope.spawn(move || broker.produce(topic, partition, times(START + 300, 300), None));
-        }
-        // Longer than the timeout of idle partitions, which is longer than a broker that answers is ever silent.
-        let over = Instant::now() + Duration::from_secs(9);
-        until("the pause is over", PATIENCE, String::new, || Instant::now() >= over);
-        drop(paused);
+    // On a connection that there is already, so that all partitions have their records when the broker goes on.
+    send(&producer, &topic, 300);
+    // Longer than the timeout of idle partitions, which is longer than a broker that answers is ever silent.
+    let over = Instant::now() + Duration::from_secs(9);
+    until("the pause is over", String::new, || {
+        producer.poll(Duration::ZERO);
+        Instant::now() >= over
     });
-    until("the rest is read", PATIENCE, || cluster.log(), || read() == 1_800);
+    drop(paused);
+    topics::flush(&producer);
+    until("the rest is read", || cluster.log(), || read() == 1_800);
     let ledger = finish(&mut cluster);
     assert_eq!(late(&ledger), 0, "{ledger:#}");
 }
@@ -169,29 +184,28 @@ fn real_a_broker_that_does_not_answer_makes_nothing_late() {
 fn real_a_clock_that_was_ahead_is_a_dead_letter_in_a_replay_as_well() {
     let mut broker = Broker::new("replay");
     let topic = broker.create("readings", 1);
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &broker.bootstrap);
-    let producer: BaseProducer = config.create().expect("a producer");
+    let producer = topics::producer(&topics::client(&broker.bootstrap));
     let produce = |seconds: std::ops::Range<i64>| {
         for second in seconds {
-            // Each fiftieth was half an hour ahead when it was written; today that is long ago.
-            let ahead = if second % 50 == 49 { 1_800 } else { 0 };
+            // Each fiftieth was half an hour ahead when it was written; today that is long ago. Behind the last of them
+            // comes a record that is waited for.
+            let ahead = if second % 50 == 48 { 1_800 } else { 0 };
             let time = times(START + second + ahead, 1).next().expect("a time");
             let payload = format!(r#"{{"value": "{time}"}}"#);
             let record = BaseRecord::<str, str>::to(&topic).partition(0).payload(&payload);
             let record = record.timestamp((START + second) * 1_000);
             producer.send(record).map_err(|(error, _)| error).expect("queued");
         }
-        producer.flush(PATIENCE).expect("all records acknowledged");
+        topics::flush(&producer);
     };
     let folder = dataflow(&topic, "10s");
     let folder = folder.path();
     produce(0..600);
     let mut cluster = start(folder, &broker.bootstrap, 2, 1);
     let read = || lines(folder, "copy.jsonl").len();
-    until("the first are read", PATIENCE, || cluster.log(), || read() == 588);
+    until("the first are read", || cluster.log(), || read() == 588);
     produce(600..1_200);
-    until("all are read", PATIENCE, || cluster.log(), || read() == 1_176);
+    until("all are read", || cluster.log(), || read() == 1_176);
     let ledger = finish(&mut cluster);
     assert_eq!((late(&ledger), &ledger["read"]["readings"]), (0, &1_200.into()), "{ledger:#}");
     assert_eq!(ledger["legs"][0]["dead"], 24, "{ledger:#}");

@@ -10,13 +10,10 @@ mod process;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use broker::{Broker, setting};
 use process::{Process, check_ledger, tidemill, until};
 use tempfile::TempDir;
-
-const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A certificate that has nothing to do with the broker.
 const SOMEBODY_ELSE: &str = include_str!("data/somebody_else.pem");
@@ -204,7 +201,7 @@ fn real_a_listener_without_tls_is_waited_for_with_the_reason() {
     // It closes the connection without a word, as a broker does that is about to go.
     let process = scene.run(&[("BOOTSTRAP_SERVERS", &scene.broker.bootstrap)]);
     let (log, what) = (|| process.log(), "connecting to a PLAINTEXT broker listener?");
-    until("the log says why", PATIENCE, log, || {
+    until("the log says why", log, || {
         process.log().lines().any(|line| line.contains("WARN") && line.contains(what))
     });
 }

@@ -1,17 +1,20 @@
 //! Kafka sinks and dead letters against a real broker, named by `KAFKA_BOOTSTRAP`.
 
 mod sinks;
+#[expect(dead_code, reason = "the product creates its topics")]
+#[path = "support/topics.rs"]
+mod topics;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
+use std::time::Instant;
 
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
+use rdkafka::producer::BaseRecord;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use sinks::{alone, changes, identity, key, open, server, settings, sink, write, write_while_killed};
+use sinks::{alone, changes, identity, key, open, server, settings, sink, unique, write, write_while_killed};
 use tidemill::batch::RowOrigin;
 use tidemill::compile::{Request, compile};
 use tidemill::dead_letter::{AddressedLetter, DeadLetter, RawRecord, Reason};
@@ -19,9 +22,10 @@ use tidemill::plan::{self, ChangeMode, KafkaSink, KeyFormat, SinkConnector, Writ
 use tidemill::settings::Settings;
 use tidemill::write::dead_letters::DeadLetterWriter;
 use tidemill::write::{Health, Op, Sink};
+use topics::TIMEOUT;
 
-/// How long the broker may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// What stands in the header of a record that only asks whether it would be taken.
+const PROBE: &str = "probe";
 
 /// A record as a consumer finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +45,7 @@ fn here() -> Settings {
 
 fn topic(name: &str, mode: WriteMode, key_format: KeyFormat) -> plan::Sink {
     let target = KafkaSink {
-        topic: format!("{name}_{}", std::process::id()),
+        topic: unique(name),
         mode,
         key: vec![0],
         key_format,
@@ -67,40 +71,55 @@ fn read(topic: &str) -> Vec<Vec<Found>> {
         .set("enable.auto.commit", "false")
         .create()
         .expect("a consumer");
-    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).expect("metadata");
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).expect("metadata");
     let partitions = metadata.topics()[0].partitions().len() as i32;
     let mut assignment = TopicPartitionList::new();
     let mut missing = 0;
     for partition in 0..partitions {
-        let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE).expect("watermarks");
+        let (low, high) = consumer.fetch_watermarks(topic, partition, TIMEOUT).expect("watermarks");
         assignment.add_partition_offset(topic, partition, Offset::Offset(low)).expect("a partition");
         missing += high - low;
     }
     consumer.assign(&assignment).expect("assigned");
     let mut found = vec![Vec::new(); partitions as usize];
     while missing > 0 {
-        let message = consumer.poll(PATIENCE).expect("a record in time").expect("a record");
+        let message = consumer.poll(TIMEOUT).expect("a record in time").expect("a record");
         let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8(bytes.to_vec()).expect("text"));
         let header = message.headers().and_then(|headers| headers.try_get(0)).expect("a header");
         assert_eq!(header.key, "epoch");
+        missing -= 1;
+        if header.value == Some(PROBE.as_bytes()) {
+            continue;
+        }
         found[message.partition() as usize].push(Found {
             key: text(message.key()),
             value: text(message.payload()),
             epoch: text(header.value).expect("a value"),
         });
-        missing -= 1;
     }
     found
 }
 
-/// Sets `max.message.bytes` of a topic.
+/// Sets `max.message.bytes` of a topic to less than 20,000.
 fn set_limit(topic: &str, bytes: &str) {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", servers()).create().expect("a client");
+    let admin = topics::admin(&servers());
     let config = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", bytes);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let altered = runtime.block_on(admin.alter_configs([&config], &AdminOptions::new())).expect("an answer");
     assert!(altered.iter().all(Result::is_ok), "{altered:?}");
+    // The broker does so a little later than it says.
+    let (began, payload) = (Instant::now(), "y".repeat(20_000));
+    loop {
+        let producer = topics::producer(&topics::client(&servers()));
+        let headers = OwnedHeaders::new().insert(Header { key: "epoch", value: Some(PROBE) });
+        let record = BaseRecord::<str, str>::to(topic).partition(0).payload(&payload).headers(headers);
+        producer.send(record).map_err(|(error, _)| error).expect("queued");
+        match topics::first_failed(&producer) {
+            Some(error) if error.contains("MessageSizeTooLarge") => return,
+            Some(error) => panic!("{error}"),
+            None => assert!(began.elapsed() < TIMEOUT, "{topic} takes what is larger than {bytes} bytes"),
+        }
+    }
 }
 
 #[test]
@@ -202,7 +221,7 @@ struct Letters {
 
 impl Letters {
     fn new(name: &str, settings: &Settings) -> Letters {
-        let name = format!("{name}_{}", std::process::id());
+        let name = unique(name);
         let text = format!(
             "CREATE SOURCE s (a BIGINT NOT NULL) WITH (connector = 'kafka', topic = '{name}', format = 'json');
              CREATE SINK t FROM s WITH (connector = 'blackhole');"

@@ -1,13 +1,16 @@
 //! The Kafka source against a real broker, named by `KAFKA_BOOTSTRAP`.
 
+#[expect(dead_code, reason = "records are read by the product here")]
+#[path = "support/topics.rs"]
+mod topics;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::{AdminOptions, NewPartitions};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::BaseRecord;
 use tidemill::error::ErrorKind;
 use tidemill::ingest::kafka::{KafkaConnector, KafkaOptions};
 use tidemill::ingest::{Connector, Reader, RecordSink};
@@ -16,7 +19,7 @@ use tidemill::record::{FoundPartition, Record};
 use tidemill::settings;
 
 const WAIT: Duration = Duration::from_millis(100);
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 fn servers() -> String {
     std::env::var("KAFKA_BOOTSTRAP")
@@ -25,25 +28,15 @@ fn servers() -> String {
 
 /// A topic of this test alone.
 fn create_topic(name: &str, partitions: i32) -> String {
-    let name = format!("{name}_{}", std::process::id());
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", servers()).create().expect("an admin client");
-    let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+    let name = format!("{name}_{:016x}", RandomState::new().hash_one(name));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let created = runtime.block_on(admin.create_topics([&topic], &AdminOptions::new()));
-    created.expect("an answer").into_iter().for_each(|result| {
-        result.expect("created");
-    });
+    topics::create(&runtime, &servers(), &name, partitions, &[]);
     name
 }
 
 /// Sends `records` to the partitions in turn: key k<n>, value n, a header, time n + 1 (0 would mean now).
 fn produce(topic: &str, partitions: i32, records: std::ops::Range<u32>) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", servers())
-        .set("linger.ms", "5")
-        .create()
-        .expect("a producer");
+    let producer = topics::producer(topics::client(&servers()).set("linger.ms", "5"));
     for n in records {
         let (key, value) = (format!("k{n}"), n.to_string());
         let record = BaseRecord::to(topic)
@@ -54,7 +47,7 @@ fn produce(topic: &str, partitions: i32, records: std::ops::Range<u32>) {
             .headers(OwnedHeaders::new().insert(Header { key: "h", value: Some("x") }));
         producer.send(record).map_err(|(error, _)| error).expect("queued");
     }
-    producer.flush(DEADLINE).expect("delivered");
+    topics::flush(&producer);
 }
 
 fn connector(topics: &[&str], startup: StartupMode, bounded: bool) -> KafkaConnector {
@@ -276,12 +269,12 @@ fn real_a_partition_that_is_added_is_read_beside_the_others() {
     let mut found = Found::new(2);
     found.read_until(reader.as_mut(), &[true, false], |found| found.caught_up[0] == Some(10));
 
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", servers()).create().expect("an admin client");
+    let admin = topics::admin(&servers());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let more = NewPartitions::new(&topic, 2);
     let grown = runtime.block_on(admin.create_partitions([&more], &AdminOptions::new()));
     grown.expect("an answer")[0].as_ref().expect("two partitions");
+    topics::until_told(&servers(), &topic, |topic| topics::has_partitions(topic, 2));
     produce(&topic, 2, 10..20);
     let began = Instant::now();
     let added = loop {

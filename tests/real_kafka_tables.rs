@@ -9,21 +9,20 @@ mod enriching;
 #[path = "support/process.rs"]
 mod process;
 
-use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::net::TcpStream;
 
-use broker::Broker;
+use broker::{Broker, topics};
 use enriching::{Enriching, check, fill};
-use process::until;
-use rdkafka::ClientConfig;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use process::{free_port, until};
+use rdkafka::producer::{BaseProducer, BaseRecord};
 
-/// A producer of this broker that sends each record at once.
-fn producer(bootstrap: &str) -> BaseProducer {
-    ClientConfig::new().set("bootstrap.servers", bootstrap).create().expect("a producer")
-}
-
-fn send(producer: &BaseProducer, topic: &str, partition: u32, key: Option<&str>, payload: Option<&str>) {
+fn send(
+    producer: &BaseProducer<topics::Deliveries>,
+    topic: &str,
+    partition: u32,
+    key: Option<&str>,
+    payload: Option<&str>,
+) {
     let mut record = BaseRecord::<str, str>::to(topic).partition(partition as i32);
     record.key = key;
     record.payload = payload;
@@ -43,15 +42,15 @@ fn a_table_changes(workers: usize, processes: usize) {
     let mut broker = Broker::new("tables");
     let enriching = Enriching::new(&format!("{}.", broker.prefix));
     create(&mut broker, &enriching);
-    let producer = producer(&broker.bootstrap);
+    let producer = topics::producer(&topics::client(&broker.bootstrap));
     let produce = |topic: &str, partition: u32, key: Option<&str>, payload: Option<&str>| {
         send(&producer, topic, partition, key, payload);
     };
     fill(&enriching, &produce);
-    producer.flush(Duration::from_secs(30)).expect("all records acknowledged");
+    topics::flush(&producer);
     let at_once = |topic: &str, partition: u32, key: Option<&str>, payload: Option<&str>| {
         produce(topic, partition, key, payload);
-        producer.flush(Duration::from_secs(30)).expect("acknowledged");
+        topics::flush(&producer);
     };
     let settings = [("TIDEMILL_KAFKA__BOOTSTRAP_SERVERS", &*broker.bootstrap.clone())];
     let mut cluster = enriching.start(workers, processes, &settings);
@@ -76,14 +75,15 @@ fn real_a_table_changes_on_two_processes() {
 /// Nobody listens where the settings say that the broker is: the start is held and says so, and is stopped well.
 #[test]
 fn real_a_broker_that_is_away_holds_the_start() {
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-    assert!(TcpStream::connect(closed).is_err(), "nobody listens there");
+    let (port, _taken) = free_port();
+    let closed = format!("127.0.0.1:{port}");
+    assert!(TcpStream::connect(&closed).is_err(), "nobody listens there");
     let enriching = Enriching::new("away.");
-    let settings = [("TIDEMILL_KAFKA__BOOTSTRAP_SERVERS", &*closed.to_string())];
+    let settings = [("TIDEMILL_KAFKA__BOOTSTRAP_SERVERS", &*closed)];
     let mut cluster = enriching.start(1, 1, &settings);
     let log = || cluster.log();
     let says = || cluster.log().contains("source is away, waiting") && cluster.log().contains("devices");
-    until("the start says why it waits", Duration::from_secs(60), log, says);
+    until("the start says why it waits", log, says);
     let pid = cluster.processes[0].child.id().to_string();
     assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
     assert_eq!(cluster.wait(), [Some(0)], "{}", cluster.log());

@@ -1,7 +1,6 @@
 //! Topics and partitions of a real broker that appear and go while a dataflow runs, and records in batches of
 //! every compression.
 
-#[expect(dead_code, reason = "what is written is read from files here")]
 #[path = "support/broker.rs"]
 mod broker;
 #[path = "support/process.rs"]
@@ -9,13 +8,10 @@ mod process;
 #[path = "support/reading.rs"]
 mod reading;
 
-use std::time::Duration;
-
 use broker::Broker;
 use process::{Cluster, until};
 use reading::{Reading, Row, finish};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const EVERY: &str = "scan.topic-partition-discovery.interval = '250ms'";
 /// The client waits so long before it believes that a topic is gone.
 const SOON: &str = "properties.topic.metadata.propagation.max.ms = '1000'";
@@ -34,7 +30,7 @@ fn expect(reading: &Reading, cluster: &Cluster, expected: &[Row]) {
     let mut expected = expected.to_vec();
     expected.sort();
     let log = || format!("{} of {} rows\n{}", reading.rows().len(), expected.len(), cluster.log());
-    until("all rows are there", PATIENCE, log, || reading.rows().len() >= expected.len());
+    until("all rows are there", log, || reading.rows().len() >= expected.len());
     assert_eq!(reading.rows(), expected);
 }
 
@@ -63,10 +59,13 @@ fn a_pattern_follows(workers: usize, processes: usize) {
     broker.produce(&second, 0, ["\" no JSON".to_owned()], None);
     broker.delete(&first);
     let log = || cluster.log();
-    until("the deletion is told", PATIENCE, log, || cluster.log().contains("does not exist any more"));
+    until("the deletion is told", log, || cluster.log().contains("does not exist any more"));
     broker.produce(&second, 1, values(&second, 1_000..1_010), None);
     expected.extend(rows(&second, 1, 1_010).skip(1_000));
     expect(&reading, &cluster, &expected);
+    // Partitions are read side by side: the letter is written when the record of another one was read.
+    let letters = || broker.consume(&format!("{second}.dlq")).len();
+    until("the letter is there", || cluster.log(), || letters() == 1);
     let ledger = finish(&mut cluster);
     assert_eq!(ledger["read"]["records"], expected.len() + 1, "{ledger:#}");
 }
@@ -100,7 +99,7 @@ fn a_topic_is_created_anew(told: bool) -> String {
     broker.delete(&topic);
     let gone = |cluster: &Cluster| cluster.log().contains("does not exist any more");
     if told {
-        until("the deletion is told", PATIENCE, || cluster.log(), || gone(&cluster));
+        until("the deletion is told", || cluster.log(), || gone(&cluster));
     }
     let anew = broker.create("t", 1);
     broker.produce(&anew, 0, values("other", 0..100), None);

@@ -34,7 +34,7 @@ const VEHICLES: u64 = 100;
 /// Milliseconds since the Unix epoch: 2025-10-27T10:00:00Z.
 const START_MS: i64 = 1_761_559_200_000;
 /// For the last events to arrive, on a machine that is busy with other things.
-const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(30);
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// `eventTime` of an event that is due, or of a document that was seen.
 struct Moment {

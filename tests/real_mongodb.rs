@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Database};
-use sinks::{alone, changes, identity, key, open, server, settings, sink, write, write_while_killed};
+use sinks::{alone, changes, identity, key, open, server, settings, sink, unique, write, write_while_killed};
 use tidemill::dead_letter::Reason;
 use tidemill::error::ErrorKind;
 use tidemill::plan::{self, ChangeMode, MongoSink, SinkConnector, WriteMode};
@@ -27,9 +27,7 @@ impl Server {
         let runtime = runtime.expect("a runtime");
         let client = runtime.block_on(Client::with_uri_str(uri())).expect("a client");
         let database = client.database("tidemill_tests");
-        let server = Server { runtime, database, collection: format!("{name}_{}", std::process::id()) };
-        server.runtime.block_on(server.documents().drop().into_future()).expect("dropped");
-        server
+        Server { runtime, database, collection: unique(name) }
     }
 
     fn documents(&self) -> mongodb::Collection<Document> {

@@ -6,12 +6,11 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use process::{Process, free_port, tidemill, until};
 use tidemill::topic_log::{TopicWriter, topic_directory};
 
-const PATIENCE: Duration = Duration::from_secs(40);
 const HOUR_MS: i64 = 3_600_000;
 
 const DATAFLOW: &str = r#"
@@ -95,7 +94,7 @@ fn states_tell_their_bytes_and_give_them_back() {
     };
     let log = || format!("{:#?}\n{}", sizes(&address), process.log());
     let mut before = BTreeMap::new();
-    until("all states hold something", PATIENCE, log, || {
+    until("all states hold something", log, || {
         before = sizes(&address);
         full(&before)
     });
@@ -106,9 +105,9 @@ fn states_tell_their_bytes_and_give_them_back() {
     };
     // The first event opens windows behind all that close with it; their places are the last to be given back.
     append(&state, std::iter::once((EVENTS, start + HOUR_MS)));
-    until("ids are forgotten", PATIENCE, log, || fell(&FORGET[..1]));
+    until("ids are forgotten", log, || fell(&FORGET[..1]));
     append(&state, std::iter::once((EVENTS + 1, start + 2 * HOUR_MS)));
-    until("what is forgotten is given back", PATIENCE, log, || fell(&FORGET));
+    until("what is forgotten is given back", log, || fell(&FORGET));
     let after = sizes(&address);
     assert!(KEEP.iter().all(|name| after[*name] > before[*name] / 2), "keys stay: {before:#?}\n{after:#?}");
 }

@@ -1,6 +1,7 @@
 //! What the tests of sinks against real servers share: sinks, changes, and servers that are killed.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -180,7 +181,7 @@ pub fn write_while_killed(
     assert!(killed.success());
     let began = Instant::now();
     while health.away().is_none() {
-        assert!(began.elapsed() < Duration::from_secs(60), "the sink must say that it waits");
+        assert!(began.elapsed() < Duration::from_secs(300), "the sink must say that it waits");
         std::thread::park_timeout(Duration::from_millis(20));
     }
     restart(service);
@@ -193,6 +194,11 @@ pub fn write_while_killed(
 /// Key of a row of [`write_while_killed`]: of twice as many keys as an epoch has rows, every epoch has half.
 pub fn key(epoch: u64, row: u64, rows: u64) -> String {
     format!("k{}", (epoch * 7 + row) % (rows * 2))
+}
+
+/// A name that nobody else has used, not even a test of an earlier run on servers that are kept.
+pub fn unique(name: &str) -> String {
+    format!("{name}_{:016x}", RandomState::new().hash_one(name))
 }
 
 /// Keeps the tests of one process apart, since some of them kill the server.

@@ -4,13 +4,12 @@ use std::env;
 use std::hash::{BuildHasher, RandomState};
 
 use rdkafka::admin::{AdminOptions, NewPartitions};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::BaseRecord;
+use rdkafka::types::RDKafkaErrorCode;
 use tokio::runtime::Runtime;
 
-use topics::TIMEOUT;
-
 #[path = "topics.rs"]
-mod topics;
+pub mod topics;
 
 /// A variable that `tests/services.py up kafka` prints.
 pub fn setting(name: &str) -> String {
@@ -43,7 +42,7 @@ impl Broker {
     /// Creates a topic, and gives its name.
     pub fn create(&mut self, topic: &str, partitions: i32) -> String {
         let name = self.name(topic);
-        topics::create(&self.runtime, &self.bootstrap, &name, partitions);
+        topics::create(&self.runtime, &self.bootstrap, &name, partitions, &[]);
         self.topics.push(name.clone());
         name
     }
@@ -60,6 +59,7 @@ impl Broker {
             .runtime
             .block_on(topics::admin(&self.bootstrap).create_partitions([&new], &AdminOptions::new()));
         grown.expect("an answer")[0].as_ref().expect("partitions");
+        topics::until_told(&self.bootstrap, name, |topic| topics::has_partitions(topic, partitions as i32));
     }
 
     /// Deletes a topic.
@@ -69,6 +69,11 @@ impl Broker {
             .runtime
             .block_on(topics::admin(&self.bootstrap).delete_topics(&[name], &AdminOptions::new()));
         deleted.expect("an answer")[0].as_ref().expect("deleted");
+        // Else what is written to another one of this name may go to this one.
+        let unknown = Some(RDKafkaErrorCode::UnknownTopicOrPartition);
+        topics::until_told(&self.bootstrap, name, |topic| {
+            topic.error().map(RDKafkaErrorCode::from) == unknown
+        });
     }
 
     /// Appends records `{"value": "..."}` to a partition; `property` is one more of the producer.
@@ -83,13 +88,13 @@ impl Broker {
         property.into_iter().for_each(|(name, value)| {
             config.set(name, value);
         });
-        let producer: BaseProducer = config.set("linger.ms", "5").create().expect("a producer");
+        let producer = topics::producer(config.set("linger.ms", "5"));
         for value in values {
             let payload = format!(r#"{{"value": "{value}"}}"#);
             let record = BaseRecord::<str, str>::to(topic).partition(partition).payload(&payload);
             producer.send(record).map_err(|(error, _)| error).expect("queued");
         }
-        producer.flush(TIMEOUT).expect("all records acknowledged");
+        topics::flush(&producer);
     }
 
     /// The values of all records of a topic.

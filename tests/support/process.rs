@@ -8,23 +8,25 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// How long a process may take to end: less than the test runner gives to the whole test, so that it is this
-/// that fails, with the process's output.
-const END_TIMEOUT: Duration = Duration::from_secs(50);
+/// Minutes that a test may wait in all, by a part of its name, the first that fits: one less than the test runner gives
+/// it in `.config/nextest.toml`, so that it is this that fails, and says what it has waited for.
+pub const LIMITS: [(&str, u64); 3] = [("real_million_", 29), ("real_", 9), ("", 4)];
 /// How long the output of a process that has ended may go on.
-const OUTPUT_TIMEOUT: Duration = Duration::from_secs(5);
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often something outside of this process is looked at.
 const POLL: Duration = Duration::from_millis(20);
 
 /// A running `tidemill`.
 pub struct Process {
     pub child: Child,
+    /// How long its output may go on when it has ended.
+    pub output_timeout: Duration,
     output: Arc<Mutex<Output>>,
     readers: Vec<JoinHandle<()>>,
 }
@@ -36,11 +38,16 @@ struct Output {
     all: String,
 }
 
-/// The binary with these arguments. `MEASURED_BINARY` names another than the one built with the tests.
+/// The binary with these arguments, and no settings but the test's. `MEASURED_BINARY` names another than the one built
+/// with the tests.
 pub fn tidemill(arguments: &[&str]) -> Command {
     let binary = env::var_os("MEASURED_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_tidemill").into());
     let mut command = Command::new(binary);
     command.args(arguments).stdin(Stdio::null());
+    let names = env::vars_os().map(|(name, _)| name);
+    names.filter(|name| name.to_string_lossy().starts_with("TIDEMILL_")).for_each(|name| {
+        command.env_remove(name);
+    });
     command
 }
 
@@ -54,20 +61,22 @@ impl Process {
             collect(stdout.expect("a pipe"), output.clone(), true),
             collect(stderr.expect("a pipe"), output.clone(), false),
         ];
-        Process { child, output, readers }
+        // The time of the test runs from here at the latest.
+        time_left();
+        Process { child, output_timeout: OUTPUT_TIMEOUT, output, readers }
     }
 
     /// Waits for the end. Fails, with all output, if there is none in time.
     pub fn wait(&mut self) -> ExitStatus {
-        let Process { child, output, readers } = self;
+        let Process { child, output_timeout, output, readers } = self;
         let log = || output.lock().expect("no panic under this lock").all.clone();
         let mut status = None;
-        until("the process has ended", END_TIMEOUT, log, || {
+        until("the process has ended", log, || {
             status = child.try_wait().expect("a status");
             status.is_some()
         });
         // Only with its end the output is complete. Who else has inherited the pipe does not hold up the test.
-        until("its output has ended with it", OUTPUT_TIMEOUT, log, || {
+        until_within(*output_timeout, "its output has ended with it", log, || {
             readers.iter().all(JoinHandle::is_finished)
         });
         readers.drain(..).for_each(|reader| reader.join().expect("a reader"));
@@ -108,8 +117,23 @@ fn collect(stream: impl Read + Send + 'static, output: Arc<Mutex<Output>>, stdou
     })
 }
 
-/// Waits for something outside of this process; fails after `timeout` with what `log` says.
-pub fn until(what: &str, timeout: Duration, log: impl Fn() -> String, mut is_so: impl FnMut() -> bool) {
+/// What is left of the time of this test.
+fn time_left() -> Duration {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    // The runner has a process for each test; without it the tests of a file share one.
+    let name = env::var("NEXTEST_TEST_NAME").ok();
+    let fits = |(part, _): &&(&str, u64)| name.as_deref().unwrap_or_default().contains(part);
+    let (_, minutes) = LIMITS.iter().find(fits).expect("the last one fits all");
+    let gone = if name.is_some() { BEGAN.elapsed() } else { Duration::ZERO };
+    Duration::from_secs(60 * minutes).saturating_sub(gone)
+}
+
+/// Waits for something outside of this process; fails with what `log` says when the time of the test is over.
+pub fn until(what: &str, log: impl Fn() -> String, is_so: impl FnMut() -> bool) {
+    until_within(time_left(), what, log, is_so);
+}
+
+fn until_within(timeout: Duration, what: &str, log: impl Fn() -> String, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + timeout;
     while !is_so() {
         assert!(Instant::now() < deadline, "not so after {timeout:?}: {what}\n{}", log());
@@ -163,13 +187,14 @@ impl Cluster {
 }
 
 /// A port that nobody uses, and the lock by which other tests know that it is taken. Below the ephemeral
-/// ports, from which the system could give it to somebody's outgoing connection.
+/// ports, from which the system could give it to somebody's outgoing connection, and below those of `services.py`, whose
+/// servers come back to theirs when a test has stopped them.
 pub fn free_port() -> (u16, File) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ports");
     fs::create_dir_all(&folder).expect("a folder");
     let random = RandomState::new();
     for attempt in 0.. {
-        let port = 20_000 + (random.hash_one(attempt) % 12_000) as u16;
+        let port = 20_000 + (random.hash_one(attempt) % 6_000) as u16;
         let lock = File::create(folder.join(port.to_string())).expect("a file");
         if lock.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return (port, lock);

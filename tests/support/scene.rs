@@ -6,18 +6,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, config::FromClientConfig};
+use rdkafka::producer::BaseRecord;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::{Cluster, check_ledger, tidemill};
-use crate::services::Services;
-
-const TIMEOUT: Duration = Duration::from_secs(60);
+use crate::services::{Services, topics};
 
 /// A record of Kafka: its partition, key and payload.
 pub type Record = (i32, Option<Vec<u8>>, Option<Vec<u8>>);
@@ -51,27 +46,16 @@ impl Scene {
     /// Creates a topic that takes records of this size, and gives its name.
     pub fn create(&mut self, name: &str, partitions: i32, bytes_max: usize) -> String {
         let topic = self.topic(name);
-        self.services.create_topic(&topic, partitions);
-        let admin: AdminClient<DefaultClientContext> = self.client(&[]);
         let bytes_max = bytes_max.to_string();
-        let config = AlterConfig::new(ResourceSpecifier::Topic(&topic)).set("max.message.bytes", &bytes_max);
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-        let altered = runtime.block_on(admin.alter_configs([&config], &AdminOptions::new()));
-        assert!(altered.expect("an answer").iter().all(Result::is_ok), "{topic}");
+        self.services.create_topic(&topic, partitions, &[("max.message.bytes", &bytes_max)]);
         topic
-    }
-
-    fn client<T: FromClientConfig>(&self, properties: &[(&str, &str)]) -> T {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.services.bootstrap);
-        properties.iter().for_each(|(name, value)| _ = config.set(*name, *value));
-        config.create().expect("a client")
     }
 
     /// Appends records of any bytes.
     pub fn produce(&self, topic: &str, records: &[Record]) {
-        let properties = [("enable.idempotence", "true"), ("message.max.bytes", "10000000")];
-        let producer: BaseProducer = self.client(&properties);
+        let mut config = topics::client(&self.services.bootstrap);
+        config.set("enable.idempotence", "true").set("message.max.bytes", "10000000");
+        let producer = topics::producer(&config);
         for (partition, key, payload) in records {
             let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(*partition);
             record.key = key.as_deref();
@@ -83,7 +67,7 @@ impl Scene {
                 record = refused;
             }
         }
-        producer.flush(TIMEOUT).expect("all records acknowledged");
+        topics::flush(&producer);
     }
 
     /// The state directory of a process.

@@ -10,13 +10,13 @@ use mongodb::Collection;
 use mongodb::bson::{Document, doc};
 use mongodb::options::ClientOptions;
 use rdkafka::admin::AdminOptions;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::BaseRecord;
 use tokio::runtime::Runtime;
 
-use topics::TIMEOUT;
+use crate::process::until;
 
 #[path = "topics.rs"]
-mod topics;
+pub mod topics;
 
 /// A broker and a database of a test's own.
 pub struct Services {
@@ -66,9 +66,9 @@ impl Services {
         self.runtime.block_on(future)
     }
 
-    /// Creates a topic; it is deleted at the end of the test.
-    pub fn create_topic(&mut self, name: &str, partitions: i32) {
-        topics::create(&self.runtime, &self.bootstrap, name, partitions);
+    /// Creates a topic with this configuration; it is deleted at the end of the test.
+    pub fn create_topic(&mut self, name: &str, partitions: i32, config: &[(&str, &str)]) {
+        topics::create(&self.runtime, &self.bootstrap, name, partitions, config);
         self.delete_later(name);
     }
 
@@ -80,7 +80,7 @@ impl Services {
     /// Appends records to one partition each, in order.
     pub fn produce<'a>(&self, topic: &str, records: impl Iterator<Item = (i32, &'a str, &'a str)>) {
         let mut config = topics::client(&self.bootstrap);
-        let producer: BaseProducer = config.set("enable.idempotence", "true").create().expect("a producer");
+        let producer = topics::producer(config.set("enable.idempotence", "true"));
         for (partition, key, payload) in records {
             let mut record = BaseRecord::to(topic).partition(partition).key(key).payload(payload);
             while let Err((error, refused)) = producer.send(record) {
@@ -90,7 +90,7 @@ impl Services {
                 record = refused;
             }
         }
-        producer.flush(TIMEOUT).expect("all records acknowledged");
+        topics::flush(&producer);
     }
 
     /// All records of a topic, as (key, value).
@@ -98,14 +98,14 @@ impl Services {
         topics::consume(&self.bootstrap, topic)
     }
 
-    /// All documents of a collection; none while the server is away.
+    /// All documents of a collection. Waits for the server.
     pub fn documents(&self, collection: &str) -> Vec<Document> {
         self.documents_of(&self.database, collection)
     }
 
     /// The same of another database.
     pub fn documents_of(&self, database: &str, collection: &str) -> Vec<Document> {
-        let find = async {
+        let find = || async {
             let mut cursor = self.client.database(database).collection(collection).find(doc! {}).await?;
             let mut documents = Vec::new();
             while cursor.advance().await? {
@@ -113,7 +113,12 @@ impl Services {
             }
             Ok::<_, mongodb::error::Error>(documents)
         };
-        self.wait(find).unwrap_or_default()
+        let mut found = None;
+        until("the documents are read", String::new, || {
+            found = self.wait(find()).ok();
+            found.is_some()
+        });
+        found.expect("they are read")
     }
 
     /// Number of documents of a collection as the server keeps it, at no cost; none while it is away.

@@ -43,7 +43,7 @@ impl VehicleState {
     }
 
     pub fn create_topic(&mut self) {
-        self.services.create_topic(&self.source, PARTITIONS);
+        self.services.create_topic(&self.source, PARTITIONS, &[]);
         self.services.delete_later(&self.normalised);
         self.services.delete_later(&format!("{}.dlq", self.source));
     }
