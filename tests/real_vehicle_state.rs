@@ -265,7 +265,7 @@ fn real_million_events() {
         let events = expected(&scene.dataflow.source, &scene.sent).history.len() as u64;
         let began = Instant::now();
         let mut cluster = scene.start(workers, processes);
-        let all_there = || scene.services().count(HISTORY) >= events || !cluster_lives(&cluster);
+        let all_there = || scene.services().count_written(HISTORY) >= events || !cluster_lives(&cluster);
         until("all events are in the history", || cluster.log(), all_there);
         let used: Vec<_> = cluster.processes.iter().map(|process| usage(process.child.id())).collect();
         // The end of the processes is the time at which all sinks have everything.

@@ -121,8 +121,15 @@ impl Services {
         found.expect("they are read")
     }
 
-    /// Number of documents of a collection as the server keeps it, at no cost; none while it is away.
+    /// Number of documents of a collection; none while the server is away.
     pub fn count(&self, collection: &str) -> u64 {
+        let count = async { self.collection(collection).count_documents(doc! {}).await };
+        self.wait(count).unwrap_or_default()
+    }
+
+    /// The number that the server keeps, at no cost. It is ahead of what can be read: documents that are being
+    /// written count already.
+    pub fn count_written(&self, collection: &str) -> u64 {
         let count = async { self.collection(collection).estimated_document_count().await };
         self.wait(count).unwrap_or_default()
     }
