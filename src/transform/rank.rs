@@ -1,5 +1,5 @@
 //! `row_number() OVER (PARTITION BY window_end, k ORDER BY x)`: rows wait until event time has passed their window,
-//! and leave with their place in it. Without a window see [`updating`].
+//! and leave with their place in it. Without a window see `updating`.
 //!
 //! - Of rows that are equal in the order the one with the lower origin is the first, or where the newest time is, that
 //!   with the higher one; then the one with the lower canonical bytes: nothing depends on when or in which batches
