@@ -16,7 +16,7 @@ use super::{give_back, write_id};
 use crate::batch::{Batch, Origin};
 use crate::control::bench::args::MemoryArgs;
 use crate::control::progress;
-use crate::control::samples::resident;
+use crate::control::samples::resident_in_use;
 use crate::error::Result;
 use crate::plan::{Bound, Deduplication, Horizon};
 use crate::time::{EpochClose, Watermark};
@@ -47,7 +47,7 @@ pub(super) fn run(args: &MemoryArgs) -> Result<()> {
     warm.epochs(5 * EPOCH)?;
     drop(warm);
 
-    let before = resident()?;
+    let before = resident_in_use()?;
     let mut load = Load::new(args.id_bytes, ids)?;
     let began = Instant::now();
     let (filled, peak) = load.epochs(ids)?;
@@ -125,7 +125,7 @@ impl Load {
     fn found(&self) -> Result<Found> {
         Ok(Found {
             remembered: self.operator.remembered(),
-            resident: resident()?,
+            resident: resident_in_use()?,
             allocated: self.operator.state_bytes(),
         })
     }

@@ -27,7 +27,7 @@ use crate::compile::{Request, compile};
 use crate::control::bench::args::MemoryArgs;
 use crate::control::failure::fatal;
 use crate::control::progress;
-use crate::control::samples::resident;
+use crate::control::samples::resident_in_use;
 use crate::error::{Error, Result};
 use crate::ledger::{Layout, Ledger};
 use crate::plan::{Downstream, Plan};
@@ -67,7 +67,7 @@ fn measure(args: &MemoryArgs, arranged: bool, worker: &mut Worker) -> Result<()>
     warm.round(worker, 0)?;
     warm.close(worker);
 
-    let before = resident()?;
+    let before = resident_in_use()?;
     let mut load = Load::new(worker, args.id_bytes, keys, arranged)?;
     let began = Instant::now();
     let mut peak = 0;
@@ -76,10 +76,10 @@ fn measure(args: &MemoryArgs, arranged: bool, worker: &mut Worker) -> Result<()>
     }
     let rows_s = (keys * FIELDS.len() as u64) as f64 / began.elapsed().as_secs_f64();
     give_back();
-    let filled = resident()?;
+    let filled = resident_in_use()?;
     let steady_peak = load.round(worker, 0)?;
     give_back();
-    let steady = resident()?;
+    let steady = resident_in_use()?;
     if load.state.rows_in_state() != ((FIELDS.len() + 1) as i64) * keys as i64 {
         return Err(Error::internal("the state does not hold the rows that it was given"));
     }
@@ -162,7 +162,7 @@ impl Load {
             if let Some(view) = &mut self.view {
                 view.pass(worker, out.batches, self.epoch);
             }
-            peak = peak.max(resident()?);
+            peak = peak.max(resident_in_use()?);
         }
         Ok(peak)
     }
