@@ -40,21 +40,28 @@ impl Server {
     ) -> Result<f64> {
         let mut commands = Vec::new();
         for (epoch, changes) in (1..).zip(epochs) {
-            for command in mongodb_commands(sink, epoch, changes, partitions)? {
-                commands.push(bare(sink, &command, collection)?);
-            }
+            let of_epoch = mongodb_commands(sink, epoch, changes, partitions)?;
+            let bare = of_epoch.iter().map(|command| bare(sink, command, collection));
+            commands.push(bare.collect::<Result<Vec<_>>>()?);
         }
         self.runtime.block_on(async {
             self.database.create_collection(collection).await.map_err(away)?;
             let began = Instant::now();
             let mut under_way = VecDeque::new();
-            for command in commands {
-                if under_way.len() == self.in_flight {
+            for of_epoch in commands {
+                for command in of_epoch {
+                    if under_way.len() == self.in_flight {
+                        done(under_way.pop_front()).await?;
+                    }
+                    let database = self.database.clone();
+                    let send = async move { database.run_raw_command(command).await };
+                    under_way.push_back(tokio::spawn(send));
+                }
+                // The server may take commands that are under way together in any order: those of an epoch write
+                // different documents, those of the next may replace them.
+                while is_upsert(sink) && !under_way.is_empty() {
                     done(under_way.pop_front()).await?;
                 }
-                let database = self.database.clone();
-                let send = async move { database.run_raw_command(command).await };
-                under_way.push_back(tokio::spawn(send));
             }
             while !under_way.is_empty() {
                 done(under_way.pop_front()).await?;
@@ -87,10 +94,13 @@ impl Server {
     }
 }
 
+fn is_upsert(sink: &Sink) -> bool {
+    matches!(&sink.connector, SinkConnector::MongoDb(target) if target.mode == WriteMode::Upsert)
+}
+
 /// The command of a sink as anybody would write it: without the guard of an upsert.
 fn bare(sink: &Sink, command: &RawDocument, collection: &str) -> Result<RawDocumentBuf> {
-    let upsert =
-        matches!(&sink.connector, SinkConnector::MongoDb(target) if target.mode == WriteMode::Upsert);
+    let upsert = is_upsert(sink);
     let (verb, list) = if upsert { ("update", "updates") } else { ("insert", "documents") };
     let unknown = |_| Error::internal("a command of another form");
     let mut bodies = RawArrayBuf::new();
