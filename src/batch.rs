@@ -43,6 +43,19 @@ pub struct RowOrigin {
     pub index: u32,
 }
 
+impl RowOrigin {
+    /// Length of its bytes.
+    pub const BYTES: usize = size_of::<u16>() + size_of::<u32>() + size_of::<u64>() + size_of::<u32>();
+
+    /// Appends bytes that compare as origins do.
+    pub fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.source.to_be_bytes());
+        bytes.extend_from_slice(&self.partition.to_be_bytes());
+        bytes.extend_from_slice(&self.offset.to_be_bytes());
+        bytes.extend_from_slice(&self.index.to_be_bytes());
+    }
+}
+
 impl Origin {
     /// The origin of row `row`.
     pub fn row(&self, row: usize) -> RowOrigin {

@@ -8,7 +8,9 @@ use super::expression::unalias;
 use super::over;
 use crate::plan::{First, Number};
 
-/// What the conditions directly over functions of places ask for. They are known before the functions are lowered.
+/// What the conditions directly over functions of places ask for. They are known before the functions are lowered. An
+/// OVER is told from others by where it stands in the plan of its statement, which neither moves nor ends before all of
+/// it is lowered.
 #[derive(Debug, Default)]
 pub(super) struct Firsts {
     asked: Vec<Asked>,

@@ -8,8 +8,6 @@ const END: u8 = 1;
 /// Rows without an origin, and with one.
 const NO_ORIGIN: u8 = 1;
 const HAS_ORIGIN: u8 = 2;
-/// Bytes of an origin.
-const ORIGIN_BYTES: usize = size_of::<u16>() + size_of::<u32>() + size_of::<u64>() + size_of::<u32>();
 
 /// Counts the rows of one key, in their order.
 #[derive(Default)]
@@ -53,12 +51,9 @@ impl<'a> Entry<'a> {
         bytes.extend_from_slice(self.order);
         bytes.push(END);
         bytes.push(if origin.is_some() { HAS_ORIGIN } else { NO_ORIGIN });
-        if let Some(RowOrigin { source, partition, offset, index }) = origin {
+        if let Some(origin) = origin {
             let start = bytes.len();
-            bytes.extend_from_slice(&source.to_be_bytes());
-            bytes.extend_from_slice(&partition.to_be_bytes());
-            bytes.extend_from_slice(&offset.to_be_bytes());
-            bytes.extend_from_slice(&index.to_be_bytes());
+            origin.write(bytes);
             if newest_first {
                 bytes[start..].iter_mut().for_each(|byte| *byte = !*byte);
             }
@@ -72,7 +67,7 @@ impl<'a> Entry<'a> {
         let (bytes, length) = bytes.split_last_chunk::<4>()?;
         let (order, rest) = bytes.split_at_checked(u32::from_be_bytes(*length) as usize)?;
         let (marks, rest) = rest.split_first_chunk::<2>()?;
-        let origin = if marks[1] == HAS_ORIGIN { ORIGIN_BYTES } else { 0 };
+        let origin = if marks[1] == HAS_ORIGIN { RowOrigin::BYTES } else { 0 };
         Some(Entry { order, content: rest.get(origin..)? })
     }
 }

@@ -81,12 +81,7 @@ impl Ties {
 
     /// Appends the origin of a row of the batch as bytes that compare as origins do.
     pub fn write_origin(&self, bytes: &mut Vec<u8>, row: usize) {
-        let RowOrigin { source, partition, offset, index } =
-            self.known.origin(self.lanes[row], self.offsets[row]);
-        bytes.extend_from_slice(&source.to_be_bytes());
-        bytes.extend_from_slice(&partition.to_be_bytes());
-        bytes.extend_from_slice(&offset.to_be_bytes());
-        bytes.extend_from_slice(&index.to_be_bytes());
+        self.known.origin(self.lanes[row], self.offsets[row]).write(bytes);
     }
 
     /// Compares the origin of a row of the batch with another.

@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, LargeBinaryArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int64Array, LargeBinaryBuilder, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_physical_expr::expressions::Column;
 
@@ -173,15 +173,16 @@ impl Operator for Updating {
         let order = self.columns.order(batch);
         let content = canonical::encode(&batch.rows.columns()[..self.plan.width()], batch.len());
         let mut bytes = Vec::new();
-        let rows = LargeBinaryArray::from_iter_values((0..batch.len()).map(|row| {
+        let mut rows = LargeBinaryBuilder::new();
+        for row in 0..batch.len() {
             bytes.clear();
             let origin = places::origin(batch, row, self.plan.append_only_input);
             let entry = Entry { order: order.value(row), content: content.row(row) };
             entry.write(origin, self.plan.newest_first, &mut bytes);
-            bytes.clone()
-        }));
+            rows.append_value(&bytes);
+        }
         let mut columns = self.columns.key(batch);
-        columns.push(Arc::new(rows));
+        columns.push(Arc::new(rows.finish()));
         let rows = RecordBatch::try_new(self.input.clone(), columns).expect("columns of the schema");
         self.keyed.on_batch(port, epoch, &batch.with_rows(rows), out);
     }
