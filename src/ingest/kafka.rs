@@ -15,7 +15,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use self::client::{Client, connect, failed, reach};
+use self::client::{Client, connect_to_ask, failed, reach};
 use self::reader::{KafkaReader, is_gone};
 use super::topics::{check_offsets, first_offset, matching, missing_topic, topic_partitions, unknown};
 use super::{Connector, Reader};
@@ -226,7 +226,7 @@ impl Connector for KafkaConnector {
         let client = match client {
             Some(client) => client,
             None => {
-                let new = connect(&self.properties)?;
+                let new = connect_to_ask(&self.properties)?;
                 reach(&new, ASK_TIMEOUT)?;
                 client.insert(new)
             }

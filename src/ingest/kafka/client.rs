@@ -99,6 +99,14 @@ pub(super) fn connect(properties: &BTreeMap<String, String>) -> Result<Client> {
     config.create_with_context(context).map_err(refused_property)
 }
 
+/// A client that asks and is never assigned to anything. Without a group it ends at once, where a member of one
+/// waits 100 ms; and it has nothing to tell each second.
+pub(super) fn connect_to_ask(properties: &BTreeMap<String, String>) -> Result<Client> {
+    let mut properties = properties.clone();
+    properties.retain(|name, _| !["group.id", "statistics.interval.ms"].contains(&name.as_str()));
+    connect(&properties)
+}
+
 /// Waits until the brokers answer at all. Fails as soon as they refuse us, which a longer call would not tell.
 pub(super) fn reach(client: &Client, timeout: Duration) -> Result<()> {
     let until = Instant::now() + timeout;

@@ -1,6 +1,7 @@
 //! What is asked of the brokers before anything is sent: that topics exist, and how large records may be.
 
 use std::collections::HashMap;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -28,8 +29,40 @@ pub(in crate::write) struct TopicSpec {
     pub(in crate::write) replication: i32,
 }
 
+/// What the brokers said.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// The largest record of each topic, in bytes.
+    pub(super) limits: HashMap<String, usize>,
+    pub(super) asked: Retired,
+}
+
+/// A client that is no longer needed and ends beside us: its thread looks only every 100 ms whether it has to, and
+/// nothing would be read until then. Whoever drops this waits for the rest.
+#[derive(Debug, Default)]
+pub(super) struct Retired(Option<JoinHandle<()>>);
+
+impl Retired {
+    fn end(client: AdminClient<DefaultClientContext>) -> Result<Self> {
+        let thread = std::thread::Builder::new().name("kafka admin ends".to_owned());
+        let thread = thread.spawn(move || drop(client));
+        let thread = thread.map_err(|error| Error::internal("cannot start a thread").caused_by(error))?;
+        Ok(Retired(Some(thread)))
+    }
+}
+
+impl Drop for Retired {
+    /// Its threads must not run any more while the process ends, and OpenSSL with it.
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take() {
+            // A panic in there has ended the process already.
+            let _ = thread.join();
+        }
+    }
+}
+
 /// Creates the topics that are missing and reads the largest record that each takes.
-pub(super) fn prepare(config: &ClientConfig, topics: &[TopicSpec]) -> Result<HashMap<String, usize>> {
+pub(super) fn prepare(config: &ClientConfig, topics: &[TopicSpec]) -> Result<Prepared> {
     let prepared = ask(config, topics);
     if prepared.as_ref().is_err_and(|error| error.kind() == ErrorKind::Away) {
         // The client that asks does not tell why it has no connection.
@@ -38,7 +71,7 @@ pub(super) fn prepare(config: &ClientConfig, topics: &[TopicSpec]) -> Result<Has
     prepared
 }
 
-fn ask(config: &ClientConfig, topics: &[TopicSpec]) -> Result<HashMap<String, usize>> {
+fn ask(config: &ClientConfig, topics: &[TopicSpec]) -> Result<Prepared> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.map_err(|error| Error::internal("cannot start a runtime").caused_by(error))?;
     let admin: AdminClient<DefaultClientContext> = config.create().map_err(refused_property)?;
@@ -62,7 +95,7 @@ fn ask(config: &ClientConfig, topics: &[TopicSpec]) -> Result<HashMap<String, us
             Err(code) => return Err(silent(KafkaError::AdminOp(code))),
         }
     }
-    Ok(limits)
+    Ok(Prepared { limits, asked: Retired::end(admin)? })
 }
 
 fn create(

@@ -13,7 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord};
 
-use super::admin::{TopicSpec, prepare};
+use super::admin::{Prepared, Retired, TopicSpec, prepare};
 use super::poller::Poller;
 use super::reports::{Context, Reports};
 use crate::error::{Error, Result};
@@ -57,6 +57,7 @@ pub(in crate::write) struct Delivery {
     topics: Vec<TopicSpec>,
     /// The largest record of each topic.
     limits: HashMap<String, usize>,
+    asked: Retired,
     producer: Option<Poller>,
     unconfirmed: Vec<Message>,
     refused: Vec<Refused>,
@@ -104,6 +105,7 @@ impl Delivery {
             config,
             topics,
             limits: HashMap::new(),
+            asked: Retired::default(),
             producer: None,
             unconfirmed: Vec::new(),
             refused: Vec::new(),
@@ -119,7 +121,8 @@ impl Delivery {
             return Ok(());
         }
         let prepared = || prepare(&self.config, &self.topics);
-        self.limits = until_it_works(&self.name, &self.health, prepared)?;
+        let Prepared { limits, asked } = until_it_works(&self.name, &self.health, prepared)?;
+        (self.limits, self.asked) = (limits, asked);
         let mut config = self.config.clone();
         let largest = self.limits.values().copied().max().unwrap_or_default();
         let smallest = self.limits.values().copied().min().unwrap_or_default();
@@ -160,10 +163,7 @@ impl Delivery {
                 continue;
             }
             // What cannot be handed over is sent with the rest when the delivery is repeated.
-            let failed = self
-                .producer
-                .as_ref()
-                .is_none_or(|producer| producer.reports().wait(Duration::ZERO).failed.is_some());
+            let failed = self.producer.as_ref().is_none_or(|producer| producer.reports().has_failed());
             if !failed {
                 self.hand_over(&message)?;
             }
@@ -243,8 +243,8 @@ impl Delivery {
                 reports.report(Some(&error));
                 return Ok(());
             }
-            let before = reports.wait(Duration::ZERO).reports;
-            silent = if reports.wait_for_one(LOOK).reports == before { silent + 1 } else { 0 };
+            let before = reports.count();
+            silent = if reports.wait_for_one(before, LOOK).reports == before { silent + 1 } else { 0 };
             self.look(silent, reports)?;
         }
     }
