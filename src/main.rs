@@ -7,7 +7,9 @@ use clap::Parser;
 use libmimalloc_sys::{mi_option_set_default, mi_option_t};
 use tidemill::control::{cli::Cli, failure, run};
 
-/// Rows own text that crosses threads; the system's allocator makes two workers slower than one.
+/// Rows own text that crosses threads; the system's allocator makes two workers slower than one. The libraries in C
+/// allocate with it as well (`override`, in the manifest): one thread of librdkafka makes each record that another
+/// one gives back, and with the system's they wait for each other most of the time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -84,7 +84,6 @@ impl Delivery {
         let mut config = ClientConfig::new();
         let defaults = [
             ("client.id", "tidemill"),
-            ("linger.ms", "0"),
             ("compression.type", "lz4"),
             ("partitioner", "murmur2_random"),
             ("message.timeout.ms", "50000"),
@@ -257,7 +256,8 @@ impl Delivery {
         let reports = producer.reports();
         let (mut silent, mut before) = (0, 0);
         loop {
-            let state = reports.wait(LOOK);
+            producer.flush(LOOK / 2);
+            let state = reports.wait(LOOK / 2);
             if state.under_way == 0 {
                 return Ok(state.failed);
             }

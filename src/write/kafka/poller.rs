@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rdkafka::bindings as sys;
 use rdkafka::error::KafkaResult;
-use rdkafka::producer::{BaseProducer, BaseRecord};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::reports::{Context, Reports};
 use crate::error::{Error, Result};
@@ -47,6 +48,18 @@ impl Poller {
     /// Hands a record to librdkafka, or gives the error and the record back.
     pub(super) fn send<'a>(&self, record: BaseRecord<'a, [u8], [u8]>) -> KafkaResult<()> {
         self.producer.send(record).map_err(|(error, _)| error)
+    }
+
+    /// Has everything sent now that was handed over, and waits until it is delivered or `limit` has passed.
+    ///
+    /// Until then the client collects records into batches (`linger.ms`), and it must not send them one by one: it
+    /// has one batch of a partition under way, and while records that are due wait behind it, its thread asks for
+    /// the time and the socket without a pause. On a machine that it shares with the broker, it takes the
+    /// processor away from the answer it waits for.
+    pub(super) fn flush(&self, limit: Duration) {
+        let limit_ms = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the client lives. What the call says, the reports say as well, and better.
+        unsafe { sys::rd_kafka_flush(self.producer.client().native_ptr(), limit_ms) };
     }
 
     /// What has been reported.
