@@ -196,10 +196,13 @@ impl RawBuilder {
 
     /// Hands over what was kept and starts anew.
     pub fn finish(&mut self) -> RawRecords {
-        // Chunks are alike: with room for as much again, records are copied once.
-        let (record_count, byte_count) = (self.records.len(), self.bytes.len());
-        let records = std::mem::replace(&mut self.records, Vec::with_capacity(record_count));
-        let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(byte_count));
+        // Chunks are alike: with room for a little more than as much again, records are copied once. With room for
+        // just as much, half of all chunks would be moved to twice the memory for their last records.
+        let room = |used: usize| used + used / 16;
+        let fresh = Vec::with_capacity(room(self.records.len()));
+        let records = std::mem::replace(&mut self.records, fresh);
+        let bytes = Vec::with_capacity(room(self.bytes.len()));
+        let bytes = std::mem::replace(&mut self.bytes, bytes);
         RawRecords { end: records.len(), records: Arc::new(records), bytes: Arc::new(bytes), start: 0 }
     }
 }
@@ -234,6 +237,29 @@ impl RawRecords {
     pub fn size(&self, index: usize) -> usize {
         let entry = self.entries()[index];
         (entry.key.unwrap_or(0) + entry.payload.unwrap_or(0)) as usize
+    }
+
+    /// Bytes of key and payload of the first `records` records. They lie one behind the other, so none is looked at.
+    pub fn bytes_of(&self, records: usize) -> usize {
+        let start = |record: usize| self.records.get(record).map_or(self.bytes.len(), |entry| entry.start);
+        start(self.start + records) - start(self.start)
+    }
+
+    /// Bytes of key and payload of all records.
+    pub fn bytes(&self) -> usize {
+        self.bytes_of(self.len())
+    }
+
+    /// How many records begin within the first `bytes` bytes.
+    pub fn begin_within(&self, bytes: usize) -> usize {
+        let first = self.entries().first().map_or(0, |entry| entry.start);
+        self.entries().partition_point(|entry| entry.start - first < bytes)
+    }
+
+    /// Offset and size of each record.
+    pub fn places(&self) -> impl Iterator<Item = (u64, usize)> {
+        let size = |entry: &RawEntry| (entry.key.unwrap_or(0) + entry.payload.unwrap_or(0)) as usize;
+        self.entries().iter().map(move |entry| (entry.offset, size(entry)))
     }
 
     /// The record with this offset.
@@ -354,6 +380,10 @@ mod tests {
         let found = front.raw.find(9).expect("kept");
         assert_eq!((found.key.as_deref(), found.payload.as_deref()), (Some(&b"k"[..]), Some(&[9u8][..])));
         assert_eq!(front.raw.find(12), None);
+        let sizes: Vec<usize> = front.raw.places().map(|(_, size)| size).collect();
+        assert_eq!((sizes, front.raw.bytes_of(2), front.raw.bytes()), (vec![2; 3], 4, 6));
+        assert_eq!([0, 1, 2, 3, 4, 5, 9].map(|bytes| front.raw.begin_within(bytes)), [0, 1, 1, 2, 2, 3, 3]);
+        assert_eq!((chunk.raw.bytes_of(0), chunk.raw.bytes(), RawRecords::default().bytes()), (0, 2, 0));
         assert_eq!(chunk.split_front(10).len(), 1);
         assert!(chunk.is_empty());
     }

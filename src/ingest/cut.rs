@@ -52,6 +52,8 @@ pub struct PartitionCut {
     last_data_ms: Option<i64>,
     /// The epoch at hand, as far as it was cut in parts.
     open: Option<Open>,
+    /// Memory of the last cut: offsets and sizes of its records.
+    seen: Vec<u8>,
 }
 
 /// What was read in an epoch that is not at its end.
@@ -100,6 +102,7 @@ impl PartitionCut {
             stands_at: None,
             last_data_ms: None,
             open: None,
+            seen: Vec::new(),
         }
     }
 
@@ -123,7 +126,7 @@ impl PartitionCut {
     pub fn cut(&mut self, tick: &Tick, chunks: &[Chunk], place: Place, until: Until) -> Result<Cut> {
         let (mut batches, mut letters, mut read) = (Vec::new(), Vec::new(), 0);
         let mut seen_time = SeenTime::default();
-        let mut seen = Vec::new();
+        self.seen.clear();
         let from = chunks.first().map_or(self.next_offset, |chunk| chunk.raw.offset(0));
         let mut open = self.open.take().unwrap_or_else(|| Open { from, read: 0, input: Xxh3::new() });
         if open.read == 0 {
@@ -131,9 +134,8 @@ impl PartitionCut {
         }
         for chunk in chunks {
             read += chunk.len();
-            for record in 0..chunk.len() {
-                seen.extend_from_slice(&chunk.raw.offset(record).to_le_bytes());
-                seen.extend_from_slice(&(chunk.raw.size(record) as u64).to_le_bytes());
+            for (offset, size) in chunk.raw.places() {
+                self.seen.extend_from_slice(&(u128::from(offset) | (size as u128) << 64).to_le_bytes());
             }
             self.next_offset = chunk.raw.offset(chunk.len() - 1) + 1;
             letters.extend(chunk.rejects.iter().map(|reject| DeadLetter {
@@ -158,7 +160,7 @@ impl PartitionCut {
             self.next_offset = self.next_offset.max(next);
         }
         open.read += read;
-        open.input.update(&seen);
+        open.input.update(&self.seen);
         let binding = Binding {
             epoch: tick.epoch,
             source: self.source_index,

@@ -107,7 +107,7 @@ impl Retained {
     }
 
     fn keep(&mut self, epoch: Epoch, source: usize, partition: u32, records: Vec<RawRecords>) {
-        let bytes = records.iter().map(bytes).sum();
+        let bytes = records.iter().map(RawRecords::bytes).sum();
         self.epochs.extend(records.into_iter().map(|records| (epoch, source, partition, records)));
         self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -122,14 +122,10 @@ impl Retained {
     pub fn release(&mut self, frontier: Option<Epoch>) {
         let done = |epoch: Epoch| frontier.is_none_or(|frontier| epoch < frontier);
         while self.epochs.front().is_some_and(|(epoch, ..)| done(*epoch)) {
-            let released = self.epochs.pop_front().map_or(0, |(_, _, _, raw)| bytes(&raw));
+            let released = self.epochs.pop_front().map_or(0, |(_, _, _, raw)| raw.bytes());
             self.held_bytes.fetch_sub(released, Ordering::Relaxed);
         }
     }
-}
-
-fn bytes(raw: &RawRecords) -> usize {
-    (0..raw.len()).map(|record| raw.size(record)).sum()
 }
 
 /// The partitions of one worker and what has been cut from them. Knows nothing of timely.

@@ -99,9 +99,9 @@ impl PartitionQueue {
                 state.chunks.pop_front();
             }
             left.records -= part.len();
-            left.bytes = left.bytes.saturating_sub(size(&part));
+            left.bytes = left.bytes.saturating_sub(part.raw.bytes());
             state.records -= part.len();
-            state.bytes = state.bytes.saturating_sub(size(&part));
+            state.bytes = state.bytes.saturating_sub(part.raw.bytes());
             chunks.push(part);
         }
         if state.refused && self.has_room(&state) {
@@ -177,7 +177,7 @@ impl PartitionQueue {
         }
         for chunk in news.chunks {
             state.records += chunk.len();
-            state.bytes += size(&chunk);
+            state.bytes += chunk.raw.bytes();
             state.last_bytes = chunk.len().checked_sub(1).map_or(0, |last| chunk.raw.size(last));
             state.chunks.push_back(chunk);
         }
@@ -217,7 +217,7 @@ fn parts(chunks: &VecDeque<Chunk>, limits: Limits) -> Vec<(&Chunk, usize)> {
         }
         let records = records_within(chunk, left);
         left.records -= records;
-        left.bytes = (0..records).fold(left.bytes, |left, index| left.saturating_sub(chunk.raw.size(index)));
+        left.bytes = left.bytes.saturating_sub(chunk.raw.bytes_of(records));
         parts.push((chunk, records));
     }
     parts
@@ -225,15 +225,5 @@ fn parts(chunks: &VecDeque<Chunk>, limits: Limits) -> Vec<(&Chunk, usize)> {
 
 /// Number of records of a chunk up to the limits.
 fn records_within(chunk: &Chunk, limits: Limits) -> usize {
-    let mut bytes = 0;
-    let fits = |record: &usize| {
-        let before = bytes;
-        bytes += chunk.raw.size(*record);
-        before < limits.bytes
-    };
-    (0..chunk.len().min(limits.records)).take_while(fits).count()
-}
-
-fn size(chunk: &Chunk) -> usize {
-    (0..chunk.raw.len()).map(|index| chunk.raw.size(index)).sum()
+    chunk.raw.begin_within(limits.bytes).min(limits.records)
 }
