@@ -43,7 +43,8 @@ pub fn consolidate(
         let (a, b) = (a as usize, b as usize);
         keys.row(a).cmp(keys.row(b)).then_with(|| values.row(a).cmp(values.row(b)))
     };
-    order.sort_unstable_by(|a, b| compare(*a, *b));
+    // What comes from an operator is in order already, worker by worker: a stable sort merges such runs.
+    order.sort_by(|a, b| compare(*a, *b));
 
     let (mut kept, mut ops) = (Vec::new(), Vec::new());
     let same_row = |a: &u32, b: &u32| compare(*a, *b) == Ordering::Equal;
