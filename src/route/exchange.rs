@@ -1,5 +1,6 @@
 //! Moves whole batches between workers: within a process as they are, between processes as bytes.
 
+use std::cell::OnceCell;
 use std::fmt;
 
 use arrow::datatypes::SchemaRef;
@@ -25,7 +26,11 @@ struct Parcel {
 }
 
 enum Content {
-    Batch(Box<Batch>),
+    Batch {
+        batch: Box<Batch>,
+        /// Made when timely asks how long they are, and written when it asks for them.
+        bytes: OnceCell<Vec<u8>>,
+    },
     Bytes(Vec<u8>),
 }
 
@@ -55,7 +60,7 @@ pub fn exchange<'s, B: Clone + 'static>(
                     let parcels = parts.map(|(to, batch)| Parcel {
                         target: to.worker as u64,
                         slot: to.slot,
-                        content: Content::Batch(Box::new(batch)),
+                        content: Content::Batch { batch: Box::new(batch), bytes: OnceCell::new() },
                     });
                     output.session(&capability).give_iterator(parcels);
                 });
@@ -70,7 +75,7 @@ pub fn exchange<'s, B: Clone + 'static>(
             move |input, output| {
                 input.for_each(|capability, parcels| {
                     let batches = parcels.drain(..).map(|parcel| match parcel.content {
-                        Content::Batch(batch) => (parcel.slot, *batch),
+                        Content::Batch { batch, .. } => (parcel.slot, *batch),
                         Content::Bytes(bytes) => match wire::decode(bytes, &schema(parcel.slot)) {
                             Ok(batch) => (parcel.slot, batch),
                             Err(error) => fail(&error),
@@ -89,9 +94,15 @@ impl Serialize for Parcel {
         tuple.serialize_element(&self.target)?;
         tuple.serialize_element(&self.slot)?;
         match &self.content {
-            Content::Batch(batch) => {
-                let bytes = wire::encode(batch).map_err(serde::ser::Error::custom)?;
-                tuple.serialize_element(serde_bytes::Bytes::new(&bytes))?;
+            Content::Batch { batch, bytes } => {
+                let bytes = match bytes.get() {
+                    Some(bytes) => bytes,
+                    None => {
+                        let encoded = wire::encode(batch).map_err(serde::ser::Error::custom)?;
+                        bytes.get_or_init(|| encoded)
+                    }
+                };
+                tuple.serialize_element(serde_bytes::Bytes::new(bytes))?;
             }
             Content::Bytes(bytes) => tuple.serialize_element(serde_bytes::Bytes::new(bytes))?,
         }
