@@ -77,6 +77,8 @@ pub struct Parts {
     pub letter_counts: Arc<LetterCounts>,
     /// From how many rows per group of a batch on these are added up before they are sent; 0: never.
     pub rows_per_partial: usize,
+    /// Whether anybody can look up rows of views here.
+    pub serves: bool,
     /// Ends the process with a message.
     pub fail: fn(&Error) -> !,
 }
@@ -129,7 +131,7 @@ pub fn build(scope: Scope<'_, Epoch>, parts: Parts) -> Result<Running> {
 
     let mut views = Vec::new();
     for view in &plan.views {
-        views.push(ViewReader::new(view, network.arrangement(scope, view.arrangement)?)?);
+        views.push(ViewReader::new(view, network.arrangement(scope, view.arrangement, parts.serves)?)?);
     }
 
     for ((index, sink), (shards, woken)) in plan.sinks.iter().enumerate().zip(shards.into_iter().zip(woken)) {
@@ -186,8 +188,8 @@ impl<'s, 'p> Network<'s, 'p> {
         if let Operator::Join(plan) = operator {
             let [left, right] = [plan.left, plan.right].map(|side| &self.plan.arrangements[side].schema);
             let matcher = Matcher::new(plan, left, right)?;
-            let left = self.arrangement(scope, plan.left)?.arranged.clone();
-            let right = self.arrangement(scope, plan.right)?.arranged.clone();
+            let left = self.arrangement(scope, plan.left, true)?.arranged.clone();
+            let right = self.arrangement(scope, plan.right, true)?.arranged.clone();
             let parts = JoinParts { index, matcher, ledger: self.ledger.clone(), fail: self.fail };
             return Ok(join::join([left, right], closes, parts));
         }
@@ -219,8 +221,9 @@ impl<'s, 'p> Network<'s, 'p> {
         Ok(harness::stateful(rows, closes, state, self.stateful(index, operator)))
     }
 
-    /// An arrangement, built behind the legs that lead to it.
-    fn arrangement(&mut self, scope: Scope<'s, Epoch>, index: usize) -> Result<&Kept<'s>> {
+    /// An arrangement, built behind the legs that lead to it by the first that asks: joins, then views, of which
+    /// each process says for itself whether it reads them.
+    fn arrangement(&mut self, scope: Scope<'s, Epoch>, index: usize, is_read: bool) -> Result<&Kept<'s>> {
         if self.arrangements[index].is_none() {
             let plan = &self.plan.arrangements[index];
             let (to, fail) = (Downstream::Arrangement(index), self.fail);
@@ -229,7 +232,7 @@ impl<'s, 'p> Network<'s, 'p> {
             });
             let account = self.ledger.layout().account(to);
             let (kept, letters, counted) =
-                arrange::arrange(rows, plan, (account, self.ledger.clone()), self.fail)?;
+                arrange::arrange(rows, plan, is_read, (account, self.ledger.clone()), self.fail)?;
             self.letters.push(letters);
             self.counted.push(counted);
             self.arrangements[index] = Some(kept);

@@ -302,6 +302,11 @@ impl Execution {
         all.filter_map(|(name, health)| Some((name.to_owned(), health.away()?)))
     }
 
+    /// Whether this process answers questions about its views: not without HTTP, and not where files are compared.
+    pub fn serves(&self) -> bool {
+        self.settings.http.enabled && self.output.is_none()
+    }
+
     /// The live reads that wait for worker `worker`.
     pub fn lookups(&self, worker: usize) -> Option<&Receiver<LookupRequest>> {
         let local = worker.checked_sub(self.first_worker)?;

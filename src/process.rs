@@ -187,7 +187,7 @@ fn execute(
         threads: Mutex::default(),
     });
     let visible = request.output.is_none();
-    let server = if execution.settings.http.enabled && visible {
+    let server = if execution.serves() {
         let peers = api::addresses(execution.settings.http.listen, &membership.hosts);
         let api = Api { telemetry: execution.telemetry.clone(), lookup: live.clone(), peers };
         Some(Server::start(execution.settings.http.listen, membership.process, api)?)

@@ -73,6 +73,7 @@ pub fn run(worker: &mut Worker, execution: &Arc<Execution>) -> Result<()> {
         letters: letters(execution, worker.index()),
         letter_counts: execution.letter_counts.clone(),
         rows_per_partial: execution.settings.flow.rows_per_partial,
+        serves: execution.serves(),
         fail: fatal,
     };
     let running = worker.dataflow_named(&execution.plan.name, |scope| dataflow::build(scope, parts))?;

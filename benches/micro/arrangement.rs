@@ -75,7 +75,8 @@ impl View {
             let rows = scope.input_from(&mut input);
             let ledger = Ledger::new(Arc::new(Layout::new(&plan)));
             let account = ledger.layout().account(Downstream::Arrangement(0));
-            let built = arrange(rows, &plan.arrangements[0], (account, ledger), fail).expect("a good plan");
+            let built =
+                arrange(rows, &plan.arrangements[0], true, (account, ledger), fail).expect("a good plan");
             let (kept, _, counted) = built;
             *reader.borrow_mut() = Some(ViewReader::new(&plan.views[0], &kept).expect("a good plan"));
             counted.probe().0

@@ -16,7 +16,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::downcast_primitive_array;
@@ -68,14 +68,16 @@ pub struct Kept<'s> {
 /// all rows of it are counted.
 pub type Built<'s> = (Kept<'s>, StreamVec<'s, Epoch, DeadLetter>, StreamVec<'s, Epoch, ()>);
 
-/// Arranges rows. They must already be on the worker of their key.
+/// Arranges rows. They must already be on the worker of their key. If nobody looks any up (`is_read` is false), the
+/// arrangement stays empty; rows are judged and counted all the same.
 pub fn arrange<'s>(
     rows: StreamVec<'s, Epoch, (u16, Batch)>,
     plan: &Arrangement,
+    is_read: bool,
     (account, ledger): (usize, Ledger),
     fail: fn(&Error) -> !,
 ) -> Result<Built<'s>> {
-    let mut encoder = Encoder::new(plan)?;
+    let encoder = Encoder::new(plan)?;
     let last = Rc::new(RefCell::new(None));
     let newest = plan.served.then(|| last.clone());
     let mut builder = OperatorBuilder::new(format!("Rows {}", plan.name), rows.scope());
@@ -84,7 +86,8 @@ pub fn arrange<'s>(
     let (letters, letters_stream) = builder.new_output();
     let mut updates = OutputBuilder::<_, CapacityContainerBuilder<Vec<Update>>>::from(updates);
     let mut letters = OutputBuilder::<_, CapacityContainerBuilder<Vec<DeadLetter>>>::from(letters);
-    let dead = ledger.clone();
+    let fate = if plan.served { Fate::Emitted } else { Fate::InState };
+    let counts = ledger.clone();
     builder.build(move |capabilities| {
         drop(capabilities);
         move |_frontiers| {
@@ -93,12 +96,19 @@ pub fn arrange<'s>(
                 let epoch = *capability.time();
                 for (_, batch) in batches.drain(..) {
                     let mut out = Output::default();
-                    match encoder.updates(&batch, epoch, &mut out) {
-                        Ok(found) => updates.session(&capability.retain(0)).give_iterator(found.into_iter()),
-                        Err(error) => fail(&error),
+                    let judged = encoder.judge(&batch, &mut out);
+                    if is_read {
+                        match encoder.updates(&batch, judged, epoch) {
+                            Ok(found) => {
+                                updates.session(&capability.retain(0)).give_iterator(found.into_iter())
+                            }
+                            Err(error) => fail(&error),
+                        }
+                    } else {
+                        counts.add(epoch, Count::Account(account, fate), batch.diff_sum() - out.dead);
                     }
-                    dead.add(epoch, Count::Account(account, Fate::Dead), out.dead);
-                    dead.add(epoch, Count::LettersOut, out.letters.len() as i64);
+                    counts.add(epoch, Count::Account(account, Fate::Dead), out.dead);
+                    counts.add(epoch, Count::LettersOut, out.letters.len() as i64);
                     letters.session(&capability.retain(1)).give_iterator(out.letters.into_iter());
                     if let Some(newest) = &newest {
                         *newest.borrow_mut() = Some((epoch, batch));
@@ -115,7 +125,6 @@ pub fn arrange<'s>(
         RcBuilder<OrdValBuilder<Flat, Vec<Update>>>,
         Merged,
     >(updates_stream, Pipeline, &plan.name);
-    let fate = if plan.served { Fate::Emitted } else { Fate::InState };
     let counted = count(arranged.stream.clone(), (account, fate), ledger);
     Ok((Kept { arranged, last }, letters_stream, counted))
 }
@@ -216,13 +225,23 @@ impl Encoder {
         Ok(Encoder { name: plan.name.clone(), key, codec: RowCodec::new(&plan.schema)? })
     }
 
-    /// A row whose key cannot be evaluated is no update but a letter.
-    fn updates(&mut self, batch: &Batch, epoch: Epoch, out: &mut Output) -> Result<Vec<Update>> {
+    /// The keys of rows, and which rows have one if not all do: one whose key cannot be evaluated is no update but a
+    /// letter.
+    fn judge(&self, batch: &Batch, out: &mut Output) -> (Vec<ArrayRef>, Option<BooleanArray>) {
         let mut evaluation = Evaluation::new(batch);
         let keys = self.key.iter().map(|(expr, data_type)| evaluation.column(expr, data_type));
         let keys: Vec<ArrayRef> = keys.collect();
         let failed = evaluation.finish();
         let good = (!failed.is_empty()).then(|| failed.report(batch, &self.name, out, |_| false));
+        (keys, good)
+    }
+
+    fn updates(
+        &self,
+        batch: &Batch,
+        (keys, good): (Vec<ArrayRef>, Option<BooleanArray>),
+        epoch: Epoch,
+    ) -> Result<Vec<Update>> {
         let mut encoded = canonical::CanonicalRows::default();
         encoded.encode(&keys, batch.len());
         let rows = self.codec.encode(batch.rows.columns())?;
@@ -234,3 +253,6 @@ impl Encoder {
         Ok((0..batch.len()).filter(good).map(update).collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -261,7 +261,7 @@ fn run(plan: Plan, epochs: Vec<[Vec<(Row, i64)>; 2]>) -> Ran {
             let arranged = [0, 1].map(|side| {
                 let rows = scope.input_from(&mut sides[side]);
                 let account = ledger.layout().account(Downstream::Arrangement(side));
-                let built = arrange(rows, &plan.arrangements[side], (account, ledger.clone()), fail);
+                let built = arrange(rows, &plan.arrangements[side], true, (account, ledger.clone()), fail);
                 built.expect("arranges").0.arranged
             });
             let matcher = Matcher::new(join, &schema(2), &schema(2)).expect("types that can be kept");

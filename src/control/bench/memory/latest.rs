@@ -211,7 +211,7 @@ impl View {
             let rows = scope.input_from(&mut input);
             let ledger = Ledger::new(Arc::new(Layout::new(plan)));
             let account = ledger.layout().account(Downstream::Arrangement(0));
-            let (kept, _, counted) = arrange(rows, &plan.arrangements[0], (account, ledger), fatal)?;
+            let (kept, _, counted) = arrange(rows, &plan.arrangements[0], true, (account, ledger), fatal)?;
             *reader.borrow_mut() = Some(ViewReader::new(&plan.views[0], &kept)?);
             Ok::<_, Error>(counted.probe().0)
         })?;
