@@ -16,6 +16,7 @@ use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
@@ -24,7 +25,7 @@ use crate::canonical::{self, CanonicalRows, key_group};
 use crate::error::{Error, Result};
 use crate::plan::{Deduplication, Horizon};
 use crate::time::{Epoch, EpochClose, EventTime, Watermark};
-use crate::transform::dedup::memory::{Known, Memory};
+use crate::transform::dedup::memory::{Known, Memory, TABLES, part_of};
 use crate::transform::dedup::snapshot::Saved;
 use crate::transform::dedup::table::Entry;
 use crate::transform::{KeyGroup, Operator, Output, Progress, SnapshotKind};
@@ -35,6 +36,8 @@ mod table;
 
 /// Rows that are worked on in one call.
 const SLICE: usize = 16_384;
+/// Rows whose places in the memory are read at once.
+const TOUCHED: usize = 64;
 
 /// The state of one DISTINCT ON on one worker.
 pub struct Deduplicator {
@@ -103,24 +106,47 @@ impl Deduplicator {
         let pick = |columns: &[usize]| -> Vec<ArrayRef> {
             columns.iter().map(|column| batch.rows.column(*column).clone()).collect()
         };
-        self.bytes.encode(&pick(&self.plan.keys), batch.len());
-        let ids: Vec<u128> = self.bytes.iter().map(id).collect();
-        self.bytes.encode(&pick(&self.plan.content), batch.len());
         let times = self.plan.horizon.as_ref().map(|horizon| times(batch, horizon));
-        let entries = ids.into_iter().zip(self.bytes.iter()).enumerate();
         let time = |row: usize| times.map_or(0, |times| times[row]);
-        entries.map(|(row, (id, content))| Entry { id, time: time(row), content: xxh3_64(content) }).collect()
+        self.bytes.encode(&pick(&self.plan.keys), batch.len());
+        let ids = self.bytes.iter().enumerate();
+        let mut entries: Vec<Entry> =
+            ids.map(|(row, key)| Entry { id: id(key), time: time(row), content: 0 }).collect();
+        self.bytes.encode(&pick(&self.plan.content), batch.len());
+        for (entry, content) in entries.iter_mut().zip(self.bytes.iter()) {
+            entry.content = xxh3_64(content);
+        }
+        entries
     }
 
     /// The rows of the epoch in the order that decides which is first.
     fn order(&self) -> Vec<(u32, u32)> {
-        let rows = |(batch, arrived): (u32, &Arrived)| {
-            (0..arrived.entries.len() as u32).map(move |row| (batch, row))
-        };
-        let mut order: Vec<_> = (0..).zip(&self.arrived).flat_map(rows).collect();
+        let mut order = Vec::with_capacity(self.arrived.iter().map(|arrived| arrived.entries.len()).sum());
+        for (batch, arrived) in (0..).zip(&self.arrived) {
+            order.extend((0..arrived.entries.len() as u32).map(|row| (batch, row)));
+        }
         // Rows of a partition come in order: this sort finds such runs.
         order.sort_by(|left, right| compare(self.at(*left), self.at(*right)));
         order
+    }
+
+    /// The same rows by the table that remembers their keys, those of a table in the order in which they were: no row
+    /// of another table decides about them, and of one table at a time the caches hold most.
+    fn by_table(&self, order: &[(u32, u32)]) -> Vec<(u32, u32)> {
+        let table = |(batch, row): (u32, u32)| part_of(self.arrived[batch as usize].entries[row as usize].id);
+        let mut places = [0; TABLES];
+        order.iter().for_each(|row| places[table(*row)] += 1);
+        let mut start = 0;
+        for place in &mut places {
+            start += std::mem::replace(place, start);
+        }
+        let mut by_table = vec![(0, 0); order.len()];
+        for row in order {
+            let place = &mut places[table(*row)];
+            by_table[*place] = *row;
+            *place += 1;
+        }
+        by_table
     }
 
     fn at(&self, (batch, row): (u32, u32)) -> (&Arrived, usize) {
@@ -141,36 +167,42 @@ impl Deduplicator {
 
     /// Decides about the next rows in order; false if some are left.
     fn decide(&mut self, out: &mut Output) -> bool {
-        let mut closing = match self.closing.take() {
-            Some(closing) => closing,
-            None => Closing { order: self.order(), decided: 0 },
-        };
+        let closing = self.closing.take();
+        let mut closing =
+            closing.unwrap_or_else(|| Closing { order: self.by_table(&self.order()), decided: 0 });
         let end = closing.order.len().min(closing.decided + SLICE);
-        for (batch, row) in &closing.order[closing.decided..end] {
-            let (earliest, row) = (self.earliest(), *row as usize);
-            let arrived = &mut self.arrived[*batch as usize];
-            let (entry, copies) = (arrived.entries[row], arrived.batch.diff(row));
-            let late = entry.time < earliest;
-            arrived.fates[row] = match if late { None } else { Some(self.memory.find(&entry)) } {
-                None => Fate::Late,
-                Some(Known::No) => {
-                    self.memory.insert(entry);
-                    out.emitted += 1;
-                    // Of a row that comes several times at once one stays.
-                    out.deduplicated += copies - 1;
-                    Fate::Stays
-                }
-                Some(known) => {
-                    out.deduplicated += copies;
-                    out.conflicts += if known == Known::Other { copies } else { 0 };
-                    Fate::Duplicate
-                }
-            };
+        for rows in closing.order[closing.decided..end].chunks(TOUCHED) {
+            let entries =
+                rows.iter().map(|(batch, row)| &self.arrived[*batch as usize].entries[*row as usize]);
+            self.memory.touch(entries);
+            rows.iter().for_each(|row| self.decide_about(*row, out));
         }
         closing.decided = end;
         let done = end == closing.order.len();
         self.closing = Some(closing);
         done
+    }
+
+    fn decide_about(&mut self, (batch, row): (u32, u32), out: &mut Output) {
+        let (earliest, row) = (self.earliest(), row as usize);
+        let arrived = &mut self.arrived[batch as usize];
+        let (entry, copies) = (arrived.entries[row], arrived.batch.diff(row));
+        let late = entry.time < earliest;
+        arrived.fates[row] = match if late { None } else { Some(self.memory.find(&entry)) } {
+            None => Fate::Late,
+            Some(Known::No) => {
+                self.memory.insert(entry);
+                out.emitted += 1;
+                // Of a row that comes several times at once one stays.
+                out.deduplicated += copies - 1;
+                Fate::Stays
+            }
+            Some(known) => {
+                out.deduplicated += copies;
+                out.conflicts += if known == Known::Other { copies } else { 0 };
+                Fate::Duplicate
+            }
+        };
     }
 
     /// Gives out rows that are decided; false if some are left.
@@ -207,7 +239,8 @@ impl Arrived {
             0 => None,
             all if all == self.fates.len() => Some(self.batch.clone()),
             _ => {
-                let mask: BooleanArray = self.fates.iter().map(|found| Some(*found == fate)).collect();
+                let wanted = |row: usize| self.fates[row] == fate;
+                let mask = BooleanArray::new(BooleanBuffer::collect_bool(self.fates.len(), wanted), None);
                 Some(self.batch.filter(&mask).expect("a mask of the same length"))
             }
         }

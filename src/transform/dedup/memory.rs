@@ -1,11 +1,12 @@
 //! The keys that are remembered, by spans of event time, so that they are forgotten a span at a time.
 
-use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::ops::Range;
 
 use crate::transform::dedup::table::{Entry, Table};
 
 /// Tables of a span: each is so small that building its index anew takes no time that anybody notices.
-const TABLES: usize = 32;
+pub const TABLES: usize = 32;
 
 /// What is remembered about a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,8 @@ pub struct Memory {
     /// Rows of a key less than this apart are duplicates.
     horizon: u64,
     span: i64,
-    spans: BTreeMap<i64, Vec<Part>>,
+    /// By number, ascending: there are few, and a row is looked for in several that stand side by side.
+    spans: Vec<(i64, Vec<Part>)>,
 }
 
 /// A part of the keys of a span.
@@ -39,42 +41,73 @@ struct Part {
 impl Memory {
     /// An empty memory for this horizon, cut into spans of this length.
     pub fn new(horizon: i64, span: i64) -> Self {
-        Memory { horizon: horizon.unsigned_abs(), span, spans: BTreeMap::new() }
+        Memory { horizon: horizon.unsigned_abs(), span, spans: Vec::new() }
     }
 
     /// Whether a row of the same key less than the horizon away is remembered.
     pub fn find(&self, row: &Entry) -> Known {
         let Entry { id, time, content } = *row;
-        let reach = i64::try_from(self.horizon - 1).unwrap_or(i64::MAX);
-        let (from, to) = (time.saturating_sub(reach), time.saturating_add(reach));
-        let spans = self.spans.range(from.div_euclid(self.span)..=to.div_euclid(self.span));
-        let entries = spans.flat_map(|(_, parts)| parts[part_of(id)].table.find(id));
         let mut known = Known::No;
-        for near in entries.filter(|entry| entry.time.abs_diff(time) < self.horizon) {
-            if near.content == content {
-                return Known::Same;
+        for (_, parts) in &self.spans[self.reach(time)] {
+            for near in parts[part_of(id)].table.find(id) {
+                if near.time.abs_diff(time) >= self.horizon {
+                    continue;
+                }
+                if near.content == content {
+                    return Known::Same;
+                }
+                known = Known::Other;
             }
-            known = Known::Other;
         }
         known
     }
 
+    /// Reads what looking for these rows, and inserting them, will read. Each stands somewhere else in a memory
+    /// that no cache holds; so the processor waits for all of them at once, and not for one after the other.
+    pub fn touch<'r>(&self, rows: impl Iterator<Item = &'r Entry>) {
+        let mut seen = 0;
+        for row in rows {
+            let own = row.time.div_euclid(self.span);
+            for (span, parts) in &self.spans[self.reach(row.time)] {
+                let table = &parts[part_of(row.id)].table;
+                seen ^= u32::from(table.touch(row.id));
+                if *span == own {
+                    seen ^= table.touch_place(row.id);
+                }
+            }
+        }
+        // Nobody wants to know; but what is not used is not read.
+        black_box(seen);
+    }
+
+    /// The spans in which rows may stand that are less than the horizon away from `time`.
+    #[inline]
+    fn reach(&self, time: i64) -> Range<usize> {
+        let reach = i64::try_from(self.horizon - 1).unwrap_or(i64::MAX);
+        let (from, to) = (time.saturating_sub(reach), time.saturating_add(reach));
+        let (from, to) = (from.div_euclid(self.span), to.div_euclid(self.span));
+        let start = self.spans.partition_point(|(span, _)| *span < from);
+        let spans = self.spans[start..].iter().take_while(|(span, _)| *span <= to).count();
+        start..start + spans
+    }
+
     /// Remembers a row.
     pub fn insert(&mut self, entry: Entry) {
-        let parts = self.spans.entry(entry.time.div_euclid(self.span));
-        let parts = parts.or_insert_with(|| (0..TABLES).map(|_| Part::default()).collect());
-        parts[part_of(entry.id)].table.insert(entry);
+        let span = entry.time.div_euclid(self.span);
+        let place = self.spans.binary_search_by_key(&span, |(span, _)| *span).unwrap_or_else(|place| {
+            self.spans.insert(place, (span, (0..TABLES).map(|_| Part::default()).collect()));
+            place
+        });
+        self.spans[place].1[part_of(entry.id)].table.insert(entry);
     }
 
     /// Forgets the spans of which no moment is newer than `time`.
     pub fn forget(&mut self, time: i64) {
-        let first = match time.checked_add(1) {
-            Some(next) => next.div_euclid(self.span),
-            None => return self.spans.clear(),
+        let gone = match time.checked_add(1).map(|next| next.div_euclid(self.span)) {
+            Some(first) => self.spans.partition_point(|(span, _)| *span < first),
+            None => self.spans.len(),
         };
-        if self.spans.first_key_value().is_some_and(|(span, _)| *span < first) {
-            self.spans = self.spans.split_off(&first);
-        }
+        self.spans.drain(..gone);
     }
 
     /// Number of rows that are remembered.
@@ -105,16 +138,16 @@ impl Memory {
     }
 
     fn parts(&self) -> impl Iterator<Item = &Part> {
-        self.spans.values().flatten()
+        self.spans.iter().flat_map(|(_, parts)| parts)
     }
 
     fn parts_mut(&mut self) -> impl Iterator<Item = &mut Part> {
-        self.spans.values_mut().flatten()
+        self.spans.iter_mut().flat_map(|(_, parts)| parts)
     }
 }
 
-/// The key group is not used: a worker has only some of them.
-fn part_of(id: u128) -> usize {
+/// The number of the table of a key. The key group is not used: a worker has only some of them.
+pub fn part_of(id: u128) -> usize {
     (id >> 8) as usize % TABLES
 }
 

@@ -46,15 +46,22 @@ impl Table {
     }
 
     /// The entries with this id.
-    pub fn find(&self, id: u128) -> impl Iterator<Item = &Entry> {
+    #[inline]
+    pub fn find(&self, id: u128) -> Found<'_> {
         let slots = self.tags.len();
-        let (first, tag) = (home(id, slots), tag(id));
-        let probed = (0..slots)
-            .map(move |step| if first + step < slots { first + step } else { first + step - slots });
-        let used = probed.take_while(|slot| self.tags[*slot] != FREE);
-        let entries =
-            used.filter(move |slot| self.tags[*slot] == tag).map(|slot| self.entry(self.places[slot]));
-        entries.filter(move |entry| entry.id == id)
+        Found { table: self, id, slot: home(id, slots), left: slots }
+    }
+
+    /// Reads the memory that looking for an id begins with, and says something about it that is of no use.
+    #[inline]
+    pub fn touch(&self, id: u128) -> u8 {
+        self.tags.get(home(id, self.tags.len())).copied().unwrap_or_default()
+    }
+
+    /// The same of the memory that an insertion writes to.
+    #[inline]
+    pub fn touch_place(&self, id: u128) -> u32 {
+        self.places.get(home(id, self.places.len())).copied().unwrap_or_default()
     }
 
     /// Adds an entry; others with its id stay.
@@ -97,6 +104,42 @@ impl Table {
             occupy(&mut tags, &mut places, entry.id, place);
         }
         (self.tags, self.places) = (tags, places);
+    }
+}
+
+/// The entries of a table with an id.
+#[derive(Debug)]
+pub struct Found<'t> {
+    table: &'t Table,
+    id: u128,
+    slot: usize,
+    /// Slots that were not looked at yet.
+    left: usize,
+}
+
+impl<'t> Iterator for Found<'t> {
+    type Item = &'t Entry;
+
+    #[inline]
+    fn next(&mut self) -> Option<&'t Entry> {
+        let Table { tags, places, .. } = self.table;
+        let wanted = tag(self.id);
+        while self.left > 0 {
+            let (slot, found) = (self.slot, tags[self.slot]);
+            if found == FREE {
+                self.left = 0;
+                return None;
+            }
+            self.left -= 1;
+            self.slot = if slot + 1 == tags.len() { 0 } else { slot + 1 };
+            if found == wanted {
+                let entry = self.table.entry(places[slot]);
+                if entry.id == self.id {
+                    return Some(entry);
+                }
+            }
+        }
+        None
     }
 }
 
