@@ -1,5 +1,6 @@
 //! median and percentile_cont: exact, from all values of a group.
 
+use std::cell::{RefCell, RefMut};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Float64Array, LargeBinaryArray};
@@ -12,10 +13,51 @@ use crate::transform::aggregate::state::{Arguments, Rows, State, fit, two, vecto
 use crate::transform::aggregate::ties::Ties;
 use crate::transform::aggregate::values::{Fixed, Values};
 
+/// How many values of a group wait at least, and at most, before they are put into order; tests have few.
+const WAITING: (usize, usize) = if cfg!(test) { (2, 8) } else { (64, 4096) };
+
 /// The value at a fraction of the values of each group; NULLs are not selected.
 pub struct Percentile {
     fraction: f64,
-    groups: Vec<Ranked>,
+    groups: Vec<Gathered>,
+}
+
+/// The values of a group. Many are put into order together: sorted, they meet their like and their neighbours, while
+/// one after the other each would search the whole order, which no cache holds.
+#[derive(Clone, Debug, Default)]
+struct Gathered {
+    ranked: RefCell<Ranked>,
+    /// Rows that are not in order yet; of those that are taken back none waits.
+    waiting: RefCell<Vec<i64>>,
+}
+
+impl Gathered {
+    fn add(&mut self, value: i64, diff: i64) {
+        if diff != 1 {
+            // Perhaps before the row itself: until both are in order nobody looks.
+            self.ranked.get_mut().add(value, diff);
+            return;
+        }
+        let waiting = self.waiting.get_mut();
+        waiting.push(value);
+        let (least, most) = WAITING;
+        if waiting.len() >= least && waiting.len() >= (self.ranked.get_mut().distinct() / 4).min(most) {
+            drop(self.ordered());
+        }
+    }
+
+    /// All values.
+    fn ordered(&self) -> RefMut<'_, Ranked> {
+        let (mut ranked, mut waiting) = (self.ranked.borrow_mut(), self.waiting.borrow_mut());
+        waiting.sort_unstable();
+        ranked.add_sorted(&waiting);
+        waiting.clear();
+        ranked
+    }
+
+    fn bytes(&self) -> usize {
+        self.ranked.borrow().bytes() + vector(&self.waiting.borrow())
+    }
 }
 
 impl Percentile {
@@ -27,7 +69,7 @@ impl Percentile {
 
 impl State for Percentile {
     fn resize(&mut self, slots: usize) {
-        fit(&mut self.groups, slots, Ranked::default);
+        fit(&mut self.groups, slots, Gathered::default);
     }
 
     fn bytes(&self) -> usize {
@@ -44,21 +86,22 @@ impl State for Percentile {
     }
 
     fn clear(&mut self, group: Group) {
-        self.groups[group as usize] = Ranked::default();
+        self.groups[group as usize] = Gathered::default();
     }
 
     fn merge(&mut self, from: Group, into: Group, _: &Ties) {
         let (more, whole) = two(&mut self.groups, from, into);
+        let (more, mut whole) = (more.ordered(), whole.ordered());
         // The fewer of the two are taken one by one.
         let mut own = None;
         if more.distinct() > whole.distinct() {
-            own = Some(std::mem::replace(whole, more.clone()));
+            own = Some(std::mem::replace(&mut *whole, more.clone()));
         }
-        own.as_ref().unwrap_or(more).iter().for_each(|(value, count)| whole.add(value, count));
+        own.as_ref().unwrap_or(&more).iter().for_each(|(value, count)| whole.add(value, count));
     }
 
     fn evaluate(&self, groups: &[Group], _: &mut Vec<(usize, String)>) -> ArrayRef {
-        let groups = groups.iter().map(|group| &self.groups[*group as usize]);
+        let groups = groups.iter().map(|group| self.groups[*group as usize].ordered());
         Arc::new(groups.map(|group| group.at(self.fraction, 0, group.total())).collect::<Float64Array>())
     }
 
@@ -67,7 +110,7 @@ impl State for Percentile {
     }
 
     fn save(&self, groups: &[Group], _: &Ties) -> Vec<ArrayRef> {
-        let saved = groups.iter().map(|group| self.groups[*group as usize].save());
+        let saved = groups.iter().map(|group| self.groups[*group as usize].ordered().save());
         vec![Arc::new(LargeBinaryArray::from_iter_values(saved))]
     }
 
@@ -76,7 +119,8 @@ impl State for Percentile {
         for (row, group) in groups.iter().enumerate() {
             let values =
                 saved(column.value(row)).ok_or_else(|| Error::internal("broken state of a percentile"))?;
-            values.into_iter().for_each(|(value, count)| self.groups[*group as usize].add(value, count));
+            let ranked = self.groups[*group as usize].ranked.get_mut();
+            values.into_iter().for_each(|(value, count)| ranked.add(value, count));
         }
         Ok(())
     }
