@@ -8,6 +8,7 @@
 mod access;
 mod escape;
 mod literal;
+mod plain;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -49,26 +50,37 @@ pub enum Kind {
     Array,
 }
 
-/// A value, or a key, as a span of the text.
+/// A value, or a key, as a span of the text. It is given back in two registers, in an `Option` too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
     pub kind: Kind,
-    start: u32,
-    end: u32,
+    /// Where it begins; in the upper half where it ends.
+    place: u64,
 }
 
 impl Token {
     /// No token.
-    pub const MISSING: Token = Token { kind: Kind::Missing, start: 0, end: 0 };
+    pub const MISSING: Token = Token { kind: Kind::Missing, place: 0 };
 
+    #[inline(always)]
     fn new(kind: Kind, start: usize, end: usize) -> Self {
-        Token { kind, start: start as u32, end: end as u32 }
+        Token { kind, place: start as u64 | (end as u64) << 32 }
+    }
+
+    #[inline(always)]
+    fn start(self) -> usize {
+        self.place as u32 as usize
+    }
+
+    #[inline(always)]
+    fn end(self) -> usize {
+        (self.place >> 32) as usize
     }
 
     /// The text without the quotes of a string. `text` is what was scanned.
     #[inline]
     pub fn body(self, text: &str) -> &str {
-        &text[self.start as usize..self.end as usize]
+        &text[self.start()..self.end()]
     }
 
     /// The text as it stands in the document, quotes included.
@@ -77,10 +89,11 @@ impl Token {
     }
 
     /// Where that lies.
+    #[inline]
     pub fn span(self) -> Range<usize> {
         match self.kind {
-            Kind::Text | Kind::Escaped => self.start as usize - 1..self.end as usize + 1,
-            _ => self.start as usize..self.end as usize,
+            Kind::Text | Kind::Escaped => self.start() - 1..self.end() + 1,
+            _ => self.start()..self.end(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The scanner: from a text to tokens, one value after the other.
 
+use super::plain::plain_end;
 use super::{DEPTH_MAX, Kind, Literal, Malformed, Token, unescape};
 
 /// Reads a JSON text from its beginning.
@@ -155,6 +156,25 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// The same, without saying why there is none: what values mostly are is looked at here, and the token stays
+    /// in registers.
+    #[inline(always)]
+    pub fn found(&mut self, depth: u32) -> Option<Token> {
+        let next = self.next_byte();
+        if next == b'"' {
+            let (start, end) = (self.at + 1, plain_end(self.bytes, self.at + 1));
+            if self.byte(end) == b'"' {
+                self.at = end + 1;
+                return Some(Token::new(Kind::Text, start, end));
+            }
+        } else if next == b'-' || next.is_ascii_digit() {
+            return self.try_number();
+        }
+        let token = value_at(self.text, self.at, depth)?;
+        self.at = token.span().end;
+        Some(token)
+    }
+
     /// A token from `start`, where [`position`](Scanner::position) was before an object was entered, to here.
     pub fn object_since(&self, start: usize) -> Token {
         Token::new(Kind::Object, start, self.at)
@@ -264,13 +284,19 @@ impl<'a> Scanner<'a> {
         Ok(Token::new(Kind::Text, start, end))
     }
 
-    #[inline]
     fn number(&mut self) -> Result<Token> {
+        match self.try_number() {
+            Some(number) => Ok(number),
+            None => self.fail("expected a digit"),
+        }
+    }
+
+    /// `None` where a digit is missing.
+    #[inline(always)]
+    fn try_number(&mut self) -> Option<Token> {
         let start = self.at;
         let mut kind = Kind::Integer;
-        if self.byte(self.at) == b'-' {
-            self.at += 1;
-        }
+        self.at += usize::from(self.byte(start) == b'-');
         if self.byte(self.at) == b'0' {
             self.at += 1;
         } else {
@@ -284,24 +310,20 @@ impl<'a> Scanner<'a> {
         if matches!(self.byte(self.at), b'e' | b'E') {
             kind = Kind::Decimal;
             self.at += 1;
-            if matches!(self.byte(self.at), b'+' | b'-') {
-                self.at += 1;
-            }
+            self.at += usize::from(matches!(self.byte(self.at), b'+' | b'-'));
             self.digits()?;
         }
-        Ok(Token::new(kind, start, self.at))
+        Some(Token::new(kind, start, self.at))
     }
 
     /// One digit or more.
-    #[inline]
-    fn digits(&mut self) -> Result<()> {
-        if !self.byte(self.at).is_ascii_digit() {
-            return self.fail("expected a digit");
-        }
+    #[inline(always)]
+    fn digits(&mut self) -> Option<()> {
+        let start = self.at;
         while self.byte(self.at).is_ascii_digit() {
             self.at += 1;
         }
-        Ok(())
+        (self.at > start).then_some(())
     }
 
     #[inline]
@@ -341,32 +363,10 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The first position from `at` on with a quote, a backslash or a control character; or the end.
-///
-/// Eight bytes at a time: `(x - 1) & !x` has the top bit of the lowest byte that is zero, likewise for less
-/// than 0x20; what it says of higher bytes does not matter, only the lowest is looked at.
-#[inline]
-fn plain_end(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const TOPS: u64 = 0x8080_8080_8080_8080;
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = word ^ (ONES * b'"' as u64);
-        let backslash = word ^ (ONES * b'\\' as u64);
-        let found = (quote.wrapping_sub(ONES) & !quote
-            | backslash.wrapping_sub(ONES) & !backslash
-            | word.wrapping_sub(ONES * 0x20) & !word)
-            & TOPS;
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    while let Some(byte) = bytes.get(at) {
-        if *byte < 0x20 || *byte == b'"' || *byte == b'\\' {
-            return at;
-        }
-        at += 1;
-    }
-    at
+/// The value at a position. A function of its own, with nothing to look at but the text, so that the scanner of
+/// who calls it need not be in memory.
+#[inline(never)]
+fn value_at(text: &str, at: usize, depth: u32) -> Option<Token> {
+    let mut scanner = Scanner { at, ..Scanner::new(text) };
+    scanner.value(depth).ok()
 }

@@ -81,7 +81,13 @@ pub(super) fn coerce_field<'t>(
     }
 }
 
-#[inline]
+/// A function of its own for texts: their numbers are rare, and what values mostly are stays in registers.
+#[inline(never)]
+fn from_number_in_text<'t>(text: &str, kind: ColumnType, format: TimestampFormat) -> Option<Datum<'t>> {
+    from_number(text, kind, format)
+}
+
+#[inline(always)]
 fn from_number<'t>(text: &str, kind: ColumnType, format: TimestampFormat) -> Option<Datum<'t>> {
     match kind {
         ColumnType::BigInt => number::integer(text).map(Datum::BigInt),
@@ -111,7 +117,7 @@ fn from_text<'t>(
             minute.rfc3339(text).or_else(|| timestamp::number(text, format)).map(Datum::Timestamp)
         }
         ColumnType::Date => timestamp::date(text).map(Datum::Date),
-        _ => from_number(text, kind, format),
+        _ => from_number_in_text(text, kind, format),
     }
 }
 

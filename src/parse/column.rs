@@ -79,10 +79,21 @@ impl ColumnBuilder {
         true
     }
 
-    /// Appends a row that is valid but has no meaning yet: for a NOT NULL column that is filled at the cut.
-    pub(super) fn push_placeholder(&mut self) {
-        self.validity.append_non_null();
-        self.push_blank();
+    /// In place of all rows so many that have no meaning yet: NULL, but in a column without NULLs.
+    pub(super) fn fill(&mut self, rows: usize, nullable: bool) {
+        self.truncate(0);
+        if nullable {
+            self.validity.append_n_nulls(rows);
+        } else {
+            self.validity.append_n_non_nulls(rows);
+        }
+        match &mut self.values {
+            Values::Text { ends, .. } => ends.resize(rows + 1, 0),
+            Values::BigInt(values) | Values::Timestamp(values) => values.resize(rows, 0),
+            Values::Int(values) | Values::Date(values) => values.resize(rows, 0),
+            Values::Double(values) => values.resize(rows, 0.0),
+            Values::Boolean(values) => values.append_n(rows, false),
+        }
     }
 
     fn push_blank(&mut self) {
@@ -188,6 +199,12 @@ mod tests {
                 assert_eq!(datum(&array.slice(2, 1), kind), value);
             }
             assert_eq!(column.finish().len(), 0);
+            for (rows, nullable) in [(3, true), (0, false), (2, false)] {
+                assert!(column.push(value));
+                column.fill(rows, nullable);
+                let array = column.finish();
+                assert_eq!((array.len(), array.null_count()), (rows, if nullable { rows } else { 0 }));
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::coerce::{Datum, coerce_field};
 use super::fault::{self, Fault};
 use super::metadata;
-use super::rows::{Found, Input, Rows, append, append_known, append_later};
+use super::rows::{Found, Input, Rows, append, append_known};
 use super::table::{self, Keys};
 use super::timestamp::Minute;
 use crate::csv::{Dialect, Fields, Parser};
@@ -141,10 +141,7 @@ impl CsvDecoder {
                     let format = source.timestamp_format;
                     coerce_field(text, quoted, &self.null, column.kind, format, &mut self.minute)
                 }
-                (Input::Metadata(Metadata::IngestionTime) | Input::Computed, _) => {
-                    append_later(builder, column);
-                    continue;
-                }
+                (Input::Metadata(Metadata::IngestionTime) | Input::Computed, _) => continue,
                 (Input::Metadata(metadata), _) => {
                     metadata::value(metadata, column.kind, partition, record, text, &mut self.bytes)
                 }

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use self::coerce::{Datum, Scratch, coerce};
 use self::fault::Fault;
 use self::fields::Fields;
-use self::rows::{Found, Input, Rows, append, append_known, append_later};
+use self::rows::{Found, Input, Rows, append, append_known};
 use self::table::Keys;
 use crate::json::{Kind, Token};
 use crate::plan::{ColumnOrigin, Format, Metadata, OPERATION, Source};
@@ -125,10 +125,7 @@ impl JsonDecoder {
                     let format = source.timestamp_format;
                     coerce(self.tokens[slot], column.kind, format, text, &mut self.scratch)
                 }
-                Input::Metadata(Metadata::IngestionTime) | Input::Computed => {
-                    append_later(builder, column);
-                    continue;
-                }
+                Input::Metadata(Metadata::IngestionTime) | Input::Computed => continue,
                 Input::Metadata(metadata) => {
                     metadata::value(metadata, column.kind, partition, record, text, &mut self.bytes)
                 }

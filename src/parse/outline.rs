@@ -145,7 +145,7 @@ impl Outline {
             if !scanner.take(before) || (place.looked_into && scanner.at_object()) {
                 return false;
             }
-            let Ok(value) = scanner.value(place.depth) else { return false };
+            let Some(value) = scanner.found(place.depth) else { return false };
             if let Some(slot) = place.slot {
                 slots[slot] = value;
             }

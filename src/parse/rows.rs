@@ -9,7 +9,7 @@ use super::coerce::Datum;
 use super::column::{ColumnBuilder, datum};
 use super::fault::{self, Fault};
 use super::{check, computed};
-use crate::plan::{Column, ColumnType, Metadata, Source};
+use crate::plan::{Column, ColumnOrigin, ColumnType, Metadata, Source};
 use crate::record::{Chunk, Partition, RawBuilder, Record, Reject};
 
 /// The rows and rejects of one partition since the last chunk.
@@ -82,6 +82,11 @@ impl Rows {
 
     pub(super) fn finish(&mut self) -> Chunk {
         let offsets = mem::replace(&mut self.offsets, Vec::with_capacity(self.raw.len()));
+        for (column, builder) in self.source.columns.iter().zip(&mut self.columns) {
+            if comes_later(column) {
+                builder.fill(offsets.len(), column.nullable);
+            }
+        }
         let options = RecordBatchOptions::new().with_row_count(Some(offsets.len()));
         let columns = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.source.schema), columns, &options)
@@ -94,19 +99,15 @@ impl Rows {
     }
 }
 
+/// Whether a column has its values from others of the chunk, or at the cut; until then nothing is kept of it.
+fn comes_later(column: &Column) -> bool {
+    matches!(column.from, ColumnOrigin::Metadata(Metadata::IngestionTime) | ColumnOrigin::Computed)
+}
+
 /// Appends a value that the column can hold.
 pub(super) fn append_known(builder: &mut ColumnBuilder, value: Datum<'_>) {
     let fits = builder.push(value);
     debug_assert!(fits, "{value:?} does not fit into its column");
-}
-
-/// Appends something in the place of a value that comes later.
-pub(super) fn append_later(builder: &mut ColumnBuilder, column: &Column) {
-    if column.nullable {
-        append_known(builder, Datum::Null);
-    } else {
-        builder.push_placeholder();
-    }
 }
 
 /// Appends the value of a column, or its DEFAULT. `None` is a value that the column cannot hold; `found` is
