@@ -103,7 +103,7 @@ fn from_number<'t>(text: &str, kind: ColumnType, format: TimestampFormat) -> Opt
     }
 }
 
-#[inline]
+#[inline(always)]
 fn from_text<'t>(
     text: &str,
     kind: ColumnType,

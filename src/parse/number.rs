@@ -10,7 +10,7 @@ pub(super) fn integer(text: &str) -> Option<i64> {
 }
 
 /// An integer of at most 18 digits, as nearly all are.
-#[inline]
+#[inline(always)]
 fn short_integer(text: &str) -> Option<i64> {
     let (negative, digits) = match text.as_bytes() {
         [b'-', digits @ ..] => (true, digits),
@@ -66,7 +66,7 @@ pub(super) fn double(text: &str) -> Option<f64> {
 }
 
 /// A number whose digits and power of ten are both exact as DOUBLE: one division rounds it correctly.
-#[inline]
+#[inline(always)]
 fn short_double(text: &str) -> Option<f64> {
     const POWERS: [f64; 20] = [
         1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,

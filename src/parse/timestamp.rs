@@ -31,11 +31,26 @@ pub fn rfc3339(text: &str) -> Option<EventTime> {
     nanos(seconds, fraction)
 }
 
-/// The minute of the time that was read last, as it was written: most times that follow are of the same.
+/// The minutes of the last times of two different ones, as they were written: most times that follow are of the same.
+/// Two, because one time of a record may be of another minute than the next, and late ones stand between others.
 #[derive(Debug, Default)]
 pub struct Minute {
+    last: Known,
+    before: Known,
+}
+
+/// A minute.
+#[derive(Clone, Copy, Debug)]
+struct Known {
     text: [u8; 16],
     nanos: EventTime,
+}
+
+impl Default for Known {
+    /// One that no text has.
+    fn default() -> Self {
+        Known { text: [u8::MAX; 16], nanos: 0 }
+    }
 }
 
 impl Minute {
@@ -43,22 +58,35 @@ impl Minute {
     #[inline]
     pub fn rfc3339(&mut self, text: &str) -> Option<EventTime> {
         if let Some((minute, [b':', digits @ .., b'Z'])) = text.as_bytes().split_first_chunk()
-            && *minute == self.text
+            && (*minute == self.last.text || self.turns_to(minute))
             && let [s0, s1, b'.', m0, m1, m2] = digits
             && let (Some(second), Some(m)) = (two_digits(*s0, *s1), two_digits(*m0, *m1))
             && let Some(m2) = two_digits(b'0', *m2).filter(|_| second < 60)
         {
-            return self.nanos.checked_add((second * 1_000 + m * 10 + m2) * NANOS_PER_MILLI);
+            return self.last.nanos.checked_add((second * 1_000 + m * 10 + m2) * NANOS_PER_MILLI);
         }
         self.other(text)
     }
 
+    fn turns_to(&mut self, minute: &[u8; 16]) -> bool {
+        let known = *minute == self.before.text;
+        if known {
+            std::mem::swap(&mut self.last, &mut self.before);
+        }
+        known
+    }
+
+    #[inline(never)]
     fn other(&mut self, text: &str) -> Option<EventTime> {
         let nanos = rfc3339(text)?;
-        if let Some((minute, [b':', _, _, b'.', .., b'Z'])) = text.as_bytes().split_first_chunk() {
+        if let Some((minute, [b':', s0, s1, b'.', .., b'Z'])) = text.as_bytes().split_first_chunk() {
             // As `text` is a time, its first sixteen bytes are one to the minute.
-            let start = str::from_utf8(minute).ok().and_then(|minute| rfc3339(&format!("{minute}:00Z")));
-            *self = start.map_or_else(Minute::default, |nanos| Minute { text: *minute, nanos });
+            let (fraction, _) = fraction(&text.as_bytes()[19..])?;
+            let second = two_digits(*s0, *s1)? * NANOS_PER_SECOND;
+            if let Some(start) = nanos.checked_sub(second + fraction) {
+                let known = Known { text: *minute, nanos: start };
+                self.before = std::mem::replace(&mut self.last, known);
+            }
         }
         Some(nanos)
     }
@@ -295,6 +323,9 @@ mod tests {
     fn the_minute_read_last_makes_no_difference() {
         let mut random = rand_pcg::Pcg64Mcg::seed_from_u64(60);
         let mut minute = Minute::default();
+        for nothing in ["\0", " ", "0"] {
+            assert_eq!(minute.rfc3339(&format!("{}:15.234Z", nothing.repeat(16))), None, "none is known yet");
+        }
         let ends = ["2262-04-11T23:47:16.854Z", "2262-04-11T23:47:16.855Z", "1677-09-21T00:12:43.145Z"];
         let mut base = String::new();
         for step in 0..100_000 {
@@ -306,6 +337,10 @@ mod tests {
                 }
             }
             let mut text = base.clone().into_bytes();
+            if step % 7 == 0 {
+                // A minute of another hour, again and again.
+                text[12] = b'0' + (step % 3) as u8;
+            }
             for _ in 0..random.random_range(0..4) {
                 let at = random.random_range(15..text.len());
                 text[at] = if random.random_ratio(9, 10) {
