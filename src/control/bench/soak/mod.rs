@@ -18,7 +18,7 @@ use self::judge::{Judged, Limits};
 use super::args::SoakArgs;
 use super::child::{self, Measured};
 use super::scratch::Scratch;
-use super::setup::Setup;
+use super::setup::{Setup, free_ports};
 use super::throughput;
 use crate::control::progress;
 use crate::control::samples::Sample;
@@ -88,7 +88,9 @@ impl Soak<'_> {
     fn command(&self, samples: &Path) -> Result<Command> {
         let args = self.args;
         let mut command = self.setup.command(None, &["run"])?;
-        command.args(["--bounded", "--no-http", "--print-interval", "0s", "--sinks", "blackhole"]);
+        command.args(["--bounded", "--print-interval", "0s", "--sinks", "blackhole"]);
+        // Rows of views are kept only where somebody can ask for them.
+        command.args(["--set", &format!("http.listen=127.0.0.1:{}", free_ports(1)?[0])]);
         command.args(["--simulate", self.shape()?, "--clock", START]);
         let interval = humantime::format_duration(self.epoch_interval()).to_string();
         let settings = [
