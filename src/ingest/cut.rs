@@ -161,6 +161,10 @@ impl PartitionCut {
         }
         open.read += read;
         open.input.update(&self.seen);
+        if self.seen.len() < self.seen.capacity() / 8 {
+            // What a backlog needed is not kept for the few records of the epochs behind it.
+            self.seen = Vec::new();
+        }
         let binding = Binding {
             epoch: tick.epoch,
             source: self.source_index,

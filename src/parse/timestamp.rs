@@ -83,7 +83,7 @@ impl Minute {
             // As `text` is a time, its first sixteen bytes are one to the minute.
             let (fraction, _) = fraction(&text.as_bytes()[19..])?;
             let second = two_digits(*s0, *s1)? * NANOS_PER_SECOND;
-            if let Some(start) = nanos.checked_sub(second + fraction) {
+            if let Some(start) = nanos.checked_sub(second + fraction).filter(|_| self.last.text != *minute) {
                 let known = Known { text: *minute, nanos: start };
                 self.before = std::mem::replace(&mut self.last, known);
             }

@@ -69,7 +69,8 @@ pub struct Kept<'s> {
 pub type Built<'s> = (Kept<'s>, StreamVec<'s, Epoch, DeadLetter>, StreamVec<'s, Epoch, ()>);
 
 /// Arranges rows. They must already be on the worker of their key. If nobody looks any up (`is_read` is false), the
-/// arrangement stays empty; rows are judged and counted all the same.
+/// arrangement stays empty, and so does its memory; rows are judged and counted all the same, and the last batch is
+/// there to be shown.
 pub fn arrange<'s>(
     rows: StreamVec<'s, Epoch, (u16, Batch)>,
     plan: &Arrangement,

@@ -52,6 +52,10 @@ impl Gathered {
         waiting.sort_unstable();
         ranked.add_sorted(&waiting);
         waiting.clear();
+        if waiting.capacity() > ranked.distinct() {
+            // Among millions of groups of a few values each, the room would be most of their memory.
+            *waiting = Vec::new();
+        }
         ranked
     }
 

@@ -58,6 +58,8 @@ impl Poller {
     /// processor away from the answer it waits for.
     pub(super) fn flush(&self, limit: Duration) {
         let limit_ms = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+        // Not the safe `flush` of the library: that asks for a moment only, takes reports in on this thread, and
+        // lets records wait for company again while it does.
         // SAFETY: the client lives. What the call says, the reports say as well, and better.
         unsafe { sys::rd_kafka_flush(self.producer.client().native_ptr(), limit_ms) };
     }

@@ -23,8 +23,8 @@ pub(super) struct State {
     pub(super) closed: bool,
 }
 
-/// Shared between the thread that sends and the thread that takes reports in. A count of our own, because
-/// waiting in librdkafka's `flush` takes 100 ms at least.
+/// Shared between the thread that sends and the thread that takes reports in. A count of our own, because nothing
+/// else tells which of them failed, and whether any came while the brokers were silent.
 ///
 /// Records are counted without a lock: with one, and a waiting thread woken by each report, the two threads did
 /// little else than hand the lock to each other.
