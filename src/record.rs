@@ -161,6 +161,13 @@ struct RawEntry {
     timestamp_ms: Option<i64>,
 }
 
+impl RawEntry {
+    /// Bytes of key and payload.
+    fn size(&self) -> usize {
+        (self.key.unwrap_or(0) + self.payload.unwrap_or(0)) as usize
+    }
+}
+
 /// Collects records for a [`RawRecords`].
 #[derive(Debug, Default)]
 pub struct RawBuilder {
@@ -235,8 +242,7 @@ impl RawRecords {
 
     /// Bytes of key and payload of record `index`.
     pub fn size(&self, index: usize) -> usize {
-        let entry = self.entries()[index];
-        (entry.key.unwrap_or(0) + entry.payload.unwrap_or(0)) as usize
+        self.entries()[index].size()
     }
 
     /// Bytes of key and payload of the first `records` records. They lie one behind the other, so none is looked at.
@@ -258,8 +264,7 @@ impl RawRecords {
 
     /// Offset and size of each record.
     pub fn places(&self) -> impl Iterator<Item = (u64, usize)> {
-        let size = |entry: &RawEntry| (entry.key.unwrap_or(0) + entry.payload.unwrap_or(0)) as usize;
-        self.entries().iter().map(move |entry| (entry.offset, size(entry)))
+        self.entries().iter().map(|entry| (entry.offset, entry.size()))
     }
 
     /// The record with this offset.

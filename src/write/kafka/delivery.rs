@@ -57,6 +57,7 @@ pub(in crate::write) struct Delivery {
     topics: Vec<TopicSpec>,
     /// The largest record of each topic.
     limits: HashMap<String, usize>,
+    /// The client that asked for them, while it ends.
     asked: Retired,
     producer: Option<Poller>,
     unconfirmed: Vec<Message>,
