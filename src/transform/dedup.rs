@@ -30,6 +30,7 @@ use crate::transform::dedup::snapshot::Saved;
 use crate::transform::dedup::table::Entry;
 use crate::transform::{KeyGroup, Operator, Output, Progress, SnapshotKind};
 
+mod index;
 mod memory;
 mod snapshot;
 mod table;
@@ -70,10 +71,19 @@ enum Fate {
     Late,
 }
 
-/// An epoch that is about to be closed: its rows in order, as (batch, row), and how many of them are decided.
+/// An epoch that is about to be closed: its rows in order, and how many of them are decided.
 struct Closing {
-    order: Vec<(u32, u32)>,
+    rows: Vec<Due>,
     decided: usize,
+}
+
+/// A row that is decided about. It is there until its epoch is closed, and no part of the state.
+#[derive(Clone, Copy)]
+struct Due {
+    /// What would be remembered of it: a copy, since of all rows in their order each is somewhere else.
+    entry: Entry,
+    batch: u32,
+    row: u32,
 }
 
 impl Deduplicator {
@@ -132,21 +142,26 @@ impl Deduplicator {
 
     /// The same rows by the table that remembers their keys, those of a table in the order in which they were: no row
     /// of another table decides about them, and of one table at a time the caches hold most.
-    fn by_table(&self, order: &[(u32, u32)]) -> Vec<(u32, u32)> {
-        let table = |(batch, row): (u32, u32)| part_of(self.arrived[batch as usize].entries[row as usize].id);
+    fn by_table(&self, order: &[(u32, u32)]) -> Vec<Due> {
+        let Some(first) = order.first() else { return Vec::new() };
+        let due = |&(batch, row): &(u32, u32)| Due {
+            entry: self.arrived[batch as usize].entries[row as usize],
+            batch,
+            row,
+        };
         let mut places = [0; TABLES];
-        order.iter().for_each(|row| places[table(*row)] += 1);
+        order.iter().for_each(|row| places[part_of(due(row).entry.id)] += 1);
         let mut start = 0;
         for place in &mut places {
             start += std::mem::replace(place, start);
         }
-        let mut by_table = vec![(0, 0); order.len()];
-        for row in order {
-            let place = &mut places[table(*row)];
-            by_table[*place] = *row;
+        let mut rows = vec![due(first); order.len()];
+        for due in order.iter().map(due) {
+            let place = &mut places[part_of(due.entry.id)];
+            rows[*place] = due;
             *place += 1;
         }
-        by_table
+        rows
     }
 
     fn at(&self, (batch, row): (u32, u32)) -> (&Arrived, usize) {
@@ -169,29 +184,27 @@ impl Deduplicator {
     fn decide(&mut self, out: &mut Output) -> bool {
         let closing = self.closing.take();
         let mut closing =
-            closing.unwrap_or_else(|| Closing { order: self.by_table(&self.order()), decided: 0 });
-        let end = closing.order.len().min(closing.decided + SLICE);
-        for rows in closing.order[closing.decided..end].chunks(TOUCHED) {
-            let entries =
-                rows.iter().map(|(batch, row)| &self.arrived[*batch as usize].entries[*row as usize]);
-            self.memory.touch(entries);
-            rows.iter().for_each(|row| self.decide_about(*row, out));
+            closing.unwrap_or_else(|| Closing { rows: self.by_table(&self.order()), decided: 0 });
+        let end = closing.rows.len().min(closing.decided + SLICE);
+        for rows in closing.rows[closing.decided..end].chunks(TOUCHED) {
+            self.memory.touch(rows.iter().map(|due| &due.entry));
+            rows.iter().for_each(|due| self.decide_about(due, out));
         }
         closing.decided = end;
-        let done = end == closing.order.len();
+        let done = end == closing.rows.len();
         self.closing = Some(closing);
         done
     }
 
-    fn decide_about(&mut self, (batch, row): (u32, u32), out: &mut Output) {
-        let (earliest, row) = (self.earliest(), row as usize);
-        let arrived = &mut self.arrived[batch as usize];
-        let (entry, copies) = (arrived.entries[row], arrived.batch.diff(row));
+    fn decide_about(&mut self, Due { entry, batch, row }: &Due, out: &mut Output) {
+        let (earliest, row) = (self.earliest(), *row as usize);
+        let arrived = &mut self.arrived[*batch as usize];
+        let copies = arrived.batch.diff(row);
         let late = entry.time < earliest;
-        arrived.fates[row] = match if late { None } else { Some(self.memory.find(&entry)) } {
+        arrived.fates[row] = match if late { None } else { Some(self.memory.find(entry)) } {
             None => Fate::Late,
             Some(Known::No) => {
-                self.memory.insert(entry);
+                self.memory.insert(*entry);
                 out.emitted += 1;
                 // Of a row that comes several times at once one stays.
                 out.deduplicated += copies - 1;

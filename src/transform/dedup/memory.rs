@@ -1,8 +1,8 @@
 //! The keys that are remembered, by spans of event time, so that they are forgotten a span at a time.
 
 use std::hint::black_box;
-use std::ops::Range;
 
+use crate::time::EventTime;
 use crate::transform::dedup::table::{Entry, Table};
 
 /// Tables of a span: each is so small that building its index anew takes no time that anybody notices.
@@ -22,11 +22,22 @@ pub enum Known {
 /// Keys with their event times.
 #[derive(Debug)]
 pub struct Memory {
-    /// Rows of a key less than this apart are duplicates.
-    horizon: u64,
+    /// A row of a key is a duplicate of another that is at most this far away.
+    reach: i64,
     span: i64,
-    /// By number, ascending: there are few, and a row is looked for in several that stand side by side.
-    spans: Vec<(i64, Vec<Part>)>,
+    /// In order of their times: there are few, and a row is looked for in several that stand side by side.
+    spans: Vec<Span>,
+    /// What was near the last row; most of the next ones have the same.
+    near: Near,
+}
+
+/// The keys of a span of event time.
+#[derive(Debug)]
+struct Span {
+    /// Its first moment and its last one.
+    from: EventTime,
+    to: EventTime,
+    parts: Vec<Part>,
 }
 
 /// A part of the keys of a span.
@@ -38,22 +49,42 @@ struct Part {
     saved_before: usize,
 }
 
+/// The spans in which rows may stand that are duplicates of a row of some event time.
+#[derive(Clone, Copy, Debug)]
+struct Near {
+    /// From the first of these event times to the last it holds.
+    from: EventTime,
+    to: EventTime,
+    /// Numbers of the first span, and behind the last one.
+    start: usize,
+    end: usize,
+    /// Number of the span of the event time itself.
+    own: Option<usize>,
+}
+
+impl Near {
+    /// Holds for no event time.
+    const NEVER: Near = Near { from: EventTime::MAX, to: EventTime::MIN, start: 0, end: 0, own: None };
+}
+
 impl Memory {
-    /// An empty memory for this horizon, cut into spans of this length.
+    /// An empty memory for this horizon, cut into spans of this length. Rows of a key less than the horizon apart are
+    /// duplicates.
     pub fn new(horizon: i64, span: i64) -> Self {
-        Memory { horizon: horizon.unsigned_abs(), span, spans: Vec::new() }
+        Memory { reach: horizon - 1, span, spans: Vec::new(), near: Near::NEVER }
     }
 
     /// Whether a row of the same key less than the horizon away is remembered.
-    pub fn find(&self, row: &Entry) -> Known {
+    pub fn find(&mut self, row: &Entry) -> Known {
         let Entry { id, time, content } = *row;
+        let near = self.near(time);
         let mut known = Known::No;
-        for (_, parts) in &self.spans[self.reach(time)] {
-            for near in parts[part_of(id)].table.find(id) {
-                if near.time.abs_diff(time) >= self.horizon {
+        for span in &self.spans[near.start..near.end] {
+            for other in span.parts[part_of(id)].table.find(id) {
+                if other.time.abs_diff(time) > self.reach.unsigned_abs() {
                     continue;
                 }
-                if near.content == content {
+                if other.content == content {
                     return Known::Same;
                 }
                 known = Known::Other;
@@ -64,16 +95,16 @@ impl Memory {
 
     /// Reads what looking for these rows, and inserting them, will read. Each stands somewhere else in a memory
     /// that no cache holds; so the processor waits for all of them at once, and not for one after the other.
-    pub fn touch<'r>(&self, rows: impl Iterator<Item = &'r Entry>) {
+    pub fn touch<'r>(&mut self, rows: impl Iterator<Item = &'r Entry>) {
         let mut seen = 0;
         for row in rows {
-            let own = row.time.div_euclid(self.span);
-            for (span, parts) in &self.spans[self.reach(row.time)] {
-                let table = &parts[part_of(row.id)].table;
-                seen ^= u32::from(table.touch(row.id));
-                if *span == own {
-                    seen ^= table.touch_place(row.id);
-                }
+            let near = self.near(row.time);
+            let part = part_of(row.id);
+            for span in &self.spans[near.start..near.end] {
+                seen ^= span.parts[part].table.index().touch(row.id);
+            }
+            if let Some(own) = near.own {
+                seen ^= u64::from(self.spans[own].parts[part].table.index().touch_number(row.id));
             }
         }
         // Nobody wants to know; but what is not used is not read.
@@ -82,32 +113,68 @@ impl Memory {
 
     /// The spans in which rows may stand that are less than the horizon away from `time`.
     #[inline]
-    fn reach(&self, time: i64) -> Range<usize> {
-        let reach = i64::try_from(self.horizon - 1).unwrap_or(i64::MAX);
-        let (from, to) = (time.saturating_sub(reach), time.saturating_add(reach));
-        let (from, to) = (from.div_euclid(self.span), to.div_euclid(self.span));
-        let start = self.spans.partition_point(|(span, _)| *span < from);
-        let spans = self.spans[start..].iter().take_while(|(span, _)| *span <= to).count();
-        start..start + spans
+    fn near(&mut self, time: EventTime) -> Near {
+        if !(self.near.from..=self.near.to).contains(&time) {
+            self.near = self.look_around(time);
+        }
+        self.near
+    }
+
+    #[cold]
+    fn look_around(&self, time: EventTime) -> Near {
+        let Memory { reach, spans, .. } = self;
+        let (first, last) = (time.saturating_sub(*reach), time.saturating_add(*reach));
+        let start = spans.partition_point(|span| span.to < first);
+        let end = start + spans[start..].iter().take_while(|span| span.from <= last).count();
+        let Some(own) = (start..end).find(|span| (spans[*span].from..=spans[*span].to).contains(&time))
+        else {
+            return Near { from: time, to: time, start, end, own: None };
+        };
+        // Until the next span comes near, or one of these does not: where that is beyond all times, it never does.
+        let mut near = Near { from: spans[own].from, to: spans[own].to, start, end, own: Some(own) };
+        near.to = near.to.min(spans[start].to.saturating_add(*reach));
+        near.from = near.from.max(spans[end - 1].from.saturating_sub(*reach));
+        if let Some(before) = start.checked_sub(1) {
+            near.from = near.from.max(spans[before].to + reach + 1);
+        }
+        if let Some(behind) = spans.get(end) {
+            near.to = near.to.min(behind.from - reach - 1);
+        }
+        near
     }
 
     /// Remembers a row.
     pub fn insert(&mut self, entry: Entry) {
-        let span = entry.time.div_euclid(self.span);
-        let place = self.spans.binary_search_by_key(&span, |(span, _)| *span).unwrap_or_else(|place| {
-            self.spans.insert(place, (span, (0..TABLES).map(|_| Part::default()).collect()));
-            place
-        });
-        self.spans[place].1[part_of(entry.id)].table.insert(entry);
+        let own = match self.near(entry.time).own {
+            Some(own) => own,
+            None => self.new_span(entry.time),
+        };
+        self.spans[own].parts[part_of(entry.id)].table.insert(entry);
+    }
+
+    /// Adds the span of a moment, and gives its number.
+    fn new_span(&mut self, time: EventTime) -> usize {
+        let from = i128::from(time.div_euclid(self.span)) * i128::from(self.span);
+        let moment = |time: i128| time.clamp(EventTime::MIN.into(), EventTime::MAX.into()) as EventTime;
+        let (from, to) = (moment(from), moment(from + i128::from(self.span) - 1));
+        let place = self.spans.partition_point(|span| span.to < from);
+        // Room for as many keys as came in the span just before, since an index that grows is built again and again.
+        // Where fewer come, it stays too large until the span is forgotten; it is never larger than that span's was.
+        let before = place.checked_sub(1).map(|before| &self.spans[before]);
+        let before = before.filter(|span| span.to.checked_add(1) == Some(from));
+        let room = |part: usize| before.map_or(0, |span| span.parts[part].table.len());
+        let part = |part| Part { table: Table::with_room(room(part)), ..Part::default() };
+        let parts = (0..TABLES).map(part).collect();
+        self.spans.insert(place, Span { from, to, parts });
+        self.near = Near::NEVER;
+        place
     }
 
     /// Forgets the spans of which no moment is newer than `time`.
     pub fn forget(&mut self, time: i64) {
-        let gone = match time.checked_add(1).map(|next| next.div_euclid(self.span)) {
-            Some(first) => self.spans.partition_point(|(span, _)| *span < first),
-            None => self.spans.len(),
-        };
+        let gone = self.spans.partition_point(|span| span.to <= time);
         self.spans.drain(..gone);
+        self.near = Near::NEVER;
     }
 
     /// Number of rows that are remembered.
@@ -138,11 +205,11 @@ impl Memory {
     }
 
     fn parts(&self) -> impl Iterator<Item = &Part> {
-        self.spans.iter().flat_map(|(_, parts)| parts)
+        self.spans.iter().flat_map(|span| &span.parts)
     }
 
     fn parts_mut(&mut self) -> impl Iterator<Item = &mut Part> {
-        self.spans.iter_mut().flat_map(|(_, parts)| parts)
+        self.spans.iter_mut().flat_map(|span| &mut span.parts)
     }
 }
 
@@ -153,6 +220,8 @@ pub fn part_of(id: u128) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_pcg::Pcg64Mcg;
     use xxhash_rust::xxh3::xxh3_128;
 
     use super::*;
@@ -182,9 +251,66 @@ mod tests {
         let mut memory = Memory::new(10, 5);
         memory.insert(Entry { content: 7, ..entry(1, 0) });
         memory.insert(Entry { content: 8, ..entry(1, 10) });
-        let found = |time, content| memory.find(&Entry { content, ..entry(1, time) });
+        let mut found = |time, content| memory.find(&Entry { content, ..entry(1, time) });
         assert_eq!([found(5, 7), found(5, 8), found(5, 9)], [Known::Same, Known::Same, Known::Other]);
         assert_eq!([found(0, 8), found(10, 7)], [Known::Other, Known::Other]);
+    }
+
+    #[test]
+    fn it_knows_what_a_list_of_all_rows_knows_wherever_the_times_are() {
+        const ROWS: usize = 400;
+        for seed in 0..200 {
+            let random = &mut Pcg64Mcg::seed_from_u64(seed);
+            let (horizon, span) = (random.random_range(1..40), random.random_range(1..60));
+            let start = [i64::MIN, -300, 0, i64::MAX - 600][random.random_range(0..4)];
+            // Some of the times are far from each other, so that there are gaps between the spans.
+            let scale = [1, 1, 17][random.random_range(0..3)];
+            let (mut memory, mut rows) = (Memory::new(horizon, span), Vec::<Entry>::new());
+            for _ in 0..ROWS {
+                let time = start + random.random_range(0..600 / scale) * scale;
+                let row =
+                    Entry { content: random.random_range(0..2), ..entry(random.random_range(0..20), time) };
+                let near =
+                    |other: &&Entry| other.id == row.id && other.time.abs_diff(time) < horizon.unsigned_abs();
+                let expected = match rows.iter().filter(near).map(|other| other.content == row.content).max()
+                {
+                    None => Known::No,
+                    Some(true) => Known::Same,
+                    Some(false) => Known::Other,
+                };
+                memory.touch([row].iter());
+                assert_eq!(memory.find(&row), expected, "seed {seed}, {row:?}");
+                if random.random_ratio(1, 2) {
+                    memory.insert(row);
+                    rows.push(row);
+                }
+                if random.random_ratio(1, 50) {
+                    memory.forget(time);
+                    let last =
+                        |row: &Entry| row.time.div_euclid(span) as i128 * span as i128 + span as i128 - 1;
+                    rows.retain(|row| last(row).min(i64::MAX.into()) > time.into());
+                }
+                assert_eq!(memory.len(), rows.len(), "seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_span_has_room_for_the_keys_of_the_one_just_before() {
+        let mut memory = Memory::new(10, 100);
+        for key in 0..10_000 {
+            memory.insert(entry(key, 0));
+        }
+        let index = |memory: &Memory, span: usize| -> usize {
+            memory.spans[span].parts.iter().map(|part| part.table.bytes()).sum()
+        };
+        let full = index(&memory, 0);
+        for (time, has_room) in [(-1, false), (200, false), (100, true)] {
+            memory.insert(entry(1, time));
+            let own = memory.near(time).own.expect("the span of a row");
+            assert_eq!(index(&memory, own) > full / 10, has_room, "{time}");
+            assert!(index(&memory, own) < full, "{time}");
+        }
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //!
 //! Entries stand in chunks in the order in which they came and never move, so that growing copies none of
 //! them and what has come since a snapshot is known. The index beside them has one byte and one number for
-//! each slot and is at least 64 % full; when it grows, it is built anew by a quarter more.
+//! each slot. When it is 80 % full, it is built anew by a quarter more; only that of a few entries, or one that
+//! had room for more than came, is ever less than 64 % full.
+
+use crate::transform::dedup::index::Index;
 
 /// A key that is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +20,6 @@ pub struct Entry {
 
 /// Entries of a chunk: 4 KiB.
 const CHUNK: usize = 128;
-/// Tag of a slot that is free.
-const FREE: u8 = 0;
-const SLOTS_MIN: usize = 8;
 
 /// Entries that are found by their id.
 #[derive(Debug, Default)]
@@ -27,13 +27,16 @@ pub struct Table {
     /// All are full but the last one.
     chunks: Vec<Vec<Entry>>,
     length: usize,
-    /// By slot: a few bits of the id of the entry there.
-    tags: Box<[u8]>,
-    /// By slot: the number of the entry there.
-    places: Box<[u32]>,
+    /// Finds their numbers.
+    index: Index,
 }
 
 impl Table {
+    /// An empty table whose index has room for so many entries.
+    pub fn with_room(entries: usize) -> Self {
+        Table { index: Index::new(entries + entries.div_ceil(4)), ..Table::default() }
+    }
+
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.length
@@ -47,30 +50,22 @@ impl Table {
 
     /// The entries with this id.
     #[inline]
-    pub fn find(&self, id: u128) -> Found<'_> {
-        let slots = self.tags.len();
-        Found { table: self, id, slot: home(id, slots), left: slots }
+    pub fn find(&self, id: u128) -> impl Iterator<Item = &Entry> {
+        self.index.find(id).map(|number| self.entry(number)).filter(move |entry| entry.id == id)
     }
 
-    /// Reads the memory that looking for an id begins with, and says something about it that is of no use.
+    /// The index, to read from it what an entry will need.
     #[inline]
-    pub fn touch(&self, id: u128) -> u8 {
-        self.tags.get(home(id, self.tags.len())).copied().unwrap_or_default()
-    }
-
-    /// The same of the memory that an insertion writes to.
-    #[inline]
-    pub fn touch_place(&self, id: u128) -> u32 {
-        self.places.get(home(id, self.places.len())).copied().unwrap_or_default()
+    pub fn index(&self) -> &Index {
+        &self.index
     }
 
     /// Adds an entry; others with its id stay.
     pub fn insert(&mut self, entry: Entry) {
-        if (self.length + 1) * 5 > self.tags.len() * 4 {
+        if (self.length + 1) * 5 > self.index.slots() * 4 {
             self.grow();
         }
-        let place = u32::try_from(self.length).expect("more entries than memory holds");
-        occupy(&mut self.tags, &mut self.places, entry.id, place);
+        self.index.put(entry.id, u32::try_from(self.length).expect("more entries than memory holds"));
         match self.chunks.last_mut().filter(|chunk| chunk.len() < CHUNK) {
             Some(chunk) => chunk.push(entry),
             None => {
@@ -86,81 +81,21 @@ impl Table {
     /// Bytes that it has allocated.
     pub fn bytes(&self) -> usize {
         let entries: usize = self.chunks.iter().map(Vec::capacity).sum();
-        let slots = self.tags.len() * (size_of::<u8>() + size_of::<u32>());
-        entries * size_of::<Entry>() + self.chunks.capacity() * size_of::<Vec<Entry>>() + slots
+        entries * size_of::<Entry>() + self.chunks.capacity() * size_of::<Vec<Entry>>() + self.index.bytes()
     }
 
-    fn entry(&self, place: u32) -> &Entry {
-        &self.chunks[place as usize / CHUNK][place as usize % CHUNK]
+    fn entry(&self, number: u32) -> &Entry {
+        &self.chunks[number as usize / CHUNK][number as usize % CHUNK]
     }
 
     fn grow(&mut self) {
-        let slots = (self.tags.len() + self.tags.len() / 4).max(SLOTS_MIN);
+        let slots = self.index.slots();
         // The old index is gone before the new one is filled.
-        (self.tags, self.places) = Default::default();
-        let (mut tags, mut places) =
-            (vec![FREE; slots].into_boxed_slice(), vec![0; slots].into_boxed_slice());
-        for (entry, place) in self.since(0).zip(0..) {
-            occupy(&mut tags, &mut places, entry.id, place);
-        }
-        (self.tags, self.places) = (tags, places);
+        self.index = Index::default();
+        let mut index = Index::new(slots + slots / 4 + 1);
+        self.since(0).zip(0..).for_each(|(entry, number)| index.put(entry.id, number));
+        self.index = index;
     }
-}
-
-/// The entries of a table with an id.
-#[derive(Debug)]
-pub struct Found<'t> {
-    table: &'t Table,
-    id: u128,
-    slot: usize,
-    /// Slots that were not looked at yet.
-    left: usize,
-}
-
-impl<'t> Iterator for Found<'t> {
-    type Item = &'t Entry;
-
-    #[inline]
-    fn next(&mut self) -> Option<&'t Entry> {
-        let Table { tags, places, .. } = self.table;
-        let wanted = tag(self.id);
-        while self.left > 0 {
-            let (slot, found) = (self.slot, tags[self.slot]);
-            if found == FREE {
-                self.left = 0;
-                return None;
-            }
-            self.left -= 1;
-            self.slot = if slot + 1 == tags.len() { 0 } else { slot + 1 };
-            if found == wanted {
-                let entry = self.table.entry(places[slot]);
-                if entry.id == self.id {
-                    return Some(entry);
-                }
-            }
-        }
-        None
-    }
-}
-
-/// Puts an entry into the next free slot.
-fn occupy(tags: &mut [u8], places: &mut [u32], id: u128, place: u32) {
-    let mut slot = home(id, tags.len());
-    while tags[slot] != FREE {
-        slot = if slot + 1 == tags.len() { 0 } else { slot + 1 };
-    }
-    (tags[slot], places[slot]) = (tag(id), place);
-}
-
-/// The slot where the search for an id begins.
-fn home(id: u128, slots: usize) -> usize {
-    (((id >> 64) * slots as u128) >> 64) as usize
-}
-
-/// Bits of an id that say nothing of its slot or of its table; never that of a free slot.
-fn tag(id: u128) -> u8 {
-    let bits = (id >> 16) as u8;
-    if bits == FREE { u8::MAX } else { bits }
 }
 
 #[cfg(test)]
@@ -186,6 +121,16 @@ mod tests {
         assert_eq!(table.len(), 5_000);
         for from in [0, 1, 127, 128, 129, 4_999, 5_000] {
             assert!(table.since(from).map(|entry| entry.content).eq(from as u64..5_000), "{from}");
+        }
+    }
+
+    #[test]
+    fn an_index_with_room_does_not_grow() {
+        for entries in (0..200).chain([5_000]) {
+            let mut table = Table::with_room(entries);
+            let slots = table.index.slots();
+            (0..entries as u64).for_each(|number| table.insert(entry(number)));
+            assert_eq!(table.index.slots(), slots, "{entries}");
         }
     }
 
