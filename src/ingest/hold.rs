@@ -35,6 +35,9 @@ pub struct Held {
 
 /// Finds the place among the records that an epoch could take: chunks, with the number of their records.
 pub(super) fn place(parts: &[(&Chunk, usize)], hold: Hold) -> Option<Held> {
+    if !parts.iter().any(|(chunk, _)| is_beyond(chunk, hold)) {
+        return None;
+    }
     let mut rows = Vec::new();
     let mut records = 0;
     for (chunk, taken) in parts {
@@ -71,9 +74,19 @@ pub(super) fn behind(chunks: &[Chunk], column: usize, to: EventTime) -> Option<E
     middle(last)
 }
 
+/// Whether an event time of the chunk may be too far ahead. Mostly none is, and then no record is looked at: all
+/// values are compared in one loop without a branch, also what stands where an event time is missing.
+fn is_beyond(chunk: &Chunk, hold: Hold) -> bool {
+    let beyond = |found: bool, time: &EventTime| found | (*time > hold.after);
+    column_of(chunk, hold.column).is_some_and(|times| times.values().iter().fold(false, beyond))
+}
+
 fn times(chunk: &Chunk, column: usize) -> Option<impl DoubleEndedIterator<Item = Option<EventTime>> + '_> {
-    let times = chunk.rows.column(column).as_any().downcast_ref::<TimestampNanosecondArray>()?;
-    Some(times.iter())
+    column_of(chunk, column).map(TimestampNanosecondArray::iter)
+}
+
+fn column_of(chunk: &Chunk, column: usize) -> Option<&TimestampNanosecondArray> {
+    chunk.rows.column(column).as_any().downcast_ref()
 }
 
 /// The lower median.
