@@ -3,7 +3,7 @@
 use super::plain::plain_end;
 use super::{DEPTH_MAX, Kind, Literal, Malformed, Token, unescape};
 
-/// Reads a JSON text from its beginning.
+/// Reads a JSON text from its beginning. A copy reads on by itself.
 ///
 /// ```
 /// use tidemill::json::{Kind, Scanner};
@@ -16,7 +16,7 @@ use super::{DEPTH_MAX, Kind, Literal, Malformed, Token, unescape};
 /// assert_eq!((key.body(text), value.raw(text), value.kind), ("soc", "100", Kind::Integer));
 /// # Ok::<(), tidemill::json::Malformed>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
@@ -34,7 +34,7 @@ impl<'a> Scanner<'a> {
 
     /// Steps into the object that comes next. `false` and no step if it is another value. `depth` is the
     /// number of containers that are open already.
-    #[inline]
+    #[inline(always)]
     pub fn enter_object(&mut self, depth: u32) -> Result<bool> {
         if self.next_byte() != b'{' {
             return Ok(false);
@@ -80,7 +80,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Steps to the next key of the object that was entered. `false`, and a step out of it, at its end.
-    #[inline]
+    #[inline(always)]
     pub fn next_member(&mut self, first: bool) -> Result<bool> {
         match self.next_byte() {
             b'}' => {
@@ -94,22 +94,21 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
-    /// Steps over the next key if it is written exactly like this; much cheaper than [`key`](Scanner::key).
-    #[inline]
-    pub fn take_key(&mut self, name: &str) -> bool {
-        let start = self.at;
-        if self.next_byte() == b'"' {
-            let end = self.at + 1 + name.len();
-            if self.bytes.get(self.at + 1..end) == Some(name.as_bytes()) && self.byte(end) == b'"' {
-                self.at = end + 1;
-                if self.next_byte() == b':' {
-                    self.at += 1;
-                    return true;
-                }
-            }
+    /// The next key, if it is written without escapes and a colon follows; else nothing happens. What
+    /// [`key`](Scanner::key) gives, without saying why there is none.
+    #[inline(always)]
+    pub fn plain_key(&mut self) -> Option<Token> {
+        let mut behind = *self;
+        if behind.next_byte() != b'"' {
+            return None;
         }
-        self.at = start;
-        false
+        let (start, end) = (behind.at + 1, plain_end(self.bytes, behind.at + 1));
+        behind.at = end + 1;
+        if self.byte(end) != b'"' || behind.next_byte() != b':' {
+            return None;
+        }
+        self.at = behind.at + 1;
+        Some(Token::new(Kind::Text, start, end))
     }
 
     /// The next key; its value comes next.
@@ -150,9 +149,10 @@ impl<'a> Scanner<'a> {
     /// The value that comes next. `depth` is the number of containers that are open.
     #[inline(always)]
     pub fn value(&mut self, depth: u32) -> Result<Token> {
-        match self.next_byte() {
-            b'{' | b'[' => self.container(depth),
-            _ => self.scalar(),
+        let start = *self;
+        match self.found(depth) {
+            Some(value) => Ok(value),
+            None => Err(start.why_none(depth)),
         }
     }
 
@@ -175,12 +175,26 @@ impl<'a> Scanner<'a> {
         Some(token)
     }
 
+    #[cold]
+    fn why_none(mut self, depth: u32) -> Malformed {
+        self.any_value(depth).expect_err("what is a value was found")
+    }
+
+    fn any_value(&mut self, depth: u32) -> Result<Token> {
+        match self.next_byte() {
+            b'{' | b'[' => self.container(depth),
+            _ => self.scalar(),
+        }
+    }
+
     /// A token from `start`, where [`position`](Scanner::position) was before an object was entered, to here.
+    #[inline(always)]
     pub fn object_since(&self, start: usize) -> Token {
         Token::new(Kind::Object, start, self.at)
     }
 
     /// The byte that comes next; the length of the text at its end.
+    #[inline(always)]
     pub fn position(&mut self) -> usize {
         self.next_byte();
         self.at
@@ -336,7 +350,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes white space; gives the byte behind it.
-    #[inline]
+    #[inline(always)]
     fn next_byte(&mut self) -> u8 {
         loop {
             let byte = self.byte(self.at);
@@ -348,13 +362,14 @@ impl<'a> Scanner<'a> {
     }
 
     /// The byte at a position; behind the end a zero, which is nowhere allowed.
-    #[inline]
+    #[inline(always)]
     fn byte(&self, at: usize) -> u8 {
         self.bytes.get(at).copied().unwrap_or(0)
     }
 
+    /// Takes a copy of the scanner: one that nobody points to can stay in registers.
     #[cold]
-    fn fail<T>(&self, problem: &'static str) -> Result<T> {
+    fn fail<T>(self, problem: &'static str) -> Result<T> {
         let cut = self.at >= self.bytes.len();
         Err(Malformed {
             problem: if cut { "unexpected end" } else { problem },
@@ -368,5 +383,5 @@ impl<'a> Scanner<'a> {
 #[inline(never)]
 fn value_at(text: &str, at: usize, depth: u32) -> Option<Token> {
     let mut scanner = Scanner { at, ..Scanner::new(text) };
-    scanner.value(depth).ok()
+    scanner.any_value(depth).ok()
 }

@@ -1,7 +1,7 @@
 //! Which fields of a record are wanted, and finding them.
 
 use super::outline::{Outline, Outlines, Place};
-use crate::json::{Malformed, Scanner, Token};
+use crate::json::{Literal, Malformed, Scanner, Token};
 
 /// The paths of all columns as a tree. Each path has a slot, a place for the token that stands there.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ struct Node {
 #[derive(Debug)]
 struct Member {
     name: String,
-    /// Whether the name can stand in JSON as it is.
-    plain: bool,
+    /// The name in quotes, as it mostly stands in JSON. One that has to be escaped never stands like this.
+    quoted: Literal,
     slot: Option<usize>,
     /// The node of paths that lead further.
     node: Option<usize>,
@@ -99,8 +99,8 @@ impl Fields {
             return Err(Malformed { problem, at });
         }
         let outline = self.outlines.begin();
-        let mut reading = Reading { text, scanner: &mut scanner, slots, scratch, outline };
-        self.object(0, &mut reading, 1)?;
+        let mut reading = Reading { text, slots, scratch, outline };
+        let mut scanner = self.object(0, scanner, &mut reading, 1)?;
         let outline = reading.outline;
         scanner.end()?;
         if let Some(outline) = outline {
@@ -109,24 +109,36 @@ impl Fields {
         Ok(())
     }
 
-    /// The members of an object that was entered. Recursion ends with the declared paths.
-    fn object(&self, node: usize, reading: &mut Reading<'_, '_>, depth: u32) -> Result<(), Malformed> {
+    /// The members of an object that was entered; the scanner comes back from its end. Recursion ends with the
+    /// declared paths.
+    fn object<'a>(
+        &self,
+        node: usize,
+        mut scanner: Scanner<'a>,
+        reading: &mut Reading<'a, '_>,
+        depth: u32,
+    ) -> Result<Scanner<'a>, Malformed> {
         let node = &self.nodes[node];
-        // Devices send their fields in the same order: after one comes most likely the next declared.
-        let mut guess = 0;
         let mut first = true;
-        while reading.scanner.next_member(first)? {
+        while scanner.next_member(first)? {
             first = false;
-            let Some(found) = node.next(guess, reading)? else {
-                let value = reading.scanner.value(depth)?;
+            let found = match scanner.plain_key() {
+                Some(key) => node.find_quoted(key, reading.text),
+                None => {
+                    let key;
+                    (key, scanner) = any_key(scanner)?;
+                    node.find(key.content(reading.text, reading.scratch))
+                }
+            };
+            let Some(member) = found else {
+                let value = scanner.value(depth)?;
                 reading.learn(value, Place { slot: None, depth, looked_into: false });
                 continue;
             };
-            guess = found + 1;
-            let member = &node.members[found];
-            let (value, whole) = match member.node {
-                None => (reading.scanner.value(depth)?, true),
-                Some(child) => self.below(member, child, reading, depth)?,
+            let (value, whole);
+            (value, whole, scanner) = match member.node {
+                None => (scanner.value(depth)?, true, scanner),
+                Some(child) => self.below(member, child, scanner, reading, depth)?,
             };
             if whole {
                 reading.learn(value, Place { slot: member.slot, depth, looked_into: member.node.is_some() });
@@ -139,36 +151,44 @@ impl Fields {
                 reading.slots[slot] = value;
             }
         }
-        Ok(())
+        Ok(scanner)
     }
 
-    /// The value of a member that is looked into, and whether it is no object and so was read as one value.
-    fn below(
+    /// The value of a member that is looked into, whether it is no object and so was read as one value, and the
+    /// scanner behind it.
+    fn below<'a>(
         &self,
         member: &Member,
         child: usize,
-        reading: &mut Reading<'_, '_>,
+        mut scanner: Scanner<'a>,
+        reading: &mut Reading<'a, '_>,
         depth: u32,
-    ) -> Result<(Token, bool), Malformed> {
+    ) -> Result<(Token, bool, Scanner<'a>), Malformed> {
         for slot in &member.below {
             if reading.slots[*slot] != Token::MISSING {
                 reading.outline = None;
             }
             reading.slots[*slot] = Token::MISSING;
         }
-        let start = reading.scanner.position();
-        if reading.scanner.enter_object(depth)? {
-            self.object(child, reading, depth + 1)?;
-            return Ok((reading.scanner.object_since(start), false));
+        let start = scanner.position();
+        if scanner.enter_object(depth)? {
+            let scanner = self.object(child, scanner, reading, depth + 1)?;
+            return Ok((scanner.object_since(start), false, scanner));
         }
-        Ok((reading.scanner.value(depth)?, true))
+        Ok((scanner.value(depth)?, true, scanner))
     }
+}
+
+/// The next key, escaped or not there, and the scanner behind it. By value, so that nobody points to the scanner of
+/// who calls it: so it can stay in registers.
+#[cold]
+fn any_key(mut scanner: Scanner<'_>) -> Result<(Token, Scanner<'_>), Malformed> {
+    scanner.key().map(|key| (key, scanner))
 }
 
 /// What is at hand while a record is read.
 struct Reading<'a, 'r> {
     text: &'a str,
-    scanner: &'r mut Scanner<'a>,
     slots: &'r mut [Token],
     scratch: &'r mut String,
     /// The outline of the record as far as it was read; `None` if it is not wanted, or has no use for others.
@@ -186,15 +206,21 @@ impl Reading<'_, '_> {
 impl Node {
     /// Index of the member of this name, which is made if it is new.
     fn member(&mut self, name: &str) -> usize {
-        if let Some(index) = self.find(name) {
+        if let Some(index) = self.members.iter().position(|member| member.name == name) {
             return index;
         }
-        let plain = !name.contains(|c: char| c.is_control() || c == '"' || c == '\\');
-        self.members.push(Member { name: name.to_owned(), plain, slot: None, node: None, below: Vec::new() });
+        let quoted = Literal::new(&format!("\"{name}\""));
+        self.members.push(Member {
+            name: name.to_owned(),
+            quoted,
+            slot: None,
+            node: None,
+            below: Vec::new(),
+        });
         // Three quarters and more are empty, so that a look at one bucket mostly is enough.
         self.buckets = vec![0; (4 * self.members.len()).next_power_of_two().max(64)];
         for (number, member) in (1..).zip(&self.members) {
-            let mut bucket = hash(&member.name) & (self.buckets.len() - 1);
+            let mut bucket = hash(member.name.as_bytes()) & (self.buckets.len() - 1);
             while self.buckets[bucket] != 0 {
                 bucket = (bucket + 1) & (self.buckets.len() - 1);
             }
@@ -203,29 +229,30 @@ impl Node {
         self.members.len() - 1
     }
 
-    /// Index of the member whose value comes next; `None` for a field that nobody wants. A name that has to be
-    /// escaped is not found by the guess, which compares the text as it stands.
-    #[inline]
-    fn next(&self, guess: usize, reading: &mut Reading<'_, '_>) -> Result<Option<usize>, Malformed> {
-        if self
-            .members
-            .get(guess)
-            .is_some_and(|member| member.plain && reading.scanner.take_key(&member.name))
-        {
-            return Ok(Some(guess));
-        }
-        let key = reading.scanner.key()?;
-        Ok(self.find(key.content(reading.text, reading.scratch)))
+    /// The member of this name; `None` for a field that nobody wants.
+    fn find(&self, name: &str) -> Option<&Member> {
+        self.find_by(hash(name.as_bytes()), |member| member.name == name)
     }
 
-    #[inline]
-    fn find(&self, name: &str) -> Option<usize> {
+    /// The same of a key that stands in a text without escapes.
+    #[inline(always)]
+    fn find_quoted(&self, key: Token, text: &str) -> Option<&Member> {
+        let (span, text) = (key.span(), text.as_bytes());
+        let hash = hash(&text[span.start + 1..span.end - 1]);
+        // Of the same length, so that no quote inside of a name is taken for the end of this one.
+        self.find_by(hash, |member| {
+            member.quoted.len() == span.len() && member.quoted.begins(&text[span.start..])
+        })
+    }
+
+    #[inline(always)]
+    fn find_by(&self, hash: usize, is_it: impl Fn(&Member) -> bool) -> Option<&Member> {
         let last = self.buckets.len().checked_sub(1)?;
-        let mut bucket = hash(name) & last;
+        let mut bucket = hash & last;
         loop {
             let member = (self.buckets[bucket] as usize).checked_sub(1)?;
-            if self.members[member].name == name {
-                return Some(member);
+            if is_it(&self.members[member]) {
+                return Some(&self.members[member]);
             }
             bucket = (bucket + 1) & last;
         }
@@ -233,17 +260,17 @@ impl Node {
 }
 
 /// Tells the names of fields apart, mostly. Those that are looked for are the user's.
-#[inline]
-fn hash(name: &str) -> usize {
-    let bytes = name.as_bytes();
-    let byte = |at: usize| usize::from(bytes.get(at).copied().unwrap_or_default());
-    let (middle, last) = (byte(bytes.len() / 2), byte(bytes.len().saturating_sub(1)));
-    ((byte(0) * 31 + middle) * 31 + last) * 31 + bytes.len()
+#[inline(always)]
+fn hash(name: &[u8]) -> usize {
+    let byte = |at: usize| usize::from(name.get(at).copied().unwrap_or_default());
+    let (middle, last) = (byte(name.len() / 2), byte(name.len().saturating_sub(1)));
+    ((byte(0) * 31 + middle) * 31 + last) * 31 + name.len()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json;
 
     fn read(paths: &[&[&str]], text: &str) -> Result<Vec<String>, Malformed> {
         let mut fields = Fields::new();
@@ -284,6 +311,32 @@ mod tests {
         let text = r#"{"pos":{"lat":1,"lng":2},"pos":{"lng":3}}"#;
         assert_eq!(read(&[&["pos", "lat"], &["pos", "lng"]], text).expect("an object"), ["", "3"]);
         assert_eq!(read(&[&["pos", "lat"]], r#"{"pos":{"lat":1},"pos":7}"#).expect("an object"), [""]);
+    }
+
+    #[test]
+    fn a_quote_inside_of_a_name_ends_no_other_name() {
+        // Both names have the same bucket, the longer one comes first, and it begins as the text does.
+        let paths: &[&[&str]] = &[&["a\":\"bbbbbbL"], &["a"]];
+        assert_eq!((hash(paths[0][0].as_bytes()) ^ hash(b"a")) % 64, 0);
+        assert_eq!(read(paths, r#"{"a":"bbbbbbL"}"#).expect("an object"), ["", "\"bbbbbbL\""]);
+    }
+
+    #[test]
+    fn it_fails_where_reading_the_whole_text_fails() {
+        let text = r#" {"a": -1.5e3, "b\u0061" :"x\ny", "pos":{ "lat":[1, {"c":true}], "x":{}}, "z":null } "#;
+        let paths: &[&[&str]] = &[&["a"], &["ba"], &["pos", "lat"], &["pos", "x", "y"], &["q"]];
+        let at = |text: &str| (read(paths, text).err().map(|error| error.at), json::is_json(text).err());
+        for end in 2..=text.len() {
+            let (found, expected) = at(&text[..end]);
+            assert_eq!(found, expected.map(|error| error.at), "{}", &text[..end]);
+        }
+        for place in 2..text.len() {
+            for byte in "{}[]\",:\\ u1n-.\u{1}".chars() {
+                let text = format!("{}{byte}{}", &text[..place], &text[place + 1..]);
+                let (found, expected) = at(&text);
+                assert_eq!(found, expected.map(|error| error.at), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Outlines {
 
     fn follow_other(&mut self, text: &str, slots: &mut [Token]) -> bool {
         for (index, outline) in self.known.iter().enumerate() {
-            if index != self.last {
+            if index != self.last && outline.may_fit(text) {
                 slots.fill(Token::MISSING);
                 if outline.follow(text, slots) {
                     (self.last, self.mixed) = (index, false);
@@ -136,6 +136,12 @@ impl Outline {
             self.steps.push(Step { before: Literal::new(&text[self.at..span.start]), place });
         }
         self.at = span.end;
+    }
+
+    /// Whether a record begins as those of this outline.
+    #[inline]
+    fn may_fit(&self, text: &str) -> bool {
+        self.steps.first().is_none_or(|step| step.before.begins(text.as_bytes()))
     }
 
     #[inline]
