@@ -67,7 +67,7 @@ impl Index {
         self.tags.get(self.home(id)).copied().unwrap_or_default()
     }
 
-    /// The matching of the memory that is written to when an entry with this id comes.
+    /// The same of the memory that is written to when an entry with this id comes.
     #[inline]
     pub fn touch_number(&self, id: u128) -> u32 {
         self.numbers.get(self.home(id)).map_or(0, |numbers| numbers[0])
