@@ -10,8 +10,7 @@ use tidemill::control::{cli::Cli, failure, run};
 /// Rows own text that crosses threads; the system's allocator makes two workers slower than one. The libraries in C
 /// allocate with it as well (`override`, in the manifest): one thread of librdkafka makes each record that another
 /// one gives back, and with the system's they wait for each other most of the time. It does not ask for huge pages
-/// (`no_thp`, there too): clearing two megabytes where a few kilobytes are needed costs more than it saves, and many
-/// small tables end in a huge page that is not used.
+/// (`no_thp`, there too): with them a run took more processor time and more memory, see docs/benchmarks.md.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
